@@ -1,0 +1,1 @@
+"""From a source of sound and pictures to events: what was said and felt, as it happens."""

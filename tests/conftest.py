@@ -1,0 +1,57 @@
+"""Fixtures every test file may use: the real clips, or a skip that names what is missing."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+REPO = Path(__file__).resolve().parent.parent
+
+
+def require_or_skip(missing: str) -> NoReturn:
+    """Skip a test by the name of what it misses; in CI nothing may be missing, so fail there."""
+    if os.environ.get("CI"):
+        pytest.fail(f"CI must provide: {missing}")
+    pytest.skip(f"not on this machine: {missing}")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real clips and data beside the repository."""
+    folder = REPO.parent / "shared"
+    if not (folder / "media" / "README.md").is_file():
+        require_or_skip("../shared, the folder of real clips and data")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def decode() -> Callable[[Path], npt.NDArray[np.float32]]:
+    """A function that decodes a whole clip at once: float32 (n,), 16 kHz mono."""
+    import av
+
+    def decode_file(path: Path) -> npt.NDArray[np.float32]:
+        with av.open(str(path)) as container:
+            resampler = av.AudioResampler("flt", "mono", 16_000)
+            parts = [
+                out.to_ndarray()[0]
+                for frame in [*container.decode(audio=0), None]
+                for out in resampler.resample(frame)
+            ]
+        return np.concatenate(parts)
+
+    return decode_file
+
+
+@pytest.fixture(scope="session")
+def talker_truth(shared: Path) -> list[dict[str, Any]]:
+    """The 40 utterances of the standard clip: ``start`` and ``end`` in seconds, ``text``."""
+    truth = json.loads((shared / "media" / "talker_grid_120s.json").read_text(encoding="utf-8"))
+    utterances: list[dict[str, Any]] = truth["utterances"]
+    return utterances

@@ -1,0 +1,1 @@
+"""The dashboard's server. Empty for now: the command line is the only face."""
