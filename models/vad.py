@@ -1,0 +1,81 @@
+"""Silero VAD: how likely it is that one window of sound is speech.
+
+In: 512 samples at 16 kHz. Out: a probability. The weights are shared; a stream holds the state.
+Model: Silero Team, "Silero VAD", https://github.com/snakers4/silero-vad (MIT), from its package.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+WINDOW = 512
+"""Samples in one window: 32 ms at 16 kHz."""
+
+_CONTEXT = 64  # the network also sees the last 64 samples of the window before
+_STATE_SHAPE = (2, 1, 128)
+
+
+def silero_weights() -> Path:
+    """Where the `silero-vad` package keeps its ONNX model.
+
+    The package is located but not imported: importing it limits torch to one thread.
+    """
+    spec = find_spec("silero_vad")
+    assert spec is not None, "silero-vad is a dependency of this project"
+    assert spec.submodule_search_locations is not None
+    return Path(spec.submodule_search_locations[0]) / "data" / "silero_vad.onnx"
+
+
+class SileroVAD:
+    """The network. Load once; open one stream for each source. Safe to share between threads."""
+
+    def __init__(self) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        # A window is 0.1 ms of arithmetic: a second thread costs more than it brings.
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        self._network = onnxruntime.InferenceSession(
+            str(silero_weights()), options, providers=["CPUExecutionProvider"]
+        )
+
+    def stream(self) -> VADStream:
+        """A stream at its beginning."""
+        return VADStream(self)
+
+    def run(
+        self, window: npt.NDArray[np.float32], state: npt.NDArray[np.float32]
+    ) -> tuple[float, npt.NDArray[np.float32]]:
+        """One step: float32 (576,) and the state in, speech probability and new state out."""
+        probability, new_state = self._network.run(
+            None, {"input": window[None], "state": state, "sr": np.array(16_000)}
+        )
+        return float(probability[0, 0]), new_state
+
+
+class VADStream:
+    """The memory of one source: recurrent state and the end of the window before."""
+
+    def __init__(self, vad: SileroVAD) -> None:
+        self._vad = vad
+        self._state = np.zeros(_STATE_SHAPE, dtype=np.float32)
+        self._context = np.zeros(_CONTEXT, dtype=np.float32)
+
+    def probability(self, window: npt.NDArray[np.float32]) -> float:
+        """Probability that the next window, float32 (512,), is speech.
+
+        Raises:
+            ValueError: the window does not hold 512 samples.
+        """
+        if window.shape != (WINDOW,):
+            raise ValueError(f"a window is {WINDOW} samples, not {window.shape}")
+        probability, self._state = self._vad.run(
+            np.concatenate([self._context, window]), self._state
+        )
+        self._context = window[-_CONTEXT:]
+        return probability

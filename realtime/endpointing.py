@@ -1,0 +1,258 @@
+"""Where utterances begin and end, decided while the speech goes on.
+
+In: one speech probability for each window of 512 samples. Out: speech started, paused, resumed,
+dropped; utterance closed. Pure: no audio, no network, no clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from models.vad import WINDOW
+from realtime.media import SAMPLE_RATE
+
+CloseReason: TypeAlias = Literal["silence", "limit", "end"]
+"""Why an utterance closed: a pause, the longest duration, or the end of the source."""
+
+# Silero's `min_silence_at_max_speech`: a pause must be longer to be a place to split.
+_SPLIT_SILENCE = 98 * SAMPLE_RATE // 1000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EndpointingSettings:
+    """The parameters of endpointing, under the names Silero gives them.
+
+    Attributes:
+        threshold: probability from which a window counts as speech, 0 to 1.
+        neg_threshold: probability below which speech counts as paused, 0 to `threshold`.
+        min_speech_duration_ms: shorter speech is dropped.
+        min_silence_duration_ms: the hangover: how long a pause must last to close the utterance.
+        speech_pad_ms: sound kept before the first and after the last window of speech, so that
+            first and last syllables survive.
+        max_speech_duration_s: a longer utterance is split, at its longest pause if it has one.
+
+    Raises:
+        ValueError: a value is out of its range; the message names it and the range.
+    """
+
+    threshold: float = 0.5
+    neg_threshold: float = 0.35
+    min_speech_duration_ms: int = 250
+    min_silence_duration_ms: int = 500
+    speech_pad_ms: int = 100
+    max_speech_duration_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.threshold < 1:
+            raise ValueError(f"threshold must be between 0 and 1, not {self.threshold}")
+        if not 0 < self.neg_threshold <= self.threshold:
+            raise ValueError(
+                f"neg_threshold must be above 0 and at most threshold ({self.threshold}), "
+                f"not {self.neg_threshold}"
+            )
+        for name in ("min_speech_duration_ms", "min_silence_duration_ms", "speech_pad_ms"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be at least 0, not {getattr(self, name)}")
+        shortest = (self.min_speech_duration_ms + 2 * self.speech_pad_ms) / 1000 + 0.1
+        if not self.max_speech_duration_s >= shortest:
+            raise ValueError(
+                f"max_speech_duration_s must be at least {shortest:g}, "
+                f"not {self.max_speech_duration_s}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStarted:
+    """Speech began; if it lasts, an utterance beginning at sample `start` will close."""
+
+    start: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechPaused:
+    """Speech fell silent at sample `position`; it may resume, close or be dropped."""
+
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechResumed:
+    """The pause ended at sample `position` before it was long enough."""
+
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechDropped:
+    """What had started was too short to be an utterance."""
+
+
+@dataclass(frozen=True, slots=True)
+class UtteranceClosed:
+    """Samples [start, stop) are an utterance."""
+
+    start: int
+    stop: int
+    reason: CloseReason
+
+
+SpeechChange: TypeAlias = (
+    SpeechStarted | SpeechPaused | SpeechResumed | SpeechDropped | UtteranceClosed
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """A segment whose end is known but for the padding, which depends on what follows."""
+
+    start: int  # padded
+    end: int  # not padded
+    reason: CloseReason
+    order: int  # how many of the untold changes came before its end
+
+
+class Endpointer:
+    """Closes utterances where `silero_vad.get_speech_timestamps` would, but on the fly.
+
+    Changes come in order: nothing is said of the next utterance before the last one is closed.
+
+    Algorithmic latency: an utterance closes `min_silence_duration_ms` after its last speech,
+    rounded up to whole windows. It is later only where less than twice the padding lies between
+    two segments: they share that gap, so the first waits until the second is sure to count.
+    """
+
+    def __init__(self, settings: EndpointingSettings | None = None) -> None:
+        self.settings = settings or EndpointingSettings()
+        per_ms = SAMPLE_RATE // 1000
+        self._min_speech = self.settings.min_speech_duration_ms * per_ms
+        self._min_silence = self.settings.min_silence_duration_ms * per_ms
+        self._pad = self.settings.speech_pad_ms * per_ms
+        self._max_speech = (
+            self.settings.max_speech_duration_s * SAMPLE_RATE - WINDOW - 2 * self._pad
+        )
+
+        self._position = 0  # first sample of the next window
+        self._speech: int | None = None  # where the current segment starts, not padded
+        self._start = 0  # the same, padded
+        self._pause: int | None = None  # where the current segment fell silent
+        self._pauses: list[tuple[int, int]] = []  # (position, length): where it could be split
+        self._last_end: int | None = None  # where the last segment that counted ended
+        self._ended: _Ended | None = None
+        self._changes: list[SpeechChange] = []
+
+    @property
+    def speaking_until(self) -> int | None:
+        """Every sample before this one belongs to the utterance being spoken; None in silence.
+
+        Whatever follows, so long as a pause or the end of the source closes it; an utterance
+        split at `max_speech_duration_s` ends earlier, and so does one whose padding is shared.
+        """
+        if self._speech is None or self._ended is not None:
+            return None
+        if self._pause is None:
+            return self._position
+        return min(self._position, self._pause + self._pad)
+
+    def window(self, probability: float) -> list[SpeechChange]:
+        """Take the speech probability of the next window; return what it changed, in order."""
+        here = self._position
+        self._position += WINDOW
+        self._follow(here, probability)
+        if self._ended is not None and self._padding_is_certain(here):
+            self._pad_ended()
+        return self._settled_changes()
+
+    def end(self, length: int) -> list[SpeechChange]:
+        """The source ended after `length` samples; the last window may have been part silence."""
+        if self._speech is not None:
+            if length - self._speech > self._min_speech:
+                self._finish(length, "end")
+            else:
+                self._drop()
+        if self._ended is not None:
+            self._pad_ended(length)
+        return self._settled_changes()
+
+    def _follow(self, here: int, probability: float) -> None:
+        """The state machine of get_speech_timestamps, one window further."""
+        settings = self.settings
+        if probability >= settings.threshold:
+            if self._speech is None:
+                self._begin(here)
+                return
+            if self._pause is not None:
+                if here - self._pause > _SPLIT_SILENCE:
+                    self._pauses.append((self._pause, here - self._pause))
+                self._pause = None
+                self._changes.append(SpeechResumed(here))
+        if self._speech is None:
+            return
+        if here - self._speech > self._max_speech:
+            if not self._pauses:
+                self._finish(here, "limit")
+                return
+            position, length = max(self._pauses, key=lambda pause: pause[1])
+            self._finish(position, "limit")
+            self._begin(position + length)
+        if probability < settings.neg_threshold:
+            if self._pause is None:
+                self._pause = here
+                self._changes.append(SpeechPaused(here))
+            if here - self._pause >= self._min_silence:
+                assert self._speech is not None
+                if self._pause - self._speech > self._min_speech:
+                    self._finish(self._pause, "silence")
+                else:
+                    self._drop()
+
+    def _begin(self, speech: int) -> None:
+        gap = None if self._last_end is None else speech - self._last_end
+        self._speech = speech
+        self._start = max(0, speech - self._pad)
+        if gap is not None and gap < 2 * self._pad:
+            self._start = speech - gap // 2
+        self._changes.append(SpeechStarted(self._start))
+
+    def _finish(self, end: int, reason: CloseReason) -> None:
+        """The current segment counts and ends at `end`; an earlier one can now be padded."""
+        if self._ended is not None:
+            self._pad_ended()
+        self._ended = _Ended(self._start, end, reason, order=len(self._changes))
+        self._last_end = end
+        self._forget_segment()
+
+    def _drop(self) -> None:
+        self._changes.append(SpeechDropped())
+        self._forget_segment()
+
+    def _forget_segment(self) -> None:
+        self._speech = self._pause = None
+        self._pauses = []
+
+    def _padding_is_certain(self, here: int) -> bool:
+        """Whether the gap behind the ended segment is known, and shared or not."""
+        assert self._ended is not None
+        if self._speech is None:
+            return self._position - self._ended.end >= 2 * self._pad
+        shared = self._speech - self._ended.end < 2 * self._pad
+        speech_end = here if self._pause is None else self._pause
+        return not shared or speech_end - self._speech > self._min_speech
+
+    def _pad_ended(self, length: int | None = None) -> None:
+        """Close the ended segment; what was said of the next one comes after it."""
+        assert self._ended is not None
+        ended, self._ended = self._ended, None
+        stop = ended.end + self._pad
+        if self._speech is not None and self._speech - ended.end < 2 * self._pad:
+            stop = ended.end + (self._speech - ended.end) // 2
+        if length is not None:
+            stop = min(length, stop)
+        self._changes.insert(ended.order, UtteranceClosed(ended.start, stop, ended.reason))
+
+    def _settled_changes(self) -> list[SpeechChange]:
+        """Everything that may be told now: nothing while a padding is open."""
+        if self._ended is not None:
+            return []
+        changes, self._changes = self._changes, []
+        return changes

@@ -1,0 +1,226 @@
+"""The endpointer against Silero's own segmentation: to the sample, for any probabilities."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from models.vad import WINDOW, SileroVAD
+from realtime.endpointing import (
+    Endpointer,
+    EndpointingSettings,
+    SpeechChange,
+    SpeechDropped,
+    SpeechPaused,
+    SpeechResumed,
+    SpeechStarted,
+    UtteranceClosed,
+)
+from realtime.media import AudioBlock
+from realtime.rings import AudioRing
+
+Audio = npt.NDArray[np.float32]
+
+
+def changes_of(
+    probabilities: list[float], length: int, settings: EndpointingSettings
+) -> list[SpeechChange]:
+    endpointer = Endpointer(settings)
+    changes = [change for p in probabilities for change in endpointer.window(p)]
+    return changes + endpointer.end(length)
+
+
+def boundaries(changes: list[SpeechChange]) -> list[tuple[int, int]]:
+    return [(c.start, c.stop) for c in changes if isinstance(c, UtteranceClosed)]
+
+
+def silero_boundaries(
+    probabilities: list[float], length: int, settings: EndpointingSettings
+) -> list[tuple[int, int]]:
+    from silero_vad import get_speech_timestamps_from_probs
+
+    found = get_speech_timestamps_from_probs(
+        probabilities,
+        audio_length_samples=length,
+        threshold=settings.threshold,
+        neg_threshold=settings.neg_threshold,
+        min_speech_duration_ms=settings.min_speech_duration_ms,
+        min_silence_duration_ms=settings.min_silence_duration_ms,
+        speech_pad_ms=settings.speech_pad_ms,
+        max_speech_duration_s=settings.max_speech_duration_s,
+    )
+    return [(segment["start"], segment["end"]) for segment in found]
+
+
+# Runs of like windows, as speech comes in runs; single windows would hardly ever make a pause.
+runs = st.lists(
+    st.tuples(st.sampled_from([0.0, 0.1, 0.34, 0.36, 0.42, 0.5, 0.7, 1.0]), st.integers(1, 40)),
+    min_size=1,
+    max_size=40,
+)
+any_settings = st.builds(
+    EndpointingSettings,
+    min_speech_duration_ms=st.sampled_from([0, 32, 100, 250, 400]),
+    min_silence_duration_ms=st.sampled_from([0, 32, 100, 300, 500, 900]),
+    speech_pad_ms=st.sampled_from([0, 30, 100, 350, 600]),
+    max_speech_duration_s=st.sampled_from([2.0, 3.0, 10.0, float("inf")]),
+)
+
+
+@given(runs=runs, settings=any_settings, cut=st.integers(0, WINDOW - 1))
+@hypothesis_settings(max_examples=400, deadline=None)
+def test_boundaries_are_those_of_silero(
+    runs: list[tuple[float, int]], settings: EndpointingSettings, cut: int
+) -> None:
+    probabilities = [p for p, count in runs for _ in range(count)]
+    length = len(probabilities) * WINDOW - cut
+    changes = changes_of(probabilities, length, settings)
+    assert boundaries(changes) == silero_boundaries(probabilities, length, settings)
+
+
+@given(runs=runs, settings=any_settings)
+@hypothesis_settings(max_examples=200, deadline=None)
+def test_changes_tell_one_utterance_after_the_other(
+    runs: list[tuple[float, int]], settings: EndpointingSettings
+) -> None:
+    probabilities = [p for p, count in runs for _ in range(count)]
+    state, start = "silent", 0
+    for change in changes_of(probabilities, len(probabilities) * WINDOW, settings):
+        match change:
+            case SpeechStarted():
+                assert state == "silent"
+                state, start = "speaking", change.start
+            case SpeechPaused():
+                assert state == "speaking"
+                state = "paused"
+            case SpeechResumed():
+                assert state == "paused"
+                state = "speaking"
+            case SpeechDropped():
+                assert state != "silent"
+                state = "silent"
+            case UtteranceClosed():
+                assert state != "silent"
+                assert change.start == start
+                state = "silent"
+    assert state == "silent"
+
+
+@given(runs=runs, settings=any_settings)
+@hypothesis_settings(max_examples=200, deadline=None)
+def test_speaking_until_never_passes_the_end_of_what_a_pause_closes(
+    runs: list[tuple[float, int]], settings: EndpointingSettings
+) -> None:
+    if settings.min_silence_duration_ms < 2 * settings.speech_pad_ms:
+        return  # paddings may be shared
+    endpointer = Endpointer(settings)
+    told = 0
+    for p in [p for p, count in runs for _ in range(count)]:
+        for change in endpointer.window(p):
+            if isinstance(change, UtteranceClosed):
+                assert change.reason == "limit" or told <= change.stop
+            told = 0
+        told = max(told, endpointer.speaking_until or 0)
+
+
+def test_an_utterance_closes_in_the_window_that_completes_the_hangover() -> None:
+    endpointer = Endpointer(EndpointingSettings(min_silence_duration_ms=320))
+    for _ in range(20):
+        endpointer.window(0.9)
+    silent = [endpointer.window(0.1) for _ in range(11)]
+    assert silent[0] == [SpeechPaused(20 * WINDOW)]
+    assert not any(silent[1:10])
+    assert silent[10] == [UtteranceClosed(0, 20 * WINDOW + 1600, "silence")]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"threshold": 0.0}, "threshold"),
+        ({"threshold": 0.5, "neg_threshold": 0.6}, "neg_threshold"),
+        ({"min_speech_duration_ms": -1}, "min_speech_duration_ms"),
+        ({"min_silence_duration_ms": -5}, "min_silence_duration_ms"),
+        ({"speech_pad_ms": -1}, "speech_pad_ms"),
+        ({"max_speech_duration_s": 0.3}, "max_speech_duration_s"),
+        ({"max_speech_duration_s": float("nan")}, "max_speech_duration_s"),
+    ],
+)
+def test_settings_out_of_range_are_named(wrong: dict[str, float], named: str) -> None:
+    with pytest.raises(ValueError, match=rf"^{named} must be"):
+        EndpointingSettings(**wrong)  # type: ignore[arg-type]
+
+
+# --- on real recordings, from samples to boundaries ---------------------------------------------
+
+
+def streamed_boundaries(vad: SileroVAD, chunks: Iterator[Audio]) -> list[tuple[int, int]]:
+    """Boundaries of audio that arrives in `chunks`, through the ring as in a session."""
+    from realtime.session import Listener
+
+    ring = AudioRing(seconds=2)
+    listener = Listener(ring, vad.stream(), EndpointingSettings())
+    changes: list[SpeechChange] = []
+    for chunk in chunks:
+        # In pieces of a second at most: a ring holds seconds, a caller may bring an hour.
+        for i in range(0, len(chunk), 16_000):
+            ring.write(AudioBlock(ring.stop, chunk[i : i + 16_000]))
+            changes += listener.listen()
+    changes += listener.end()
+    return boundaries(changes)
+
+
+def chunks_of(audio: Audio, size: Callable[[], int]) -> Iterator[Audio]:
+    position = 0
+    while position < len(audio):
+        step = size()
+        yield audio[position : position + step]
+        position += step
+
+
+@pytest.fixture(scope="module")
+def vad() -> SileroVAD:
+    return SileroVAD()
+
+
+def test_real_speech_has_the_boundaries_of_silero_however_it_is_chopped(
+    shared: Path, vad: SileroVAD, decode: Callable[[Path], Audio]
+) -> None:
+    import torch
+    from silero_vad import get_speech_timestamps, load_silero_vad
+
+    threads = torch.get_num_threads()
+    reference_model = load_silero_vad()
+    settings = EndpointingSettings()
+    clips = sorted(p for p in (shared / "media" / "speech").rglob("*") if p.suffix in _AUDIO)
+    assert len(clips) >= 39
+    random_size = random.Random(7)
+    for clip in clips:
+        audio = decode(clip)
+        expected = [
+            (segment["start"], segment["end"])
+            for segment in get_speech_timestamps(
+                torch.from_numpy(audio),
+                reference_model,
+                threshold=settings.threshold,
+                neg_threshold=settings.neg_threshold,
+                min_speech_duration_ms=settings.min_speech_duration_ms,
+                min_silence_duration_ms=settings.min_silence_duration_ms,
+                speech_pad_ms=settings.speech_pad_ms,
+                max_speech_duration_s=settings.max_speech_duration_s,
+            )
+        ]
+        for size in (lambda: 16, lambda: 160, lambda: random_size.randint(1, 5000)):
+            assert streamed_boundaries(vad, chunks_of(audio, size)) == expected, clip.name
+        assert streamed_boundaries(vad, iter([audio])) == expected, clip.name
+    torch.set_num_threads(threads)
+
+
+_AUDIO = {".wav", ".flac"}
