@@ -1,0 +1,290 @@
+"""The embedded engine: pocketsphinx, with the US English model inside its package.
+
+In: samples of an utterance. Out: text so far, then words with times. The decoder holds Python's
+interpreter lock while it decodes, so it lives in processes of its own, one utterance each.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from models.errors import AnalysisError
+from models.stt import Transcriber, Transcript, TranscriptionStream, Word
+
+T = TypeVar("T")
+
+# --- in the decoder's process ---------------------------------------------------------------------
+
+_FRAMES_PER_SECOND = 100
+
+
+class _Decoder:
+    """A pocketsphinx decoder that hears every utterance as if it were its first."""
+
+    def __init__(self) -> None:
+        from pocketsphinx import Decoder
+
+        self._decoder = Decoder(samprate=16_000, loglevel="FATAL")
+        # The decoder adapts its cepstral mean and its estimate of the noise to what it has heard;
+        # starting each utterance from the same makes the transcript depend on that alone.
+        self._first_mean = self._decoder.get_cmn(False)
+        self._open = False
+
+    def begin(self) -> None:
+        if self._open:
+            self._decoder.end_utt()
+        self._decoder.start_stream()  # forgets the noise
+        self._decoder.set_cmn(self._first_mean)
+        self._decoder.start_utt()
+        self._open = True
+
+    def accept(self, samples: npt.NDArray[np.float32]) -> str:
+        pcm = np.clip(np.rint(samples * 32768), -32768, 32767).astype("<i2")
+        self._decoder.process_raw(pcm.tobytes())
+        return self._text()
+
+    def finish(self) -> tuple[str, list[tuple[str, float, float]]]:
+        self._decoder.end_utt()
+        self._open = False
+        words = [
+            (
+                segment.word.split("(")[0],  # "read(2)" is the second way to pronounce "read"
+                segment.start_frame / _FRAMES_PER_SECOND,
+                (segment.end_frame + 1) / _FRAMES_PER_SECOND,
+            )
+            for segment in self._decoder.seg() or []
+            if segment.word[0] not in "<[+"  # silence and noises
+        ]
+        return self._text(), words
+
+    def _text(self) -> str:
+        hypothesis = self._decoder.hyp()
+        return hypothesis.hypstr if hypothesis else ""
+
+
+_decoder: _Decoder
+
+
+def _start_process() -> None:
+    """Load the decoder; leave Ctrl-C to the parent, and never outlive it."""
+    import multiprocessing
+    import multiprocessing.connection
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def follow_parent() -> None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(0)
+
+    threading.Thread(target=follow_parent, daemon=True).start()
+    global _decoder
+    _decoder = _Decoder()
+
+
+def _begin() -> None:
+    _decoder.begin()
+
+
+def _accept(samples: npt.NDArray[np.float32]) -> str:
+    return _decoder.accept(samples)
+
+
+def _finish() -> tuple[str, list[tuple[str, float, float]]]:
+    return _decoder.finish()
+
+
+# --- in the program's process ---------------------------------------------------------------------
+
+
+class SphinxTranscriber(Transcriber):
+    """A pool of decoder processes, started as they are needed.
+
+    An utterance keeps its process from its first sample to its transcript. When all are taken,
+    the next utterance waits with its samples until one is free.
+
+    Args:
+        processes: how many decoders at most (about 91 MiB each). Default: one a core, at most 4.
+    """
+
+    name = "sphinx"
+
+    def __init__(self, processes: int | None = None) -> None:
+        self._most = processes or min(4, os.cpu_count() or 1)
+        self._lock = threading.Lock()
+        self._idle: list[ProcessPoolExecutor] = []
+        self._busy: set[ProcessPoolExecutor] = set()
+        self._waiting: deque[_SphinxStream] = deque()
+        self._closed = False
+        # Loading takes a second: begin now, so that the first utterance does not wait for it.
+        self._idle.append(self._new_process())
+
+    def stream(self) -> TranscriptionStream:
+        """A stream for one utterance; see `Transcriber.stream`."""
+        stream = _SphinxStream(self)
+        with self._lock:
+            closed = self._closed
+            process = None if closed else self._take_process()
+            if not closed and process is None:
+                self._waiting.append(stream)
+        if closed:
+            stream.fail("the speech recogniser was closed")
+        elif process is not None:
+            stream.run_on(process)
+        return stream
+
+    def close(self) -> None:
+        """End all decoder processes."""
+        with self._lock:
+            self._closed = True
+            processes = [*self._idle, *self._busy]
+            waiting, self._waiting = list(self._waiting), deque()
+            self._idle.clear()
+        for process in processes:
+            process.shutdown(wait=False, cancel_futures=True)
+        for stream in waiting:
+            stream.fail("the speech recogniser was closed")
+
+    def release(self, process: ProcessPoolExecutor, *, broken: bool) -> None:
+        """A stream is done with its process: the next waiting stream gets it."""
+        with self._lock:
+            self._busy.discard(process)
+            if self._closed:
+                return
+            if not broken:
+                self._idle.append(process)
+            stream = self._waiting.popleft() if self._waiting else None
+            next_process = self._take_process() if stream else None
+        if broken:
+            process.shutdown(wait=False)
+        if stream and next_process:
+            stream.run_on(next_process)
+
+    def forget(self, stream: _SphinxStream) -> None:
+        """A stream was cancelled while it waited."""
+        with self._lock:
+            if stream in self._waiting:
+                self._waiting.remove(stream)
+
+    def _take_process(self) -> ProcessPoolExecutor | None:
+        if not self._idle and len(self._busy) < self._most:
+            self._idle.append(self._new_process())
+        if not self._idle:
+            return None
+        process = self._idle.pop()
+        self._busy.add(process)
+        return process
+
+    @staticmethod
+    def _new_process() -> ProcessPoolExecutor:
+        import multiprocessing
+
+        # spawn: a fork would copy the locks and threads of torch and PortAudio in any state.
+        process = ProcessPoolExecutor(
+            max_workers=1,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_start_process,
+        )
+        process.submit(int)
+        return process
+
+
+class _SphinxStream(TranscriptionStream):
+    """One utterance; calls queue here until it has a process, and in the process afterwards."""
+
+    def __init__(self, pool: SphinxTranscriber) -> None:
+        self._pool = pool
+        self._lock = threading.Lock()
+        self._process: ProcessPoolExecutor | None = None
+        self._backlog: list[tuple[Future[Any], Callable[..., Any], tuple[Any, ...]]] = []
+        self._failure: AnalysisError | None = None
+        self._ended = False
+
+    def accept(self, samples: npt.NDArray[np.float32]) -> Future[str]:
+        return self._call(_accept, samples)
+
+    def finish(self) -> Future[Transcript]:
+        transcript: Future[Transcript] = Future()
+
+        def deliver(decoded: Future[tuple[str, list[tuple[str, float, float]]]]) -> None:
+            self._end(broken=isinstance(decoded.exception(), AnalysisError))
+            if error := decoded.exception():
+                transcript.set_exception(error)
+            else:
+                text, words = decoded.result()
+                transcript.set_result(Transcript(text, tuple(Word(*w) for w in words), "sphinx"))
+
+        self._call(_finish).add_done_callback(deliver)
+        return transcript
+
+    def cancel(self) -> None:
+        self._pool.forget(self)
+        self._end(broken=False)
+
+    def run_on(self, process: ProcessPoolExecutor) -> None:
+        """A process is free: begin, and catch up with what was asked while waiting."""
+        with self._lock:
+            self._process = process
+            backlog, self._backlog = self._backlog, []
+            self._submit(Future(), _begin, ())
+            for future, function, arguments in backlog:
+                self._submit(future, function, arguments)
+
+    def fail(self, message: str) -> None:
+        """No process will ever come."""
+        with self._lock:
+            self._failure = AnalysisError("stt", message)
+            backlog, self._backlog = self._backlog, []
+        for future, _, _ in backlog:
+            future.set_exception(self._failure)
+
+    def _call(self, function: Callable[..., T], *arguments: Any) -> Future[T]:
+        future: Future[T] = Future()
+        with self._lock:
+            if self._failure is not None:
+                future.set_exception(self._failure)
+            elif self._process is None:
+                self._backlog.append((future, function, arguments))
+            else:
+                self._submit(future, function, arguments)
+        return future
+
+    def _submit(
+        self, future: Future[T], function: Callable[..., T], arguments: tuple[Any, ...]
+    ) -> None:
+        assert self._process is not None
+
+        def deliver(done: Future[T]) -> None:
+            error = None if done.cancelled() else done.exception()
+            if done.cancelled() or isinstance(error, BrokenProcessPool):
+                error = AnalysisError("stt", "the speech recogniser's process ended")
+            if error:
+                future.set_exception(error)
+            else:
+                future.set_result(done.result())
+
+        try:
+            self._process.submit(function, *arguments).add_done_callback(deliver)
+        except RuntimeError:  # the process broke earlier, or the pool was closed
+            future.set_exception(AnalysisError("stt", "the speech recogniser's process ended"))
+
+    def _end(self, *, broken: bool) -> None:
+        """Give the process back, once."""
+        with self._lock:
+            if self._ended:
+                return
+            self._ended = True
+            process = self._process
+        if process is not None:
+            self._pool.release(process, broken=broken)

@@ -1,0 +1,124 @@
+"""The embedded recogniser on real speech, in its real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import psutil
+import pytest
+
+from models.errors import AnalysisError, UsageError
+from models.stt import Transcript, load_transcriber
+from models.stt.sphinx import SphinxTranscriber
+
+Audio = npt.NDArray[np.float32]
+
+
+@pytest.fixture(scope="module")
+def sphinx() -> Iterator[SphinxTranscriber]:
+    transcriber = SphinxTranscriber(processes=2)
+    yield transcriber
+    transcriber.close()
+
+
+def transcribe(sphinx: SphinxTranscriber, audio: Audio, piece: int) -> Transcript:
+    stream = sphinx.stream()
+    for i in range(0, len(audio), piece):
+        stream.accept(audio[i : i + piece])
+    return stream.finish().result(60)
+
+
+@pytest.fixture(scope="module")
+def sentence(shared: Path, decode: Callable[[Path], Audio]) -> Audio:
+    return decode(shared / "media/speech/LJ001-0008.wav")
+
+
+def test_words_of_a_clear_sentence(sphinx: SphinxTranscriber, sentence: Audio) -> None:
+    transcript = transcribe(sphinx, sentence, 3200)
+    assert transcript.text == "as never been surpassed"  # said: "has never been surpassed."
+    assert [w.text for w in transcript.words] == transcript.text.split()
+    times = [t for w in transcript.words for t in (w.start, w.end)]
+    assert times == sorted(times)
+    assert times[-1] <= len(sentence) / 16_000 + 0.02
+    assert transcript.engine == "sphinx"
+
+
+def test_transcript_depends_on_the_utterance_alone(
+    sphinx: SphinxTranscriber, sentence: Audio, shared: Path, decode: Callable[[Path], Audio]
+) -> None:
+    alone = transcribe(sphinx, sentence, 3200)
+    transcribe(sphinx, 0.02 * decode(shared / "media/speech/LJ001-0002.wav"), 3200)
+    assert transcribe(sphinx, sentence, 3200) == alone
+    assert transcribe(sphinx, sentence, 701) == alone
+    assert transcribe(sphinx, sentence, len(sentence)) == alone
+
+
+def test_partial_text_comes_while_speech_goes_on(
+    sphinx: SphinxTranscriber, sentence: Audio
+) -> None:
+    stream = sphinx.stream()
+    partials = [
+        stream.accept(sentence[i : i + 3200]).result(30) for i in range(0, len(sentence), 3200)
+    ]
+    stream.cancel()
+    assert any(partials[: len(partials) // 2])
+
+
+def test_more_streams_than_processes_all_finish(sphinx: SphinxTranscriber, sentence: Audio) -> None:
+    alone = transcribe(sphinx, sentence, 3200)
+    streams = [sphinx.stream() for _ in range(5)]
+    for stream in streams:
+        stream.accept(sentence)
+    streams[3].cancel()
+    futures = [stream.finish() for i, stream in enumerate(streams) if i != 3]
+    assert [future.result(60) for future in futures] == [alone] * 4
+
+
+@pytest.mark.parametrize("audio", [np.zeros(0), np.zeros(16_000), np.ones(400)])
+def test_nothing_said_gives_no_words(sphinx: SphinxTranscriber, audio: Audio) -> None:
+    transcript = transcribe(sphinx, audio.astype(np.float32), 3200)
+    assert transcript.text == ""
+    assert transcript.words == ()
+
+
+def test_a_dead_process_fails_its_utterance_and_the_next_gets_another(sentence: Audio) -> None:
+    transcriber = SphinxTranscriber(processes=1)
+    try:
+        stream = transcriber.stream()
+        stream.accept(sentence[:3200]).result(30)
+        for child in psutil.Process().children():
+            if "spawn_main" in " ".join(child.cmdline()):
+                with_sphinx = child
+        os.kill(with_sphinx.pid, signal.SIGKILL)
+        with pytest.raises(AnalysisError, match="ended") as failure:
+            stream.finish().result(30)
+        assert failure.value.stage == "stt"
+        assert "surpassed" in transcribe(transcriber, sentence, 3200).text
+    finally:
+        transcriber.close()
+
+
+def test_closing_leaves_no_process_behind() -> None:
+    before = set(psutil.Process().children())
+    transcriber = SphinxTranscriber(processes=1)
+    waiting = [transcriber.stream(), transcriber.stream()][1].finish()
+    transcriber.close()
+    with pytest.raises(AnalysisError):
+        waiting.result(10)
+    deadline = time.monotonic() + 20
+    while set(psutil.Process().children()) - before and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not [
+        c for c in set(psutil.Process().children()) - before if "spawn_main" in str(c.cmdline())
+    ]
+
+
+def test_an_unknown_engine_is_named_with_the_choices() -> None:
+    with pytest.raises(UsageError, match=r"'ears'; choose one of: sphinx"):
+        load_transcriber("ears")
