@@ -6,6 +6,7 @@ Model: Silero Team, "Silero VAD", https://github.com/snakers4/silero-vad (MIT), 
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -30,8 +31,14 @@ def silero_weights() -> Path:
     return Path(spec.submodule_search_locations[0]) / "data" / "silero_vad.onnx"
 
 
+@cache
+def load_vad() -> SileroVAD:
+    """The network, loaded at the first call and shared by all."""
+    return SileroVAD()
+
+
 class SileroVAD:
-    """The network. Load once; open one stream for each source. Safe to share between threads."""
+    """The network; open one stream for each source. Safe to share between threads."""
 
     def __init__(self) -> None:
         import onnxruntime

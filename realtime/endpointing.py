@@ -18,6 +18,9 @@ CloseReason: TypeAlias = Literal["silence", "limit", "end"]
 # Silero's `min_silence_at_max_speech`: a pause must be longer to be a place to split.
 _SPLIT_SILENCE = 98 * SAMPLE_RATE // 1000
 
+# A sound is cut off the tail only if at least this much silence is before it.
+_TAIL_SILENCE = 250 * SAMPLE_RATE // 1000
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EndpointingSettings:
@@ -31,6 +34,9 @@ class EndpointingSettings:
         speech_pad_ms: sound kept before the first and after the last window of speech, so that
             first and last syllables survive.
         max_speech_duration_s: a longer utterance is split, at its longest pause if it has one.
+        min_tail_duration_ms: a shorter sound that stands alone between the last pause and the
+            closing silence (a breath, a click) does not belong to the utterance. Silero has no
+            such parameter: with 0 all boundaries are Silero's.
 
     Raises:
         ValueError: a value is out of its range; the message names it and the range.
@@ -42,6 +48,7 @@ class EndpointingSettings:
     min_silence_duration_ms: int = 500
     speech_pad_ms: int = 100
     max_speech_duration_s: float = 10.0
+    min_tail_duration_ms: int = 100
 
     def __post_init__(self) -> None:
         if not 0 < self.threshold < 1:
@@ -51,7 +58,12 @@ class EndpointingSettings:
                 f"neg_threshold must be above 0 and at most threshold ({self.threshold}), "
                 f"not {self.neg_threshold}"
             )
-        for name in ("min_speech_duration_ms", "min_silence_duration_ms", "speech_pad_ms"):
+        for name in (
+            "min_speech_duration_ms",
+            "min_silence_duration_ms",
+            "speech_pad_ms",
+            "min_tail_duration_ms",
+        ):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be at least 0, not {getattr(self, name)}")
         shortest = (self.min_speech_duration_ms + 2 * self.speech_pad_ms) / 1000 + 0.1
@@ -115,6 +127,8 @@ class _Ended:
 class Endpointer:
     """Closes utterances where `silero_vad.get_speech_timestamps` would, but on the fly.
 
+    The one difference, and how to switch it off: `EndpointingSettings.min_tail_duration_ms`.
+
     Changes come in order: nothing is said of the next utterance before the last one is closed.
 
     Algorithmic latency: an utterance closes `min_silence_duration_ms` after its last speech,
@@ -128,6 +142,7 @@ class Endpointer:
         self._min_speech = self.settings.min_speech_duration_ms * per_ms
         self._min_silence = self.settings.min_silence_duration_ms * per_ms
         self._pad = self.settings.speech_pad_ms * per_ms
+        self._min_tail = self.settings.min_tail_duration_ms * per_ms
         self._max_speech = (
             self.settings.max_speech_duration_s * SAMPLE_RATE - WINDOW - 2 * self._pad
         )
@@ -137,6 +152,7 @@ class Endpointer:
         self._start = 0  # the same, padded
         self._pause: int | None = None  # where the current segment fell silent
         self._pauses: list[tuple[int, int]] = []  # (position, length): where it could be split
+        self._last_pause: tuple[int, int] | None = None  # (position, length) of the one before
         self._last_end: int | None = None  # where the last segment that counted ended
         self._ended: _Ended | None = None
         self._changes: list[SpeechChange] = []
@@ -145,8 +161,8 @@ class Endpointer:
     def speaking_until(self) -> int | None:
         """Every sample before this one belongs to the utterance being spoken; None in silence.
 
-        Whatever follows, so long as a pause or the end of the source closes it; an utterance
-        split at `max_speech_duration_s` ends earlier, and so does one whose padding is shared.
+        Whatever follows, with three exceptions that end earlier: an utterance split at
+        `max_speech_duration_s`, one that loses its tail, and one whose padding is shared.
         """
         if self._speech is None or self._ended is not None:
             return None
@@ -184,6 +200,7 @@ class Endpointer:
             if self._pause is not None:
                 if here - self._pause > _SPLIT_SILENCE:
                     self._pauses.append((self._pause, here - self._pause))
+                self._last_pause = (self._pause, here - self._pause)
                 self._pause = None
                 self._changes.append(SpeechResumed(here))
         if self._speech is None:
@@ -202,7 +219,7 @@ class Endpointer:
             if here - self._pause >= self._min_silence:
                 assert self._speech is not None
                 if self._pause - self._speech > self._min_speech:
-                    self._finish(self._pause, "silence")
+                    self._finish(self._without_tail(self._pause), "silence")
                 else:
                     self._drop()
 
@@ -213,6 +230,15 @@ class Endpointer:
         if gap is not None and gap < 2 * self._pad:
             self._start = speech - gap // 2
         self._changes.append(SpeechStarted(self._start))
+
+    def _without_tail(self, end: int) -> int:
+        """The end of the current segment, less a short sound that stands alone at its end."""
+        assert self._speech is not None
+        if self._last_pause is None:
+            return end
+        position, length = self._last_pause
+        alone = length >= _TAIL_SILENCE and end - (position + length) < self._min_tail
+        return position if alone and position - self._speech > self._min_speech else end
 
     def _finish(self, end: int, reason: CloseReason) -> None:
         """The current segment counts and ends at `end`; an earlier one can now be padded."""
@@ -227,7 +253,7 @@ class Endpointer:
         self._forget_segment()
 
     def _forget_segment(self) -> None:
-        self._speech = self._pause = None
+        self._speech = self._pause = self._last_pause = None
         self._pauses = []
 
     def _padding_is_certain(self, here: int) -> bool:

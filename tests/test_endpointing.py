@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from models.vad import WINDOW, SileroVAD
+from models.vad import WINDOW, load_vad
 from realtime.endpointing import (
     Endpointer,
     EndpointingSettings,
@@ -72,6 +72,7 @@ any_settings = st.builds(
     min_silence_duration_ms=st.sampled_from([0, 32, 100, 300, 500, 900]),
     speech_pad_ms=st.sampled_from([0, 30, 100, 350, 600]),
     max_speech_duration_s=st.sampled_from([2.0, 3.0, 10.0, float("inf")]),
+    min_tail_duration_ms=st.just(0),  # what Silero does not have
 )
 
 
@@ -141,6 +142,25 @@ def test_an_utterance_closes_in_the_window_that_completes_the_hangover() -> None
     assert silent[10] == [UtteranceClosed(0, 20 * WINDOW + 1600, "silence")]
 
 
+def closed_after(*runs: tuple[float, int]) -> UtteranceClosed:
+    probabilities = [p for p, count in runs for _ in range(count)]
+    changes = changes_of(probabilities, len(probabilities) * WINDOW, EndpointingSettings())
+    (closed,) = [change for change in changes if isinstance(change, UtteranceClosed)]
+    return closed
+
+
+def test_a_breath_after_the_last_word_is_not_part_of_the_utterance() -> None:
+    padding = 1600
+    breath = closed_after((0.9, 40), (0.0, 10), (0.9, 3), (0.0, 30))
+    assert breath == UtteranceClosed(0, 40 * WINDOW + padding, "silence")
+    syllable = closed_after((0.9, 40), (0.0, 10), (0.9, 4), (0.0, 30))
+    assert syllable.stop == 54 * WINDOW + padding
+    close_by = closed_after((0.9, 40), (0.0, 7), (0.9, 3), (0.0, 30))
+    assert close_by.stop == 50 * WINDOW + padding
+    after_a_short_word = closed_after((0.9, 7), (0.0, 10), (0.9, 3), (0.0, 30))
+    assert after_a_short_word.stop == 20 * WINDOW + padding
+
+
 @pytest.mark.parametrize(
     ("wrong", "named"),
     [
@@ -149,6 +169,7 @@ def test_an_utterance_closes_in_the_window_that_completes_the_hangover() -> None
         ({"min_speech_duration_ms": -1}, "min_speech_duration_ms"),
         ({"min_silence_duration_ms": -5}, "min_silence_duration_ms"),
         ({"speech_pad_ms": -1}, "speech_pad_ms"),
+        ({"min_tail_duration_ms": -1}, "min_tail_duration_ms"),
         ({"max_speech_duration_s": 0.3}, "max_speech_duration_s"),
         ({"max_speech_duration_s": float("nan")}, "max_speech_duration_s"),
     ],
@@ -161,12 +182,12 @@ def test_settings_out_of_range_are_named(wrong: dict[str, float], named: str) ->
 # --- on real recordings, from samples to boundaries ---------------------------------------------
 
 
-def streamed_boundaries(vad: SileroVAD, chunks: Iterator[Audio]) -> list[tuple[int, int]]:
+def streamed_boundaries(chunks: Iterator[Audio]) -> list[tuple[int, int]]:
     """Boundaries of audio that arrives in `chunks`, through the ring as in a session."""
     from realtime.session import Listener
 
     ring = AudioRing(seconds=2)
-    listener = Listener(ring, vad.stream(), EndpointingSettings())
+    listener = Listener(ring, load_vad().stream(), EndpointingSettings())
     changes: list[SpeechChange] = []
     for chunk in chunks:
         # In pieces of a second at most: a ring holds seconds, a caller may bring an hour.
@@ -185,13 +206,8 @@ def chunks_of(audio: Audio, size: Callable[[], int]) -> Iterator[Audio]:
         position += step
 
 
-@pytest.fixture(scope="module")
-def vad() -> SileroVAD:
-    return SileroVAD()
-
-
 def test_real_speech_has_the_boundaries_of_silero_however_it_is_chopped(
-    shared: Path, vad: SileroVAD, decode: Callable[[Path], Audio]
+    shared: Path, decode: Callable[[Path], Audio]
 ) -> None:
     import torch
     from silero_vad import get_speech_timestamps, load_silero_vad
@@ -218,8 +234,8 @@ def test_real_speech_has_the_boundaries_of_silero_however_it_is_chopped(
             )
         ]
         for size in (lambda: 16, lambda: 160, lambda: random_size.randint(1, 5000)):
-            assert streamed_boundaries(vad, chunks_of(audio, size)) == expected, clip.name
-        assert streamed_boundaries(vad, iter([audio])) == expected, clip.name
+            assert streamed_boundaries(chunks_of(audio, size)) == expected, clip.name
+        assert streamed_boundaries(iter([audio])) == expected, clip.name
     torch.set_num_threads(threads)
 
 
