@@ -178,11 +178,18 @@ class SphinxTranscriber(Transcriber):
                 self._waiting.remove(stream)
 
     def _take_process(self) -> ProcessPoolExecutor | None:
-        if not self._idle and len(self._busy) < self._most:
-            self._idle.append(self._new_process())
-        if not self._idle:
+        while self._idle:
+            process = self._idle.pop()
+            try:
+                process.submit(int)
+            except BrokenProcessPool:  # it died while it had nothing to do
+                process.shutdown(wait=False)
+                continue
+            self._busy.add(process)
+            return process
+        if len(self._busy) >= self._most:
             return None
-        process = self._idle.pop()
+        process = self._new_process()
         self._busy.add(process)
         return process
 
