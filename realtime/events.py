@@ -1,0 +1,275 @@
+"""The wire schema: what a session tells, one pydantic class an event.
+
+In: what the session found. Out: JSON objects, the same for files, sockets, store and Python.
+Times and durations are in seconds of media time unless a line says otherwise; probabilities are
+0 to 1. A reader must ignore fields it does not know: adding fields does not change the version.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+SCHEMA_VERSION = 1
+"""Raised when a field changes its meaning or goes away."""
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class _Event(_Wire):
+    session: str
+    """Which session tells this."""
+    time: float
+    """Media time at which this was known, in seconds since the session began."""
+
+
+class SessionStarted(_Event):
+    """The first event of every session.
+
+    Example:
+        {"type": "session.started", "session": "9f2c", "time": 0.0, "source": "talk.mp4",
+         "profile": "embedded", "stt": "sphinx", "schema_version": 1, "duration": 120.0}
+    """
+
+    type: Literal["session.started"] = "session.started"
+    source: str
+    profile: str
+    """The MER model: ``embedded``, ``paper`` or the path of a checkpoint."""
+    stt: str
+    """The speech-to-text engine."""
+    schema_version: int = SCHEMA_VERSION
+    duration: float | None = None
+    """Length of the source, where it is known in advance."""
+
+
+class SpeechStarted(_Event):
+    """Somebody began to speak.
+
+    Example:
+        {"type": "speech.started", "session": "9f2c", "time": 0.544}
+    """
+
+    type: Literal["speech.started"] = "speech.started"
+
+
+class SpeechPaused(_Event):
+    """The speaker fell silent; the utterance may go on, close, or prove too short to count.
+
+    Example:
+        {"type": "speech.paused", "session": "9f2c", "time": 1.888}
+    """
+
+    type: Literal["speech.paused"] = "speech.paused"
+
+
+class SpeechResumed(_Event):
+    """The pause was too short to end the utterance.
+
+    Example:
+        {"type": "speech.resumed", "session": "9f2c", "time": 2.112}
+    """
+
+    type: Literal["speech.resumed"] = "speech.resumed"
+
+
+class TranscriptPartial(_Event):
+    """The words so far of the utterance being spoken; later ones may correct them.
+
+    Example:
+        {"type": "transcript.partial", "session": "9f2c", "time": 1.2, "utterance": 1,
+         "text": "set green"}
+    """
+
+    type: Literal["transcript.partial"] = "transcript.partial"
+    utterance: int
+    """Number of the utterance in its session, from 1."""
+    text: str
+
+
+class UtteranceProvisional(_Event):
+    """A long utterance, scored while it goes on; its result will replace this.
+
+    Example:
+        {"type": "utterance.provisional", "session": "9f2c", "time": 3.6, "utterance": 4,
+         "emotions": {"happiness": 0.61, "sadness": 0.04, "anger": 0.02, "fear": 0.01,
+         "disgust": 0.03, "surprise": 0.2}, "expressed": ["happiness"]}
+    """
+
+    type: Literal["utterance.provisional"] = "utterance.provisional"
+    utterance: int
+    emotions: dict[str, float]
+    expressed: tuple[str, ...]
+
+
+class WireWord(_Wire):
+    """One recognised word; times in seconds of media time."""
+
+    text: str
+    start: float
+    end: float
+
+
+class WireTranscript(_Wire):
+    """What was said, and which engine heard it."""
+
+    text: str
+    engine: str
+    words: tuple[WireWord, ...] = ()
+
+
+class WireFace(_Wire):
+    """A face the model was shown."""
+
+    time: float
+    """Media time of its frame."""
+    box: tuple[float, float, float, float]
+    """x, y of the left upper corner, width, height; in pixels of the source."""
+    confidence: float
+    """The detector's, 0 to 1."""
+
+
+class Latency(_Wire):
+    """How long the answer took, in seconds of wall time."""
+
+    close_to_result: float
+    """From the decision that the utterance is over."""
+    end_to_result: float | None
+    """From the end of the utterance itself, hangover included; null if not at live pace."""
+    stages: dict[str, float]
+    """What each stage took: ``stt`` (after the close), ``faces``, ``mer``. Stages overlap."""
+
+
+class UtteranceResult(_Event):
+    """One utterance, analysed. Every closed utterance ends in this or in `utterance.failed`.
+
+    Example:
+        {"type": "utterance.result", "session": "9f2c", "time": 2.4, "utterance": 1,
+         "start": 0.444, "end": 1.988, "reason": "silence",
+         "transcript": {"text": "set green", "engine": "sphinx",
+         "words": [{"text": "set", "start": 0.5, "end": 0.8},
+         {"text": "green", "start": 0.8, "end": 1.2}]},
+         "faces": [{"time": 0.6, "box": [120.0, 60.5, 96.0, 128.0], "confidence": 0.999}],
+         "emotions": {"happiness": 0.61, "sadness": 0.04, "anger": 0.02, "fear": 0.01,
+         "disgust": 0.03, "surprise": 0.2},
+         "thresholds": {"happiness": 0.5, "sadness": 0.35, "anger": 0.4, "fear": 0.3,
+         "disgust": 0.3, "surprise": 0.45},
+         "expressed": ["happiness"], "modalities": ["visual", "acoustic", "textual"],
+         "latency": {"close_to_result": 0.31, "end_to_result": 0.74,
+         "stages": {"stt": 0.12, "faces": 0.2, "mer": 0.09}}}
+    """
+
+    type: Literal["utterance.result"] = "utterance.result"
+    utterance: int
+    start: float
+    end: float
+    reason: Literal["silence", "limit", "end"]
+    """What closed it: a pause, the longest duration, or the end of the source."""
+    transcript: WireTranscript
+    faces: tuple[WireFace, ...]
+    emotions: dict[str, float]
+    thresholds: dict[str, float]
+    expressed: tuple[str, ...]
+    """The emotions above their thresholds."""
+    modalities: tuple[str, ...]
+    """What the model was given: of ``visual``, ``acoustic``, ``textual``."""
+    latency: Latency
+
+
+class UtteranceFailed(_Event):
+    """One utterance could not be analysed; the session goes on.
+
+    Example:
+        {"type": "utterance.failed", "session": "9f2c", "time": 2.4, "utterance": 1,
+         "start": 0.444, "end": 1.988, "stage": "stt",
+         "message": "the speech recogniser's process ended"}
+    """
+
+    type: Literal["utterance.failed"] = "utterance.failed"
+    utterance: int
+    start: float
+    end: float
+    stage: str
+    message: str
+
+
+class AverageUpdated(_Event):
+    """The mean over all utterances so far; follows each `utterance.result`.
+
+    Example:
+        {"type": "average.updated", "session": "9f2c", "time": 2.4, "utterances": 1,
+         "emotions": {"happiness": 0.61, "sadness": 0.04, "anger": 0.02, "fear": 0.01,
+         "disgust": 0.03, "surprise": 0.2}, "expressed": ["happiness"]}
+    """
+
+    type: Literal["average.updated"] = "average.updated"
+    utterances: int
+    emotions: dict[str, float]
+    expressed: tuple[str, ...]
+
+
+class SourceWarning(_Event):
+    """Something went wrong that does not end the session.
+
+    Example:
+        {"type": "warning", "session": "9f2c", "time": 41.2, "code": "camera.lost",
+         "message": "the camera stopped; going on by ear"}
+    """
+
+    type: Literal["warning"] = "warning"
+    code: str
+    message: str
+
+
+class WireAverage(_Wire):
+    """The running average as the session leaves it; no emotions if there was no utterance."""
+
+    utterances: int
+    emotions: dict[str, float]
+    expressed: tuple[str, ...]
+
+
+class SessionEnded(_Event):
+    """The last event of every session.
+
+    Example:
+        {"type": "session.ended", "session": "9f2c", "time": 120.0, "reason": "end",
+         "utterances": 1, "average": {"utterances": 1,
+         "emotions": {"happiness": 0.61, "sadness": 0.04, "anger": 0.02, "fear": 0.01,
+         "disgust": 0.03, "surprise": 0.2}, "expressed": ["happiness"]}}
+    """
+
+    type: Literal["session.ended"] = "session.ended"
+    reason: Literal["end", "stopped", "source_error"]
+    """The source ended, somebody stopped the session, or the source broke."""
+    utterances: int
+    """How many utterances closed, the failed ones included."""
+    average: WireAverage
+
+
+Event: TypeAlias = (
+    SessionStarted
+    | SpeechStarted
+    | SpeechPaused
+    | SpeechResumed
+    | TranscriptPartial
+    | UtteranceProvisional
+    | UtteranceResult
+    | UtteranceFailed
+    | AverageUpdated
+    | SourceWarning
+    | SessionEnded
+)
+
+_ADAPTER: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="type")])
+
+
+def parse_event(line: str | bytes) -> Event:
+    """One event from its JSON.
+
+    Raises:
+        pydantic.ValidationError: it is not an event of this schema.
+    """
+    return _ADAPTER.validate_json(line)

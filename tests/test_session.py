@@ -1,0 +1,220 @@
+"""Sessions from source to events, with the real models on real clips."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from realtime.analysis import UtteranceAnalyzer
+from realtime.endpointing import EndpointingSettings
+from realtime.events import (
+    AverageUpdated,
+    Event,
+    SessionEnded,
+    SessionStarted,
+    SpeechStarted,
+    TranscriptPartial,
+    UtteranceFailed,
+    UtteranceProvisional,
+    UtteranceResult,
+)
+from realtime.session import LiveSession
+from realtime.sources import open_source
+
+
+@pytest.fixture(scope="module")
+def analyzer() -> Iterator[UtteranceAnalyzer]:
+    analyzer = UtteranceAnalyzer.load()
+    yield analyzer
+    analyzer.close()
+
+
+async def events_of(
+    clip: Path,
+    analyzer: UtteranceAnalyzer,
+    *,
+    pace: Any = "fast",
+    endpointing: EndpointingSettings | None = None,
+) -> list[Event]:
+    source = await open_source(str(clip), pace)
+    session = LiveSession(source, analyzer, endpointing=endpointing)
+    return [event async for event in session.events()]
+
+
+def results(events: list[Event]) -> list[UtteranceResult]:
+    return [event for event in events if isinstance(event, UtteranceResult)]
+
+
+def lasting(events: list[Event]) -> list[dict[str, Any]]:
+    """What must not depend on speed: no partial words, no provisional scores, no latencies."""
+    return [
+        event.model_dump(exclude={"session": True, "latency": True})
+        for event in events
+        if not isinstance(event, TranscriptPartial | UtteranceProvisional)
+    ]
+
+
+async def test_talking_head_is_understood_utterance_by_utterance(
+    shared: Path, analyzer: UtteranceAnalyzer, talker_truth: list[dict[str, Any]]
+) -> None:
+    events = await events_of(shared / "media/talker_grid_120s.mp4", analyzer)
+    assert isinstance(events[0], SessionStarted)
+    assert events[0].duration == pytest.approx(120, abs=0.1)
+    found = results(events)
+    assert [r.utterance for r in found] == list(range(1, 41))
+    for result, truth in zip(found, talker_truth, strict=True):
+        assert abs(result.start - truth["start"]) <= 0.35
+        assert abs(result.end - truth["end"]) <= 0.35
+        assert result.reason == "silence"
+        assert len(result.faces) == 5
+        assert all(result.start <= face.time < result.end for face in result.faces)
+        assert result.modalities == ("visual", "acoustic", "textual")
+        assert result.transcript.text
+        assert all(result.start <= w.start < w.end for w in result.transcript.words)
+        assert all(0 <= p <= 1 for p in result.emotions.values())
+        assert set(result.latency.stages) == {"stt", "faces", "mer"}
+    averages = [event for event in events if isinstance(event, AverageUpdated)]
+    assert [average.utterances for average in averages] == list(range(1, 41))
+    ended = events[-1]
+    assert isinstance(ended, SessionEnded)
+    assert (ended.reason, ended.utterances) == ("end", 40)
+    assert ended.average.emotions == averages[-1].emotions
+    for label, mean in ended.average.emotions.items():
+        assert mean == pytest.approx(sum(r.emotions[label] for r in found) / 40)
+
+
+@pytest.mark.parametrize("clip", ["talker_512.mp4", "talker_700.mp4"])
+async def test_live_pace_and_full_speed_give_the_same_in_every_digit(
+    shared: Path, analyzer: UtteranceAnalyzer, clip: str
+) -> None:
+    live = await events_of(shared / "media" / clip, analyzer, pace="live")
+    fast = await events_of(shared / "media" / clip, analyzer)
+    assert results(live)
+    assert any(isinstance(event, TranscriptPartial) for event in live)
+    assert _by_kind(lasting(live)) == _by_kind(lasting(fast))
+    assert all(r.latency.end_to_result is not None for r in results(live))
+    assert all(r.latency.end_to_result is None for r in results(fast))
+
+
+def _by_kind(events: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """Events of one kind come in one order; kinds may overtake each other at another pace."""
+    kinds: dict[str, list[str]] = {}
+    for event in events:
+        kinds.setdefault(event["type"], []).append(json.dumps(event))
+    return kinds
+
+
+async def test_sessions_side_by_side_do_not_change_each_other(
+    shared: Path, analyzer: UtteranceAnalyzer
+) -> None:
+    clips = [shared / "media" / name for name in ("talker_512.mp4", "talker_700.mp4")]
+    alone = [await events_of(clip, analyzer) for clip in clips]
+    together = await asyncio.gather(*(events_of(clip, analyzer) for clip in clips))
+    for one, other in zip(alone, together, strict=True):
+        assert _by_kind(lasting(one)) == _by_kind(lasting(other))
+
+
+async def test_a_long_speech_is_split_and_scored_on_the_way(
+    shared: Path, analyzer: UtteranceAnalyzer
+) -> None:
+    events = await events_of(
+        shared / "media/speech/jfk.flac",
+        analyzer,
+        pace="live",
+        endpointing=EndpointingSettings(max_speech_duration_s=5, min_silence_duration_ms=900),
+    )
+    found = results(events)
+    assert "limit" in {r.reason for r in found}
+    assert all(r.end - r.start <= 5 for r in found)
+    assert all(a.end <= b.start for a, b in pairwise(found))
+    assert all(r.modalities[0] == "acoustic" and r.faces == () for r in found)
+    provisional = [event for event in events if isinstance(event, UtteranceProvisional)]
+    assert provisional
+    assert {p.utterance for p in provisional} <= {r.utterance for r in found}
+
+
+async def test_stop_closes_what_is_spoken_and_ends_with_the_average(
+    shared: Path, analyzer: UtteranceAnalyzer
+) -> None:
+    source = await open_source(str(shared / "media/speech/jfk.flac"), "live")
+    session = LiveSession(source, analyzer)
+    events = []
+    async for event in session.events():
+        events.append(event)
+        if isinstance(event, SpeechStarted):
+            asyncio.get_running_loop().call_later(1.5, session.stop)
+    assert isinstance(events[-1], SessionEnded)
+    assert events[-1].reason == "stopped"
+    (result,) = results(events)
+    assert result.reason == "end"
+    assert events[-1].average.emotions == result.emotions
+
+
+async def test_leaving_early_leaves_nothing_behind(
+    shared: Path, analyzer: UtteranceAnalyzer
+) -> None:
+    before = set(threading.enumerate())
+    source = await open_source(str(shared / "media/talker_512.mp4"), "live")
+    events = LiveSession(source, analyzer).events()
+    async for event in events:
+        if isinstance(event, SpeechStarted):
+            break
+    await events.aclose()
+    assert [t for t in asyncio.all_tasks() if t is not asyncio.current_task()] == []
+    left = [t for t in set(threading.enumerate()) - before if t.name.startswith("source")]
+    assert left == []
+
+
+async def test_a_dead_decoder_costs_nothing_but_time(
+    shared: Path, analyzer: UtteranceAnalyzer
+) -> None:
+    clip = shared / "media/talker_512.mp4"
+    undisturbed = await events_of(clip, analyzer)
+    source = await open_source(str(clip), "live")
+    events = []
+    killed = False
+    async for event in LiveSession(source, analyzer).events():
+        events.append(event)
+        if isinstance(event, TranscriptPartial) and not killed:
+            killed = True
+            _kill_decoders()
+    assert killed
+    assert _by_kind(lasting(events)) == _by_kind(lasting(undisturbed))
+
+
+def _kill_decoders() -> None:
+    for child in psutil.Process().children():
+        if "spawn_main" in " ".join(child.cmdline()):
+            os.kill(child.pid, signal.SIGKILL)
+
+
+async def test_an_utterance_that_fails_is_told_and_the_session_goes_on(shared: Path) -> None:
+    analyzer = UtteranceAnalyzer.load()
+    try:
+        source = await open_source(str(shared / "media/talker_grid_120s.mp4"), "fast")
+        session = LiveSession(source, analyzer)
+        events = []
+        async for event in session.events():
+            events.append(event)
+            if isinstance(event, UtteranceResult):
+                analyzer.transcriber.close()  # from now on nothing can be transcribed
+    finally:
+        analyzer.close()
+    failed = [event for event in events if isinstance(event, UtteranceFailed)]
+    told = [e.utterance for e in events if isinstance(e, UtteranceFailed | UtteranceResult)]
+    assert told == list(range(1, 41))
+    assert {event.stage for event in failed} == {"stt"}
+    ended = events[-1]
+    assert isinstance(ended, SessionEnded)
+    assert ended.utterances == 40
+    assert ended.average.utterances == 40 - len(failed) >= 1
