@@ -1,0 +1,234 @@
+"""A session shown in a terminal: a live view, or plain lines where there is no terminal.
+
+In: events. Out: text on a rich console. Emotions are told by words and marks, not by colour alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Protocol
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from models.emotions import EMOTIONS
+from realtime.events import (
+    AverageUpdated,
+    Event,
+    SessionEnded,
+    SessionStarted,
+    SourceWarning,
+    SpeechPaused,
+    SpeechResumed,
+    SpeechStarted,
+    TranscriptPartial,
+    UtteranceFailed,
+    UtteranceProvisional,
+    UtteranceResult,
+)
+
+BAR = 30  # columns
+_QUIETEST_DB = -60.0
+
+
+class Audible(Protocol):
+    """What has a level to show: a session."""
+
+    @property
+    def level_db(self) -> float:
+        """Loudness of the last tenth of a second, dB relative to full scale."""
+
+
+def clock(seconds: float) -> str:
+    """Media time as minutes and seconds: ``01:02.35``."""
+    return f"{int(seconds // 60):02d}:{seconds % 60:05.2f}"
+
+
+def bar(probability: float, threshold: float) -> str:
+    """A probability as `BAR` columns, with the threshold marked by a line."""
+    filled = round(probability * BAR)
+    mark = min(BAR - 1, int(threshold * BAR))
+    cells = ["█" if i < filled else "·" for i in range(BAR)]
+    cells[mark] = "┃" if mark < filled else "│"
+    return "".join(cells)
+
+
+def expression(emotions: Mapping[str, float], expressed: tuple[str, ...]) -> str:
+    """What was expressed, most probable first: ``happiness 0.71, surprise 0.40``, or ``none``."""
+    ordered = sorted(expressed, key=lambda label: -emotions[label])
+    return ", ".join(f"{label} {emotions[label]:.2f}" for label in ordered) or "none"
+
+
+class PlainView:
+    """One line for each thing worth a line; for pipes and files."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def __enter__(self) -> PlainView:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        pass
+
+    def show(self, event: Event) -> None:
+        """Print what the event tells, if it is worth a line."""
+        if line := self._line(event):
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    @staticmethod
+    def _line(event: Event) -> str | None:
+        match event:
+            case SessionStarted():
+                return f"source    {event.source}  (model {event.profile}, words {event.stt})"
+            case UtteranceResult():
+                late = event.latency.end_to_result
+                delay = "" if late is None else f"  {late:.2f} s after its end"
+                words = f'"{event.transcript.text}"' if event.transcript.text else "(no words)"
+                return (
+                    f"{clock(event.start)}-{clock(event.end)}  {words}  "
+                    f"expressed: {expression(event.emotions, event.expressed)}  "
+                    f"[{len(event.faces)} faces]{delay}"
+                )
+            case UtteranceFailed():
+                span = f"{clock(event.start)}-{clock(event.end)}"
+                return f"{span}  failed in {event.stage}: {event.message}"
+            case SourceWarning():
+                return f"warning   {event.message}"
+            case SessionEnded():
+                average = event.average
+                if not average.utterances:
+                    return f"ended     {_ENDINGS[event.reason]}; no utterance was heard"
+                each = ", ".join(f"{label} {p:.2f}" for label, p in average.emotions.items())
+                return (
+                    f"average   {average.utterances} utterances: {each}\n"
+                    f"          expressed on average: "
+                    f"{expression(average.emotions, average.expressed)}\n"
+                    f"ended     {_ENDINGS[event.reason]}"
+                )
+        return None
+
+
+_ENDINGS = {
+    "end": "the source ended",
+    "stopped": "stopped",
+    "source_error": "the source broke; everything before it was analysed",
+}
+
+
+class LiveView:
+    """The whole session on one screen, redrawn as it goes; results scroll by above it."""
+
+    def __init__(self, console: Console, session: Audible) -> None:
+        self._console = console
+        self._session = session
+        self._plain = PlainView(console)
+        self._speaking = False
+        self._now = 0.0
+        self._partial = ""
+        self._last: UtteranceResult | None = None
+        self._provisional: UtteranceProvisional | None = None
+        self._average: AverageUpdated | None = None
+        self._source = ""
+        self._live = Live(
+            console=console, get_renderable=self.screen, refresh_per_second=8, transient=True
+        )
+
+    def __enter__(self) -> LiveView:
+        self._live.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._live.__exit__(kind, error, trace)
+
+    def show(self, event: Event) -> None:
+        """Take the event into the picture; results, warnings and the end are printed above it."""
+        self._now = max(self._now, event.time)
+        match event:
+            case SessionStarted():
+                self._source = event.source
+            case SpeechStarted() | SpeechResumed():
+                self._speaking = True
+            case SpeechPaused():
+                self._speaking = False
+            case TranscriptPartial():
+                self._partial = event.text
+            case UtteranceProvisional():
+                self._provisional = event
+            case UtteranceResult():
+                self._last, self._partial, self._provisional = event, "", None
+            case UtteranceFailed():
+                self._partial, self._provisional = "", None
+            case AverageUpdated():
+                self._average = event
+        self._plain.show(event)
+
+    def screen(self) -> RenderableType:
+        """The picture of this moment."""
+        speaking = Text("● speech ", style="bold green")
+        light = speaking if self._speaking else Text("○ silence", style="dim")
+        level = max(0.0, 1 - self._session.level_db / _QUIETEST_DB)
+        meter = "▮" * round(level * 20)
+        head = Text.assemble(
+            light, "  level ", (f"{meter:<20}", "cyan"), f"  {clock(self._now)}", style="default"
+        )
+        columns = Table.grid(padding=(0, 3))
+        columns.add_row(self._utterance(), self._running())
+        parts: list[RenderableType] = [head, Text(f"… {self._partial}", style="italic"), columns]
+        if self._last and self._last.latency.end_to_result is not None:
+            stages = ", ".join(f"{k} {v:.2f}" for k, v in self._last.latency.stages.items())
+            late = self._last.latency.end_to_result
+            parts.append(Text(f"result {late:.2f} s after the utterance ({stages} s)", style="dim"))
+        return Panel(Group(*parts), title=Text(self._source), title_align="left")
+
+    def _utterance(self) -> RenderableType:
+        if self._last is None:
+            return Text("no utterance yet", style="dim")
+        if self._provisional:
+            shown: UtteranceProvisional | UtteranceResult = self._provisional
+            title = f"utterance {shown.utterance} (so far)"
+        else:
+            shown = self._last
+            title = f"utterance {shown.utterance}"
+        return _bars(title, shown.emotions, self._last.thresholds, shown.expressed)
+
+    def _running(self) -> RenderableType:
+        if self._average is None or self._last is None:
+            return Text("")
+        return _bars(
+            f"average of {self._average.utterances}",
+            self._average.emotions,
+            self._last.thresholds,
+            self._average.expressed,
+        )
+
+
+def _bars(
+    title: str,
+    emotions: Mapping[str, float],
+    thresholds: Mapping[str, float],
+    expressed: tuple[str, ...],
+) -> RenderableType:
+    """Six bars with their thresholds; what is expressed is bright and marked with a star."""
+    lines = Text(f"{title}\n", style="bold")
+    for label in EMOTIONS:
+        above = label in expressed
+        style = "bold magenta" if above else "blue"
+        lines.append(f"{'*' if above else ' '} {label:<9} ", style="bold" if above else "default")
+        lines.append(bar(emotions[label], thresholds[label]), style=style)
+        lines.append(f" {emotions[label]:.2f}\n", style="bold" if above else "default")
+    return lines

@@ -1,0 +1,203 @@
+"""The command line as a user meets it: in processes of its own, on real files."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+REPO = Path(__file__).resolve().parent.parent
+
+
+def start(*arguments: str | Path, **options: Any) -> subprocess.Popen[str]:
+    command = [sys.executable, str(REPO / "run_live.py"), *map(str, arguments)]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+    )
+
+
+def run(*arguments: str | Path) -> tuple[int, str, str]:
+    process = start(*arguments)
+    out, err = process.communicate(timeout=200)
+    return process.returncode, out, err
+
+
+def lasting(events: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Events by their type, less what depends on speed."""
+    kinds: dict[str, list[dict[str, Any]]] = {}
+    for event in events:
+        if event["type"] not in ("transcript.partial", "utterance.provisional"):
+            kinds.setdefault(event["type"], []).append(
+                {k: v for k, v in event.items() if k not in ("session", "latency")}
+            )
+    return kinds
+
+
+def test_help_is_quick_because_nothing_heavy_is_imported() -> None:
+    heavy = "{'torch', 'transformers', 'cv2', 'av', 'numpy', 'rich.live'}"
+    code = f"import sys, run_live; print(sorted({heavy} & set(sys.modules)))"
+    out = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPO, capture_output=True, text=True, check=True
+    )
+    assert out.stdout.strip() == "[]"
+    status, text, _ = run("--help")
+    assert status == 0
+    assert all(name in text for name in ("watch", "analyze", "devices", "models", "train"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["watch"], "SOURCE"),
+        (["watch", "--loud", "x"], "--loud"),
+        (["sing"], "sing"),
+        (["watch", "nowhere.mp4"], "nowhere.mp4"),
+        (["analyze", "nowhere.mp4"], "nowhere.mp4"),
+        (["watch", str(REPO)], "directory"),
+        (["watch", "http://127.0.0.1:9/stream"], "127.0.0.1:9"),
+        (["watch", "webcam", "--microphone", "no such microphone"], "no such microphone"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(arguments: list[str], named: str) -> None:
+    status, out, err = run(*arguments)
+    assert status == 2, err
+    assert out == ""
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert named in err
+
+
+@pytest.mark.parametrize("options", [["--stt", "ears"], ["--profile", "nowhere.safetensors"]])
+def test_a_wrong_model_is_said_in_one_line(shared: Path, options: list[str]) -> None:
+    status, _, err = run("analyze", shared / "media/talker_700.mp4", *options)
+    assert status == 2
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert options[1] in err
+
+
+def test_bad_files_are_said_in_one_line_each_and_the_good_one_is_analysed(
+    shared: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "text.mp4").write_text("this is no film")
+    (tmp_path / "empty.mp4").touch()
+    whole = (shared / "media/talker_512.mp4").read_bytes()
+    (tmp_path / "headless.mp4").write_bytes(whole[len(whole) // 2 :])
+    bad = ["text.mp4", "empty.mp4", "headless.mp4"]
+    silent = shared / "media/no_audio_track.mp4"
+    status, out, err = run(
+        "analyze", *(tmp_path / name for name in bad), silent, shared / "media/talker_700.mp4"
+    )
+    assert status == 2
+    assert [line.split(":")[0] for line in err.splitlines() if line] == ["error"] * 4
+    for name in [*bad, silent.name]:
+        assert err.count(name) == 1
+    assert "expressed on average" in out
+
+
+def test_a_file_cut_off_in_the_middle_gives_what_was_before_and_status_1(
+    shared: Path, tmp_path: Path
+) -> None:
+    # The index must come first for half a file to be playable.
+    whole, cut = tmp_path / "whole.mkv", tmp_path / "cut.mkv"
+    _remux(shared / "media/talker_grid_120s.mp4", whole)
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 8])
+    status, out, err = run("analyze", cut, "--events", "-")
+    events = [json.loads(line) for line in out.splitlines()]
+    assert status == 1
+    assert "Traceback" not in err
+    kinds = lasting(events)
+    assert len(kinds["utterance.result"]) >= 3
+    assert kinds["warning"][-1]["code"] == "source.error"
+    assert events[-1]["reason"] == "source_error"
+    assert events[-1]["average"]["utterances"] == len(kinds["utterance.result"])
+
+
+def _remux(source: Path, target: Path) -> None:
+    import av
+
+    with av.open(str(source)) as read, av.open(str(target), "w") as write:
+        streams = {s: write.add_stream_from_template(s) for s in read.streams}
+        for packet in read.demux():
+            if packet.dts is not None:
+                packet.stream = streams[packet.stream]
+                write.mux(packet)
+
+
+def test_ctrl_c_ends_the_session_with_its_average(shared: Path) -> None:
+    process = start("watch", shared / "media/talker_grid_120s.mp4")
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if "expressed:" in line:
+            process.send_signal(signal.SIGINT)
+            break
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert "Traceback" not in err
+    assert "expressed on average" in out
+    assert out.splitlines()[-1] == "ended     stopped"
+
+
+def test_a_reader_that_goes_away_gets_no_traceback(shared: Path) -> None:
+    process = start("analyze", shared / "media/talker_700.mp4", "--events", "-")
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr is not None
+    assert "Traceback" not in process.stderr.read()
+    process.wait(60)
+
+
+def test_devices_and_models_print_a_table() -> None:
+    status, out, err = run("models")
+    assert status == 0, err
+    assert "embedded" in out
+    status, out, err = run("devices")
+    assert (status, "microphone" in out + err) in [(0, True), (2, True)]
+
+
+@pytest.mark.timeout(600)
+def test_two_minutes_live_equal_the_same_at_full_speed(
+    shared: Path, tmp_path: Path, talker_truth: list[dict[str, Any]]
+) -> None:
+    clip = shared / "media/talker_grid_120s.mp4"
+    began = time.monotonic()
+    process = start("watch", clip, "--events", tmp_path / "live.jsonl")
+    memory: list[float] = []
+    while process.poll() is None:
+        time.sleep(1)
+        memory.append(_resident_mib(process.pid))
+    took = time.monotonic() - began
+    assert process.returncode == 0
+    live = [json.loads(line) for line in (tmp_path / "live.jsonl").read_text().splitlines()]
+    status, _, _ = run("analyze", clip, "--events", tmp_path / "fast.jsonl")
+    assert status == 0
+    fast = [json.loads(line) for line in (tmp_path / "fast.jsonl").read_text().splitlines()]
+    assert lasting(live) == lasting(fast)
+
+    results = lasting(live)["utterance.result"]
+    assert len(results) == len(talker_truth) == 40
+    assert took < 180  # kept up: the clip lasts 120 s, the rest is loading
+    assert not any(e.get("code") == "overload" for e in live)
+    # The first half minute loads and warms up; what follows must not grow with time.
+    settled = memory[len(memory) // 3 : -3]
+    half = len(settled) // 2
+    assert max(settled[half:]) < max(settled[:half]) + 20, memory
+
+
+def _resident_mib(pid: int) -> float:
+    try:
+        process = psutil.Process(pid)
+        family = [process, *process.children(recursive=True)]
+        return sum(p.memory_info().rss for p in family) / 2**20
+    except psutil.Error:
+        return 0.0

@@ -1,0 +1,67 @@
+"""What a person reads in a terminal."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass
+
+from rich.console import Console
+
+from realtime import events
+from realtime.terminal import LiveView, PlainView, bar, clock
+
+
+def example(kind: type[events.Event]) -> events.Event:
+    assert kind.__doc__
+    return events.parse_event(json.dumps(json.loads(kind.__doc__.split("Example:")[1])))
+
+
+@dataclass
+class Quiet:
+    level_db: float = -30.0
+
+
+def test_bar_shows_probability_and_threshold() -> None:
+    assert bar(0.0, 0.5) == "·" * 15 + "│" + "·" * 14
+    assert bar(1.0, 0.5) == "█" * 15 + "┃" + "█" * 14
+    assert len(bar(0.3, 1.0)) == 30
+
+
+def test_clock_counts_minutes() -> None:
+    assert clock(62.349) == "01:02.35"
+
+
+def test_plain_lines_tell_the_words_the_emotions_and_the_average() -> None:
+    out = io.StringIO()
+    view = PlainView(Console(file=out, width=40))
+    for kind in (events.SessionStarted, events.SpeechStarted, events.UtteranceResult):
+        view.show(example(kind))
+    view.show(example(events.SessionEnded))
+    lines = out.getvalue().splitlines()
+    assert lines[0].startswith("source    talk.mp4")
+    assert lines[1] == (
+        '00:00.44-00:01.99  "set green"  expressed: happiness 0.61  [1 faces]  0.74 s after its end'
+    )
+    assert "expressed on average: happiness 0.61" in out.getvalue()
+    assert lines[-1] == "ended     the source ended"
+
+
+def test_live_view_shows_words_bars_marks_and_average() -> None:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=140, color_system=None)
+    with LiveView(console, Quiet()) as view:
+        view.show(example(events.SessionStarted))
+        view.show(example(events.SpeechStarted))
+        view.show(example(events.TranscriptPartial))
+        console.print(view.screen())
+        assert "● speech" in out.getvalue()
+        assert "… set green" in out.getvalue()
+        view.show(example(events.UtteranceResult))
+        view.show(example(events.AverageUpdated))
+        console.print(view.screen())
+    text = out.getvalue()
+    assert "* happiness" in text
+    assert "  sadness" in text
+    assert "average of 1" in text
+    assert "0.74 s after the utterance" in text
