@@ -1,0 +1,224 @@
+"""From an opened container to media on one timeline: decode, lay, thin, reduce, merge.
+
+In: a PyAV container. Out: `Media` in media-time order, as a plain iterator. It blocks; what it
+gives depends on the container's bytes alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, cast
+
+import av
+import numpy as np
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.stream import Disposition, Stream
+from av.video.reformatter import Interpolation, VideoReformatter
+from av.video.stream import VideoStream
+
+from models.errors import SourceError
+from realtime.media import SAMPLE_RATE, FrameThinner, Image, Media, SourceNotice, VideoFrame
+from realtime.sources.timeline import AudioTimeline, Interleaver
+
+if TYPE_CHECKING:
+    from av.buffer import Buffer
+
+HONEST_DURATION = {"mov", "matroska", "flac"}
+"""Containers whose header promises a duration. Of the others FFmpeg tells what is there (wav, avi,
+ogg) or guesses (mpeg, mp3), so that one that was cut short is simply a shorter one."""
+
+MISSING_S = 1.0
+"""How much less than the header promises there may be before a file counts as cut off: headers
+round, and streams do not end together."""
+
+MAX_GAP_S, MAX_OVERLAP_S = 3600.0, 10.0
+"""Timestamps that jump further than this, forward or back, mean a clock that was set anew (a
+restarted stream, pieces strung together): the media goes on where it was."""
+
+READ_FAILURES = 20
+"""So many damaged places in a row, with nothing readable between, end the source."""
+
+
+def choose_streams(container: InputContainer) -> tuple[AudioStream | None, VideoStream | None]:
+    """The container's best streams that can be decoded; cover art is not video."""
+    audio = [s for s in container.streams.audio if s.codec_context is not None]
+    video = [
+        s
+        for s in container.streams.video
+        if s.codec_context is not None and not s.disposition & Disposition.attached_pic
+    ]
+    best_audio, best_video = container.streams.best("audio"), container.streams.best("video")
+    return (
+        next((s for s in audio if s is best_audio), audio[0] if audio else None),
+        next((s for s in video if s is best_video), video[0] if video else None),
+    )
+
+
+class MediaReader:
+    """Reads one audio stream and, where there is one, one video stream of `container`.
+
+    Args:
+        name: what to call the source in messages.
+        hold_s: how many seconds of media may wait for the other stream, see `Interleaver`.
+
+    Iterate once. Raises `SourceError` where the container breaks off.
+    """
+
+    def __init__(
+        self,
+        container: InputContainer,
+        audio: AudioStream,
+        video: VideoStream | None,
+        *,
+        name: str,
+        thinner: FrameThinner,
+        hold_s: float,
+    ) -> None:
+        self._container, self._audio, self._video = container, audio, video
+        self._name = name
+        self._thinner = thinner
+        self._timeline = AudioTimeline()
+        self._merger = Interleaver(hold_s=hold_s)
+        if video is None:
+            self._merger.video_s = math.inf
+        starts = [
+            float(s.start_time * s.time_base)
+            for s in (audio, video)
+            if s is not None and s.start_time is not None and s.time_base is not None
+        ]
+        # A container that does not say when it begins (wav) begins with its first packet.
+        self._origin_s = min(starts) if starts else None
+        self._damaged = self._damage_told = False
+        self._end_s = -math.inf
+        self._reformatter = VideoReformatter()
+
+    def __iter__(self) -> Iterator[Media]:
+        """Deliver the media, in media-time order."""
+        for packet in self._packets():
+            for item in self._decode(packet):
+                self._merger.push(item)
+                self._merger.audio_s = self._timeline.position / SAMPLE_RATE
+                yield from self._merger.ready()
+            yield from self._merger.ready()
+        for item in self._timeline.finish():
+            self._merger.push(item)
+        yield from self._merger.rest()
+        if not self._timeline.position:
+            raise SourceError(f"none of the sound in {self._name} could be decoded: it is damaged")
+        self._check_complete()
+
+    def _packets(self) -> Iterator[av.Packet[Stream]]:
+        """Every packet of every stream; damaged places are passed over."""
+        failures = 0
+        while failures < READ_FAILURES:
+            try:
+                for packet in self._container.demux():
+                    failures = 0
+                    yield packet
+                return
+            except av.error.InvalidDataError:
+                failures += 1
+                self._damaged = True
+            except av.error.FFmpegError as error:
+                raise SourceError(f"{self._name} broke off: {why(error)}") from error
+        raise SourceError(f"{self._name} broke off: it is damaged and cannot be read further")
+
+    def _decode(self, packet: av.Packet[Stream]) -> Iterator[Media]:
+        if packet.pts is not None:
+            end = packet.pts + (packet.duration or 0)
+            self._end_s = max(self._end_s, float(end * packet.time_base))
+        try:
+            if packet.stream.index == self._audio.index:
+                for sound in self._audio.decode(packet):
+                    yield from self._hear(sound)
+            elif self._video is not None and packet.stream.index == self._video.index:
+                for picture in self._video.decode(packet):
+                    yield from self._see(picture)
+        except av.error.EOFError:  # a decoder that was flushed already
+            pass
+        except av.error.FFmpegError:
+            self._damaged = True
+            if packet.stream.index == self._audio.index:
+                self._timeline.expect_gap()
+        if self._damaged and not self._damage_told:
+            self._damage_told = True
+            message = f"part of {self._name} is damaged and is passed over"
+            yield SourceNotice(self._timeline.end_s, "source.corrupt", message)
+
+    def _hear(self, sound: av.AudioFrame) -> Iterator[Media]:
+        time = self._media_time(sound)
+        if time is not None:
+            jump = time - self._timeline.end_s
+            if not -MAX_OVERLAP_S < jump < MAX_GAP_S and self._origin_s is not None:
+                self._origin_s += jump
+                time -= jump
+        yield from self._timeline.add(sound, time)
+
+    def _see(self, picture: av.VideoFrame) -> Iterator[Media]:
+        if self._container.format.name == "avi":  # it keeps the times of decoding, and no others
+            picture.pts = picture.dts
+        time = self._media_time(picture)
+        if time is None:
+            return
+        self._merger.video_s = max(self._merger.video_s, time)
+        if time >= 0 and self._thinner.wants(time):
+            yield self._reduce(picture, time)
+
+    def _media_time(self, frame: av.AudioFrame | av.VideoFrame) -> float | None:
+        if frame.time is None:
+            return None
+        if self._origin_s is None:
+            self._origin_s = frame.time
+        return frame.time - self._origin_s
+
+    def _reduce(self, picture: av.VideoFrame, time: float) -> VideoFrame:
+        """Make `picture` small, its pixels square, RGB and upright, in this order: by cost."""
+        assert self._video is not None
+        shown_width = round(picture.width * (self._video.sample_aspect_ratio or 1))
+        width, height = self._thinner.reduced_size(shown_width, picture.height)
+        reduced = self._reformatter.reformat(
+            picture,
+            width,
+            height,
+            "rgb24",
+            src_color_range=picture.color_range,
+            interpolation=Interpolation.AREA,
+        )
+        scale = max(shown_width, picture.height) / max(width, height)
+        return VideoFrame(time, _upright(cast(Image, reduced.to_ndarray()), picture), scale)
+
+    def _check_complete(self) -> None:
+        """Raise `SourceError` if much of what the header promised did not come."""
+        promised_us = self._container.duration
+        if promised_us is None or not HONEST_DURATION & {*self._container.format.name.split(",")}:
+            return
+        promised_s = promised_us / av.time_base
+        # Matroska counts its duration from 0, not from its first timestamp; where the others
+        # begin later than at 0, this is the lenient reading.
+        missing_s = promised_s - self._end_s
+        if missing_s > MISSING_S:
+            raise SourceError(
+                f"{self._name} is cut off: its header promises {promised_s:.1f} s, "
+                f"of which the last {missing_s:.1f} s are missing"
+            )
+
+
+def why(error: av.error.FFmpegError) -> str:
+    """FFmpeg's reason in its own few words."""
+    if isinstance(error, av.error.ExitError):  # its words for it: immediate exit requested
+        return "no answer in time"
+    return (error.strerror or "unknown reason").lower()
+
+
+def _upright(image: Image, picture: av.VideoFrame) -> Image:
+    """Turn and mirror `image` as the display matrix of `picture` says it is to be shown."""
+    side_data = cast("Mapping[str, Buffer]", picture.side_data).get("DISPLAYMATRIX")
+    if side_data is None:
+        return image
+    # Source (x, y) is shown at (a x + c y, b x + d y): quarter turns and mirrors, by their signs.
+    a, b, _, c, d = np.frombuffer(bytes(side_data), np.int32)[:5].tolist()
+    if abs(b) > abs(a):
+        image, a, d = image.transpose(1, 0, 2), c, b
+    return np.ascontiguousarray(image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
