@@ -14,6 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
+import numpy as np
+
 from models.emotions import EmotionScores
 from models.errors import AnalysisError
 from models.stt import Transcriber, Transcript, TranscriptionStream
@@ -120,7 +122,11 @@ class UtteranceAnalyzer:
         from models.stt import load_transcriber
 
         mer = MERModel.load(profile)
-        return cls(transcriber=load_transcriber(stt), faces=FaceFinder(), mer=mer, profile=profile)
+        finder = FaceFinder()
+        # The first inference is several times slower; no utterance should have to wait for it.
+        finder.find([np.zeros((288, 360, 3), np.uint8)])
+        mer.predict([np.zeros((160, 160, 3), np.uint8)], np.zeros(SAMPLE_RATE, np.float32), "hello")
+        return cls(transcriber=load_transcriber(stt), faces=finder, mer=mer, profile=profile)
 
     async def analyze(self, utterance: Utterance) -> Analysis:
         """Transcript, faces and emotions of an utterance; one at a time, for any session.

@@ -281,7 +281,9 @@ class LiveSession:
             await self._follow(change)
         until = self._listener.speaking_until
         if self._open and until is not None:
-            if until - self._open.fed >= _FEED:
+            # In a pause nothing is added any more: what is left is decoded while the pause lasts.
+            paused = until < self._listener.position
+            if until - self._open.fed >= (1 if paused else _FEED):
                 self._feed(self._open, until)
             if until >= self._open.next_provisional:
                 self._score_provisionally(self._open, until)

@@ -193,7 +193,8 @@ class LiveView:
             stages = ", ".join(f"{k} {v:.2f}" for k, v in self._last.latency.stages.items())
             late = self._last.latency.end_to_result
             parts.append(Text(f"result {late:.2f} s after the utterance ({stages} s)", style="dim"))
-        return Panel(Group(*parts), title=Text(self._source), title_align="left")
+        # Not as wide as the terminal: the ^C that it echoes must not break the last line.
+        return Panel(Group(*parts), title=Text(self._source), title_align="left", expand=False)
 
     def _utterance(self) -> RenderableType:
         if self._last is None:

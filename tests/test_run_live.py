@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import psutil
 import pytest
+from virtual_microphone import virtual_microphone
 
 REPO = Path(__file__).resolve().parent.parent
 
@@ -55,14 +60,14 @@ def test_help_is_quick_because_nothing_heavy_is_imported() -> None:
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (["watch"], "SOURCE"),
+        (["watch"], "source"),
         (["watch", "--loud", "x"], "--loud"),
         (["sing"], "sing"),
         (["watch", "nowhere.mp4"], "nowhere.mp4"),
         (["analyze", "nowhere.mp4"], "nowhere.mp4"),
         (["watch", str(REPO)], "directory"),
         (["watch", "http://127.0.0.1:9/stream"], "127.0.0.1:9"),
-        (["watch", "webcam", "--microphone", "no such microphone"], "no such microphone"),
+        (["watch", "webcam", "--microphone", "no such microphone"], "microphone"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(arguments: list[str], named: str) -> None:
@@ -163,6 +168,37 @@ def test_devices_and_models_print_a_table() -> None:
     assert "embedded" in out
     status, out, err = run("devices")
     assert (status, "microphone" in out + err) in [(0, True), (2, True)]
+
+
+def test_what_is_said_into_a_microphone_is_analysed(
+    shared: Path, tmp_path: Path, decode: Callable[[Path], npt.NDArray[np.float32]]
+) -> None:
+    speech = decode(shared / "media/speech/LJ001-0006.wav")
+    silence = np.zeros(24_000, np.float32)
+    with virtual_microphone(tmp_path) as microphone:
+        process = start(
+            *("watch", "webcam", "--camera", "off", "--events", "-"),
+            env={**os.environ, **microphone.env},
+        )
+        assert process.stdout is not None
+        events = []
+        for line in process.stdout:
+            events.append(json.loads(line))
+            if events[-1]["type"] == "session.started":
+                microphone.play(np.concatenate([silence, speech, silence, speech, silence]))
+            if events[-1]["type"] == "average.updated" and events[-1]["utterances"] == 2:
+                process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    kinds = lasting(events)
+    first, second = kinds["utterance.result"]
+    for result in (first, second):
+        assert result["end"] - result["start"] == pytest.approx(len(speech) / 16_000, abs=0.6)
+        assert "as an example" in result["transcript"]["text"]
+        assert result["modalities"] == ["acoustic", "textual"]
+    expected = (len(speech) + len(silence)) / 16_000
+    assert second["start"] - first["start"] == pytest.approx(expected, abs=0.2)
+    assert events[-1]["reason"] == "stopped"
 
 
 @pytest.mark.timeout(600)

@@ -218,3 +218,20 @@ async def test_an_utterance_that_fails_is_told_and_the_session_goes_on(shared: P
     assert isinstance(ended, SessionEnded)
     assert ended.utterances == 40
     assert ended.average.utterances == 40 - len(failed) >= 1
+
+
+async def test_a_camera_without_a_microphone_is_analysed_by_the_clock(
+    shared: Path, analyzer: UtteranceAnalyzer
+) -> None:
+    # A film in place of a camera: it plays faster than life, ends, and is a camera that vanished.
+    film = str(shared / "media/talker_512.mp4")
+    source = await open_source("webcam", camera=film, microphone="off")
+    events = [event async for event in LiveSession(source, analyzer).events()]
+    (result,) = results(events)
+    assert result.modalities == ("visual",)
+    assert len(result.faces) >= 3
+    assert result.transcript.text == ""
+    ended = events[-1]
+    assert isinstance(ended, SessionEnded)
+    assert ended.reason == "source_error"
+    assert ended.average.emotions == result.emotions
