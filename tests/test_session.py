@@ -124,6 +124,37 @@ async def test_sessions_side_by_side_do_not_change_each_other(
         assert _by_kind(lasting(one)) == _by_kind(lasting(other))
 
 
+@pytest.mark.parametrize("clip", ["many_faces_1080p.mp4", "no_face.mp4"])
+async def test_sound_without_speech_has_no_utterances(
+    shared: Path, analyzer: UtteranceAnalyzer, clip: str
+) -> None:
+    events = await events_of(shared / "media" / clip, analyzer)
+    assert [type(event) for event in events] == [SessionStarted, SessionEnded]
+    ended = events[-1]
+    assert isinstance(ended, SessionEnded)
+    assert (ended.utterances, ended.average.emotions) == (0, {})
+
+
+@pytest.mark.parametrize(
+    ("clip", "width", "height"),
+    [("talker_portrait_hevc.mp4", 1080, 1920), ("two_people_interview.mp4", 1280, 720)],
+)
+async def test_the_speaker_is_found_in_the_pixels_of_the_source(
+    shared: Path, analyzer: UtteranceAnalyzer, clip: str, width: int, height: int
+) -> None:
+    found = results(await events_of(shared / "media" / clip, analyzer))
+    assert found
+    for result in found:
+        assert len(result.faces) >= 3
+        for face in result.faces:
+            x, y, w, h = face.box
+            assert 0 <= x < x + w <= width + 1
+            assert 0 <= y < y + h <= height + 1
+        # Held steady: one person through the utterance, also where two are in view.
+        centres = [face.box[0] + face.box[2] / 2 for face in result.faces]
+        assert max(centres) - min(centres) < 1.5 * max(face.box[2] for face in result.faces)
+
+
 async def test_a_long_speech_is_split_and_scored_on_the_way(
     shared: Path, analyzer: UtteranceAnalyzer
 ) -> None:

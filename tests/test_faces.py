@@ -1,0 +1,188 @@
+import math
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+
+import av
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.faces import (
+    TEMPLATE,
+    DetectedFace,
+    Face,
+    FaceFinder,
+    align,
+    area,
+    main_track,
+    similarity,
+)
+
+
+@pytest.fixture(scope="module")
+def finder():
+    torch.set_num_threads(1)  # as the program does: small networks gain nothing from more
+    return FaceFinder()
+
+
+@pytest.fixture(scope="module")
+def frames(shared):
+    """A function: five frames spread over a clip, longest side 640."""
+
+    @cache
+    def read(name, count=5):
+        with av.open(str(shared / "media" / name)) as container:
+            every = list(container.decode(video=0))
+        chosen = [every[int(i)] for i in np.linspace(0, len(every) - 1, count)]
+        scale = min(1, 640 / max(chosen[0].width, chosen[0].height))
+        size = round(chosen[0].width * scale), round(chosen[0].height * scale)
+        return [frame.to_ndarray(format="rgb24", width=size[0], height=size[1]) for frame in chosen]
+
+    return read
+
+
+def face(x, y, size):
+    return DetectedFace((x, y, size, size), 1.0, TEMPLATE)
+
+
+# --- real pictures ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("clip", ["talker_512.mp4", "talker_700.mp4", "two_people_interview.mp4"])
+def test_a_talker_is_found_in_every_frame_upright_and_framed_by_the_template(finder, frames, clip):
+    found = finder.find(frames(clip))
+    assert all(isinstance(one, Face) for one in found)
+    for one in found:
+        assert one.image.shape == (160, 160, 3)
+        assert one.image.dtype == np.uint8
+        assert one.confidence > 0.9
+    # Detected anew inside the crop, the eyes lie where the template has them.
+    (again,) = finder.detect([np.pad(found[0].image, ((80, 80), (80, 80), (0, 0)), "edge")])
+    assert np.abs(again[0].landmarks - 80 - TEMPLATE).max() < 16
+
+
+def test_two_people_are_both_detected_and_one_is_followed(finder, frames):
+    pictures = frames("two_people_interview.mp4")
+    assert [len(faces) for faces in finder.detect(pictures)] == [2] * 5
+    centres = [one.box[0] + one.box[2] / 2 for one in finder.find(pictures)]
+    assert max(centres) - min(centres) < 100  # they sit 300 pixels apart
+
+
+def test_nobody_in_view_gives_no_face(finder, frames):
+    pictures = frames("no_face.mp4", 10)
+    assert finder.detect(pictures) == [[]] * 10
+    assert finder.find(pictures) == [None] * 10
+
+
+def test_several_faces_are_detected_the_largest_first(finder, frames):
+    for faces in finder.detect(frames("many_faces_1080p.mp4", 3)):
+        assert len(faces) >= 3
+        assert [area(one) for one in faces] == sorted(map(area, faces), reverse=True)
+
+
+def test_a_picture_gives_the_same_digits_in_whatever_company(finder, frames):
+    pictures = frames("two_people_interview.mp4", 3)
+    together = finder.detect([*pictures, frames("talker_700.mp4", 1)[0]])
+    with ThreadPoolExecutor(3) as pool:
+        alone = list(pool.map(lambda picture: finder.detect([picture])[0], pictures))
+    for one, other in zip(together[:3], alone, strict=True):
+        assert [(f.box, f.confidence) for f in one] == [(f.box, f.confidence) for f in other]
+        for a, b in zip(one, other, strict=True):
+            np.testing.assert_array_equal(a.landmarks, b.landmarks)
+
+
+def test_boxes_lie_inside_the_picture(finder, frames):
+    (picture,) = frames("talker_512.mp4", 1)
+    cut = picture[150:, 150:]  # through the face
+    for one in finder.detect([cut])[0]:
+        x, y, width, height = one.box
+        assert x >= 0
+        assert y >= 0
+        assert x + width <= cut.shape[1] + 1e-6
+        assert y + height <= cut.shape[0] + 1e-6
+
+
+# --- odd pictures ----------------------------------------------------------------------------
+
+
+def test_no_pictures_give_no_faces(finder):
+    assert finder.detect([]) == []
+    assert finder.find([]) == []
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (19, 400), (20, 20), (21, 640), (300, 33)])
+def test_small_and_narrow_pictures_are_no_error(finder, shape):
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
+    black = np.zeros((*shape, 3), np.uint8)
+    assert finder.find([picture, black]) == [None, None]
+
+
+def test_a_picture_of_another_form_is_refused(finder):
+    with pytest.raises(ValueError, match="uint8"):
+        finder.detect([np.zeros((100, 100), np.uint8)])
+    with pytest.raises(ValueError, match="float64"):
+        finder.detect([np.zeros((100, 100, 3))])
+
+
+# --- following -------------------------------------------------------------------------------
+
+
+def test_the_face_that_stays_wins_over_a_larger_one_that_passes():
+    near, passing = [face(10 + 5 * i, 20, 60) for i in range(5)], face(300, 50, 100)
+    pictures = [[near[0]], [passing, near[1]], [near[2]], [near[3]], [near[4]]]
+    assert main_track(pictures) == near
+
+
+def test_a_face_that_is_away_for_a_picture_is_taken_up_again():
+    pictures = [[face(10, 10, 50)], [], [face(20, 10, 50)]]
+    assert [one is not None for one in main_track(pictures)] == [True, False, True]
+
+
+def test_two_faces_side_by_side_are_not_confused_in_any_order():
+    left, right = face(0, 0, 80), face(100, 0, 100)
+    pictures = [[left, right], [right, left], [left], [right, left]]
+    assert main_track(pictures) == [right, right, None, right]
+
+
+@given(
+    st.lists(
+        st.lists(
+            st.builds(face, st.floats(0, 600), st.floats(0, 300), st.floats(20, 200)), max_size=4
+        ),
+        max_size=6,
+    )
+)
+def test_whoever_is_followed_was_seen_and_is_there_if_anybody_is(pictures):
+    track = main_track(pictures)
+    assert len(track) == len(pictures)
+    assert all(one is None or one in faces for one, faces in zip(track, pictures, strict=True))
+    assert any(track) == any(pictures)
+
+
+# --- alignment -------------------------------------------------------------------------------
+
+
+@given(st.floats(-math.pi, math.pi), st.floats(0.1, 10), st.floats(-500, 500))
+def test_similarity_recovers_turn_scale_and_shift(angle, scale, shift):
+    turn = scale * np.array(
+        [[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]
+    )
+    moved = TEMPLATE @ turn.T + shift
+    back = similarity(moved, TEMPLATE)
+    np.testing.assert_allclose(moved @ back[:, :2].T + back[:, 2], TEMPLATE, atol=1e-3)
+
+
+@pytest.mark.parametrize("scale", [0.4, 1, 3, 6])
+def test_alignment_brings_marks_to_the_template_at_every_size(scale):
+    side = int(160 * scale)
+    picture = np.zeros((side, side, 3), np.uint8)
+    for x, y in TEMPLATE * scale:
+        radius = max(1, round(3 * scale))
+        picture[int(y) - radius : int(y) + radius, int(x) - radius : int(x) + radius] = 255
+    crop = align(picture, TEMPLATE * scale)
+    assert crop.shape == (160, 160, 3)
+    for x, y in TEMPLATE:
+        assert crop[round(float(y)) - 1, round(float(x)) - 1].min() > 50

@@ -1,0 +1,391 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+from models.emotions import EMOTIONS, MODALITIES
+from models.errors import MissingWeights, UsageError
+from models.mer import MERModel
+from models.mer.acoustic import AcousticBackbone, log_mel
+from models.mer.checkpoint import FORMAT, build_model, load_model, read_training, save_model
+from models.mer.paper import HubertBackbone, InceptionBackbone
+
+torch.set_num_threads(1)  # as the program does: small networks gain nothing from more
+
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *(f"w{number}" for number in range(60))]
+HALF = dict.fromkeys(EMOTIONS, 0.5)
+TINY_BERT = {
+    "model_type": "bert",
+    "vocab_size": len(WORDS),
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "max_position_embeddings": 128,
+    "pad_token_id": 0,
+}
+TINY_ALBERT = {**TINY_BERT, "model_type": "albert", "embedding_size": 8}
+TINY_HUBERT = {
+    "model_type": "hubert",
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "conv_dim": [8, 8, 8],
+    "conv_stride": [5, 4, 4],
+    "conv_kernel": [10, 8, 4],
+    "num_conv_pos_embeddings": 16,
+    "num_conv_pos_embedding_groups": 2,
+}
+
+
+def tokenizer():
+    words = {word: number for number, word in enumerate(WORDS)}
+    made = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    made.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    return made.to_str()
+
+
+def tiny(*, visual="mobilefacenet", acoustic="mobilenet_v3", textual=TINY_BERT):
+    torch.manual_seed(0)
+    architecture = {
+        "visual": visual,
+        "acoustic": acoustic,
+        "textual": textual,
+        "sequence_width": 8,
+        "hidden_width": 8,
+    }
+    model = build_model(architecture, tokenizer()).eval().requires_grad_(False)
+    model.thresholds = HALF
+    return model
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tiny()
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return MERModel.load("embedded")
+
+
+def utterance(seed, *, faces=3, seconds=1.0, words=5):
+    rng = np.random.default_rng(seed)
+    return (
+        [rng.integers(0, 256, (40 + 9 * n, 50, 3), dtype=np.uint8) for n in range(faces)],
+        rng.standard_normal(int(seconds * 16_000)).astype(np.float32) * 0.1,
+        " ".join(rng.choice(WORDS[4:], words)),
+    )
+
+
+def numbers(scores):
+    return [scores.probabilities[emotion] for emotion in EMOTIONS]
+
+
+# --- what goes in, what comes out --------------------------------------------------------------
+
+
+def test_a_prediction_has_six_probabilities_thresholds_and_says_what_it_used(model):
+    scores = model.predict(*utterance(1))
+    assert tuple(scores.probabilities) == EMOTIONS
+    assert all(0 < number < 1 for number in numbers(scores))
+    assert scores.thresholds == HALF
+    assert scores.modalities == MODALITIES
+
+
+@pytest.mark.parametrize("present", [(0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2)])
+def test_any_modality_may_be_missing_as_none_or_empty(model, present):
+    given = utterance(2)
+    empty = ([], np.zeros(0, np.float32), " \n")
+    nones = [given[n] if n in present else None for n in range(3)]
+    empties = [given[n] if n in present else empty[n] for n in range(3)]
+    scores = model.predict(*nones)
+    assert scores.modalities == tuple(MODALITIES[n] for n in present)
+    assert numbers(model.predict(*empties)) == numbers(scores)
+
+
+def test_a_missing_modality_is_a_zero_vector(model):
+    example = model.prepare(utterance(3)[0], None, None)
+    seen = {}
+    hook = model.fusion[0].register_forward_hook(lambda layer, x, y: seen.update(x=x[0]))
+    model([example])
+    hook.remove()
+    assert seen["x"][0, :8].abs().max() > 0
+    assert seen["x"][0, 8:].abs().max() == 0
+
+
+def test_with_nothing_there_is_nothing_to_say(model):
+    for nothing in ((None, None, None), ([], np.zeros(0, np.float32), "")):
+        with pytest.raises(ValueError, match="faces, audio and text are all missing"):
+            model.predict(*nothing)
+
+
+def test_longer_inputs_are_cut_to_five_faces_ten_seconds_and_a_hundred_tokens(model):
+    faces, audio, text = utterance(4, faces=7, seconds=12, words=130)
+    cut = model.predict(faces[:5], audio[:160_000], " ".join(text.split()[:98]))
+    assert numbers(model.predict(faces, audio, text)) == numbers(cut)
+    example = model.prepare(faces, audio, text)
+    assert [len(example["visual"]), len(example["textual"])] == [5, 100]
+    assert example["acoustic"].shape == (128, 1000)
+
+
+@pytest.mark.parametrize("samples", [1, 2, 100, 511, 1025])
+def test_the_shortest_sounds_are_no_error(model, samples):
+    scores = model.predict(None, np.full(samples, 0.1, np.float32), None)
+    assert all(np.isfinite(numbers(scores)))
+
+
+@pytest.mark.parametrize(
+    ("faces", "audio", "message"),
+    [
+        ([np.zeros((48, 48), np.uint8)], None, "uint8 \\(height, width, 3\\), not uint8 \\(48, 48"),
+        ([np.zeros((48, 48, 3))], None, "not float64"),
+        ([np.zeros((0, 48, 3), np.uint8)], None, "not uint8 \\(0, 48, 3"),
+        (None, np.zeros(100), "not float64"),
+        (None, np.zeros((100, 2), np.float32), "\\(100, 2\\)"),
+        (None, np.full(100, np.nan, np.float32), "finite"),
+    ],
+)
+def test_inputs_of_another_form_are_refused_by_name(model, faces, audio, message):
+    with pytest.raises(ValueError, match=message):
+        model.predict(faces, audio, None)
+
+
+# --- the same input, the same answer -----------------------------------------------------------
+
+batch_of_utterances = st.lists(
+    st.tuples(
+        st.integers(0, 1000),
+        st.integers(0, 6),
+        st.sampled_from([0.0, 0.1, 0.9, 2.3]),
+        st.integers(0, 12),
+    ).filter(lambda one: any(one[1:])),
+    min_size=1,
+    max_size=4,
+)
+
+
+@settings(max_examples=15, deadline=None)
+@given(batch_of_utterances)
+def test_a_batch_gives_what_single_utterances_give(model, drawn):
+    given = [
+        utterance(seed, faces=faces, seconds=seconds, words=words)
+        for seed, faces, seconds, words in drawn
+    ]
+    together = model.predict_batch(*map(list, zip(*given, strict=True)))
+    for one, scores in zip(given, together, strict=True):
+        alone = model.predict(*one)
+        assert scores.modalities == alone.modalities
+        np.testing.assert_allclose(numbers(scores), numbers(alone), atol=1e-5)
+
+
+def test_the_same_input_gives_the_same_digits_whatever_came_before(model):
+    first = numbers(model.predict(*utterance(5)))
+    model.predict_batch(*zip(*(utterance(n, seconds=n / 3) for n in range(1, 7)), strict=True))
+    model.predict(None, utterance(6, seconds=9)[1], None)
+    assert numbers(model.predict(*utterance(5))) == first
+
+
+def test_batches_may_be_empty_but_not_ragged(model):
+    assert model.predict_batch([], [], []) == []
+    with pytest.raises(ValueError, match="not 1, 2 and 1"):
+        model.predict_batch([None], [None, None], ["hello"])
+
+
+def test_an_untrained_model_never_shows_a_number():
+    untrained = tiny()
+    untrained.thresholds = None
+    with pytest.raises(UsageError, match="never trained"):
+        untrained.predict(*utterance(1))
+
+
+# --- the parts ---------------------------------------------------------------------------------
+
+
+def test_the_front_end_puts_a_tone_into_its_mel_band():
+    time = torch.arange(16_000) / 16_000
+    for hertz in (200, 1000, 4000, 7000):
+        loudest = log_mel(torch.sin(2 * torch.pi * hertz * time))[:, 20:80].mean(dim=1).argmax()
+        mel = 1127 * np.log(1 + hertz / 700)  # Kaldi's mel scale, bands from 0 to 15 kHz
+        expected = mel / (1127 * np.log(1 + 15_000 / 700)) * 129 - 1
+        assert abs(loudest.item() - expected) <= 1
+
+
+def test_the_acoustic_network_hears_speech_as_it_was_taught_to(shared, decode):
+    path = shared / "data" / "starting_points" / "efficientat_mn04" / "mn04_as_mAP_432.pt"
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    head = {name: state.pop(name) for name in list(state) if name.startswith("classifier")}
+    backbone = AcousticBackbone().eval()
+    backbone.load_state_dict(state, strict=True)
+
+    def tag(clip):
+        sequence, mask = backbone([backbone.prepare(decode(shared / "media" / clip))])
+        assert mask.all()
+        hidden = sequence.mean(dim=1) @ head["classifier.2.weight"].T + head["classifier.2.bias"]
+        logits = torch.nn.functional.hardswish(hidden) @ head["classifier.5.weight"].T
+        return int((logits + head["classifier.5.bias"]).argmax())
+
+    speech = 0  # the first of AudioSet's 527 classes
+    with torch.inference_mode():
+        assert tag("speech/jfk.flac") == speech
+        assert tag("speech/LJ001-0004.wav") == speech
+        assert tag("no_face.mp4") != speech
+
+
+@pytest.mark.parametrize("seconds", [0.001, 0.5, 11])
+def test_the_papers_backbones_predict_built_from_tiny_configurations(seconds):
+    model = tiny(visual="inception_resnet_v1", acoustic=TINY_HUBERT, textual=TINY_ALBERT)
+    assert isinstance(model.backbones["visual"], InceptionBackbone)
+    assert isinstance(model.backbones["acoustic"], HubertBackbone)
+    given = [utterance(1, faces=2, seconds=seconds), utterance(2, faces=1, seconds=0.7, words=9)]
+    together = model.predict_batch(*map(list, zip(*given, strict=True)))
+    for one, scores in zip(given, together, strict=True):
+        np.testing.assert_allclose(numbers(scores), numbers(model.predict(*one)), atol=1e-5)
+
+
+# --- checkpoints -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [{}, {"visual": "inception_resnet_v1", "acoustic": TINY_HUBERT, "textual": TINY_ALBERT}],
+    ids=["embedded", "paper"],
+)
+def test_a_checkpoint_brings_everything_back(tmp_path, parts):
+    before = tiny(**parts)
+    save_model(before, tmp_path / "a.safetensors", training={"epochs": 3})
+    after = MERModel.load(tmp_path / "a.safetensors")
+    given = utterance(7, faces=1)
+    # float16 and int8 cost a little once ...
+    np.testing.assert_allclose(
+        numbers(after.predict(*given)), numbers(before.predict(*given)), atol=0.02
+    )
+    assert read_training(tmp_path / "a.safetensors") == {"epochs": 3}
+    # ... and nothing more the second time.
+    save_model(after, tmp_path / "b.safetensors", training={})
+    again = load_model(tmp_path / "b.safetensors")
+    np.testing.assert_allclose(
+        numbers(again.predict(*given)), numbers(after.predict(*given)), atol=1e-6
+    )
+
+
+def test_a_model_without_thresholds_is_not_saved(tmp_path):
+    model = tiny()
+    model.thresholds = None
+    with pytest.raises(ValueError, match="thresholds"):
+        save_model(model, tmp_path / "a.safetensors", training={})
+    assert list(tmp_path.iterdir()) == []
+
+
+def damaged(tmp_path, kind):
+    """A file that is not a checkpoint, in one of several ways."""
+    path = tmp_path / "bad.safetensors"
+    save_model(tiny(), path, training={})
+    whole = path.read_bytes()
+    if kind == "cut off":
+        path.write_bytes(whole[: len(whole) // 2])
+    elif kind == "text":
+        path.write_text("happiness = 1\n")
+    elif kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "folder":
+        path = tmp_path
+    elif kind == "absent":
+        path = tmp_path / "absent"
+    elif kind == "foreign":
+        from safetensors.torch import save_file
+
+        save_file({"x": torch.zeros(1)}, path)
+    else:
+        length = int.from_bytes(whole[:8], "little")
+        header = json.loads(whole[8 : 8 + length])
+        description = json.loads(header["__metadata__"][FORMAT])
+        if kind == "newer":
+            description["version"] = 2
+        if kind == "no tokenizer":
+            description["tokenizer"] = "{}"
+        if kind == "other shape":
+            description["architecture"]["hidden_width"] = 9
+        if kind == "no thresholds":
+            description["thresholds"] = {}
+        if kind == "no description":
+            description = 7
+        header["__metadata__"][FORMAT] = json.dumps(description)
+        text = json.dumps(header).encode()
+        path.write_bytes(len(text).to_bytes(8, "little") + text + whole[8 + length :])
+    return path
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "cut off",
+        "text",
+        "empty",
+        "folder",
+        "absent",
+        "foreign",
+        "newer",
+        "no tokenizer",
+        "other shape",
+        "no thresholds",
+        "no description",
+    ],
+)
+def test_what_is_not_a_checkpoint_is_refused_in_one_line(tmp_path, kind):
+    path = damaged(tmp_path, kind)
+    with pytest.raises(UsageError) as caught:
+        MERModel.load(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_paper_profile_without_weights_says_in_one_line_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setenv("LIVE_EMOTION_WEIGHTS", str(tmp_path))
+    with pytest.raises(MissingWeights) as caught:
+        MERModel.load("paper")
+    line = str(caught.value)
+    assert "\n" not in line
+    assert "paper" in line
+    assert "MB" in line
+    assert str(tmp_path) in line
+
+
+# --- the shipped checkpoint --------------------------------------------------------------------
+
+
+def test_the_shipped_checkpoint_is_small_and_tells_where_it_comes_from():
+    from models.registry import resolve
+
+    path = resolve("embedded")
+    assert path.stat().st_size < 30e6
+    training = read_training(path)
+    assert "CC BY-NC-SA" in training["licences"]
+    assert training["float32"]
+
+
+@pytest.mark.parametrize(
+    ("text", "emotion"),
+    [
+        ("I am so happy for you, this is wonderful, thank you!", "happiness"),
+        ("I miss her so much, I can not stop crying.", "sadness"),
+        ("How dare you, you are a liar and I hate you!", "anger"),
+        ("Oh my god, I can't believe it, what a surprise!", "surprise"),
+    ],
+)
+def test_plain_words_are_understood(shipped, text, emotion):
+    scores = shipped.predict(None, None, text)
+    assert max(scores.probabilities, key=scores.probabilities.__getitem__) == emotion
+    assert emotion in scores.expressed
+
+
+def test_a_neutral_sentence_expresses_nothing(shipped):
+    assert shipped.predict(None, None, "The meeting is in the room on the left.").expressed == ()
