@@ -130,13 +130,15 @@ async def _analyze(files: list[str], events: str | None, profile: str, stt: str)
 
     results = Console(stderr=events == "-")
     # The bar and the results share a terminal if there is one; else the bar keeps to stderr.
+    console = results if results.is_terminal else Console(stderr=True)
     progress = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         TaskProgressColumn(),
         TimeElapsedColumn(),
-        console=results if results.is_terminal else Console(stderr=True),
+        console=console,
         transient=True,
+        disable=not console.is_terminal,
     )
     analyzer: UtteranceAnalyzer | None = None
     statuses = [0]
@@ -154,7 +156,7 @@ async def _analyze(files: list[str], events: str | None, profile: str, stt: str)
                         analyzer = await asyncio.to_thread(UtteranceAnalyzer.load, profile, stt)
                     session = LiveSession(source, analyzer)
                     bar = progress.add_task(Path(file).name, total=source.duration)
-                    view = PlainView(progress.console if results.is_terminal else results)
+                    view = PlainView(results)
 
                     def show(event: Event, bar: TaskID = bar, view: PlainView = view) -> None:
                         progress.update(bar, completed=event.time)
@@ -261,11 +263,12 @@ Data = Annotated[
 def train(
     data: Data,
     out: Annotated[Path, typer.Option(metavar="FILE", help="The checkpoint to write.")],
+    profile: Annotated[str, typer.Option(help="The backbones: embedded or paper.")] = "embedded",
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the data.")] = 4,
     seed: Annotated[int, typer.Option(help="The same seed gives the same weights.")] = 1,
     resume: Annotated[bool, typer.Option(help="Go on from what is beside FILE.")] = False,
 ) -> None:
-    """Train the embedded emotion model; writes the checkpoint after every epoch."""
+    """Train an emotion model; writes the checkpoint after every epoch."""
     from rich.console import Console
     from rich.progress import Progress, TimeRemainingColumn
 
@@ -301,6 +304,25 @@ def evaluate(
 
     report = evaluate_model(profile, data)
     print(report.to_json() if json else report)
+
+
+@app.command()
+def bench(
+    recording: Annotated[str, typer.Argument(help="A sound or video file in which one speaks.")],
+    profile: Profile = "embedded",
+    stt: Stt = "sphinx",
+    json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Measure how quick this machine is: once at live pace, once at full speed."""
+    from realtime.analysis import UtteranceAnalyzer
+    from realtime.bench import measure
+
+    analyzer = UtteranceAnalyzer.load(profile, stt)
+    try:
+        measurement = asyncio.run(measure(recording, analyzer))
+    finally:
+        analyzer.close()
+    print(measurement.model_dump_json(indent=2) if json else measurement)
 
 
 def _complain(error: AnalyserError) -> None:

@@ -162,6 +162,17 @@ def test_a_reader_that_goes_away_gets_no_traceback(shared: Path) -> None:
     process.wait(60)
 
 
+def test_bench_measures_both_paces(shared: Path) -> None:
+    status, out, err = run("bench", shared / "media/talker_700.mp4", "--json")
+    assert status == 0, err
+    figures = json.loads(out)
+    assert (figures["utterances"], figures["failed"]) == (2, 0)
+    assert figures["live_s"] >= figures["clip_s"] - 0.1
+    delays = figures["delays"]
+    assert set(delays) == {"end to result", "close to result", "stt", "faces", "mer"}
+    assert all(0 <= spread["median"] <= spread["worst"] for spread in delays.values())
+
+
 def test_devices_and_models_print_a_table() -> None:
     status, out, err = run("models")
     assert status == 0, err
