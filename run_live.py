@@ -276,7 +276,8 @@ def train(
     from models.training import train as train_model
 
     columns = (*Progress.get_default_columns()[:3], TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         bar = progress.add_task("training", total=None)
 
         def show(training: Training) -> None:
@@ -289,7 +290,15 @@ def train(
             if training.report is not None:
                 progress.console.print(str(training.report), markup=False, highlight=False)
 
-        report = train_model(data, out, epochs=epochs, seed=seed, resume=resume, on_progress=show)
+        report = train_model(
+            data,
+            out,
+            profile=profile,
+            epochs=epochs,
+            seed=seed,
+            resume=resume,
+            on_progress=show,
+        )
     print(report)
 
 

@@ -10,7 +10,7 @@ import asyncio
 import math
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -18,11 +18,10 @@ import numpy as np
 
 from models.errors import AnalysisError, SourceError
 from models.stt import TranscriptionStream
-from models.vad import WINDOW, VADStream, load_vad
+from models.vad import load_vad
 from realtime.analysis import FACES, Analysis, SeenFace, Utterance, UtteranceAnalyzer
 from realtime.average import RunningAverage
 from realtime.endpointing import (
-    Endpointer,
     EndpointingSettings,
     SpeechChange,
     SpeechDropped,
@@ -50,6 +49,7 @@ from realtime.events import (
 from realtime.events import SpeechPaused as SpeechPausedEvent
 from realtime.events import SpeechResumed as SpeechResumedEvent
 from realtime.events import SpeechStarted as SpeechStartedEvent
+from realtime.listener import Listener
 from realtime.media import SAMPLE_RATE, AudioBlock, Media, SourceNotice, VideoFrame
 from realtime.rings import AudioRing, FrameRing, spread
 from realtime.sources import Source
@@ -62,40 +62,6 @@ _WAITING_EVENTS = 1000  # told, not taken; at more the session waits for its rea
 _OVERLOAD_S = 2.0  # further behind a live source than this is worth a warning
 _FRAME_BYTES = 640 * 640 * 3  # of the largest reduced frame
 _FRAMES_PER_SECOND = 5
-
-
-class Listener:
-    """Hears speech begin and end in a ring of audio, window by window."""
-
-    def __init__(self, ring: AudioRing, vad: VADStream, settings: EndpointingSettings) -> None:
-        self._ring = ring
-        self._vad = vad
-        self._endpointer = Endpointer(settings)
-        self.position = 0
-        """Samples [0, position) have been listened to."""
-
-    @property
-    def speaking_until(self) -> int | None:
-        """See `Endpointer.speaking_until`; never beyond what the ring holds."""
-        until = self._endpointer.speaking_until
-        return None if until is None else min(until, self._ring.stop)
-
-    def listen(self) -> Iterator[SpeechChange]:
-        """Take all whole windows that have arrived; yields each change as its window is taken."""
-        while self.position + WINDOW <= self._ring.stop:
-            window = self._ring.read(self.position, self.position + WINDOW)
-            self.position += WINDOW
-            yield from self._endpointer.window(self._vad.probability(window))
-
-    def end(self) -> Iterator[SpeechChange]:
-        """No more audio will come: take the last part of a window, and close what is open."""
-        yield from self.listen()
-        if rest := self._ring.stop - self.position:
-            window = np.zeros(WINDOW, dtype=np.float32)
-            window[:rest] = self._ring.read(self.position, self._ring.stop)
-            self.position = self._ring.stop
-            yield from self._endpointer.window(self._vad.probability(window))
-        yield from self._endpointer.end(self._ring.stop)
 
 
 @dataclass(slots=True)
@@ -228,9 +194,10 @@ class LiveSession:
                 )
             )
         finally:
-            analysis.cancel()
-            if self._provisional:
-                self._provisional.cancel()
+            tasks = [analysis] if self._provisional is None else [analysis, self._provisional]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             if self._open:
                 self._open.transcription.cancel()
             await self._source.aclose()

@@ -24,6 +24,7 @@ from realtime.endpointing import (
     SpeechStarted,
     UtteranceClosed,
 )
+from realtime.listener import Listener
 from realtime.media import AudioBlock
 from realtime.rings import AudioRing
 
@@ -184,8 +185,6 @@ def test_settings_out_of_range_are_named(wrong: dict[str, float], named: str) ->
 
 def streamed_boundaries(chunks: Iterator[Audio]) -> list[tuple[int, int]]:
     """Boundaries of audio that arrives in `chunks`, through the ring as in a session."""
-    from realtime.session import Listener
-
     ring = AudioRing(seconds=2)
     listener = Listener(ring, load_vad().stream(), EndpointingSettings())
     changes: list[SpeechChange] = []
