@@ -115,6 +115,7 @@ class LiveSession:
         )
         self._listener = Listener(self._audio, load_vad().stream(), self._endpointing)
         self._open: _OpenUtterance | None = None
+        self._transcriptions: set[TranscriptionStream] = set()  # not yet known to have ended
         self._seen_from = 0.0  # without a microphone: where the current window of seeing began
         self._count = 0
         self._now = 0.0
@@ -198,8 +199,8 @@ class LiveSession:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            if self._open:
-                self._open.transcription.cancel()
+            for transcription in self._transcriptions:
+                transcription.cancel()
             await self._source.aclose()
             if not self._abandoned:
                 await self._told.put(None)
@@ -259,7 +260,7 @@ class LiveSession:
         heard = self._listener.position / SAMPLE_RATE
         match change:
             case SpeechStarted(start):
-                self._open = _OpenUtterance(start, self._analyzer.transcriber.stream(), fed=start)
+                self._open = _OpenUtterance(start, self._transcription(), fed=start)
                 await self._tell(SpeechStartedEvent(session=self.id, time=heard))
             case SpeechPaused():
                 await self._tell(SpeechPausedEvent(session=self.id, time=heard))
@@ -267,10 +268,19 @@ class LiveSession:
                 await self._tell(SpeechResumedEvent(session=self.id, time=heard))
             case SpeechDropped():
                 assert self._open is not None
-                self._open.transcription.cancel()
+                self._give_up(self._open.transcription)
                 self._open = None
             case UtteranceClosed():
                 await self._close(change, heard)
+
+    def _transcription(self) -> TranscriptionStream:
+        transcription = self._analyzer.transcriber.stream()
+        self._transcriptions.add(transcription)
+        return transcription
+
+    def _give_up(self, transcription: TranscriptionStream) -> None:
+        transcription.cancel()
+        self._transcriptions.discard(transcription)
 
     def _feed(self, spoken: _OpenUtterance, until: int) -> None:
         number = self._count + 1
@@ -328,8 +338,8 @@ class LiveSession:
         spoken, self._open = self._open, None
         if spoken.fed > closed.stop:
             # Split earlier than the recogniser has heard: let another one hear the right part.
-            spoken.transcription.cancel()
-            spoken.transcription = self._analyzer.transcriber.stream()
+            self._give_up(spoken.transcription)
+            spoken.transcription = self._transcription()
             spoken.fed = closed.start
         samples = self._audio.read(closed.start, closed.stop)
         spoken.transcription.accept(samples[spoken.fed - closed.start :])
@@ -385,6 +395,9 @@ class LiveSession:
                     )
                 )
                 continue
+            finally:
+                if utterance.transcription is not None:
+                    self._give_up(utterance.transcription)
             took = time.perf_counter() - began
             self.average.add(analysis.scores)
             await self._tell(self._result(utterance, analysis, took))
