@@ -205,18 +205,19 @@ def _event_lines(path: str | None) -> Iterator[TextIO | None]:
 
 @contextlib.contextmanager
 def _stopped_by_signals(session: LiveSession) -> Iterator[None]:
-    """While this lasts, Ctrl-C and a polite kill end the session instead of the program."""
+    """While this lasts, Ctrl-C or a polite kill ends the session; a second one, the program."""
     loop = asyncio.get_running_loop()
-    signals = (signal.SIGINT, signal.SIGTERM)
+
+    def stop(number: int, _: object) -> None:
+        signal.signal(number, before[number])
+        loop.call_soon_threadsafe(session.stop)
+
     # signal.signal and not loop.add_signal_handler: Windows has only the former.
-    before = [
-        signal.signal(number, lambda *_: loop.call_soon_threadsafe(session.stop))
-        for number in signals
-    ]
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        for number, handler in zip(signals, before, strict=True):
+        for number, handler in before.items():
             signal.signal(number, handler)
 
 
