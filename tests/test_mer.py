@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from models.emotions import EMOTIONS, MODALITIES
+from models.emotions import COMBINATIONS, EMOTIONS, MODALITIES
 from models.errors import MissingWeights, UsageError
 from models.mer import MERModel
 from models.mer.acoustic import AcousticBackbone, log_mel
@@ -18,6 +18,7 @@ torch.set_num_threads(1)  # as the program does: small networks gain nothing fro
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *(f"w{number}" for number in range(60))]
 HALF = dict.fromkeys(EMOTIONS, 0.5)
+HALVES = {combination: dict(HALF) for combination in COMBINATIONS}
 TINY_BERT = {
     "model_type": "bert",
     "vocab_size": len(WORDS),
@@ -63,7 +64,7 @@ def tiny(*, visual="mobilefacenet", acoustic="mobilenet_v3", textual=TINY_BERT):
         "hidden_width": 8,
     }
     model = build_model(architecture, tokenizer()).eval().requires_grad_(False)
-    model.thresholds = HALF
+    model.thresholds = HALVES
     return model
 
 
@@ -249,6 +250,18 @@ def test_the_papers_backbones_predict_built_from_tiny_configurations(seconds):
     together = model.predict_batch(*map(list, zip(*given, strict=True)))
     for one, scores in zip(given, together, strict=True):
         np.testing.assert_allclose(numbers(scores), numbers(model.predict(*one)), atol=1e-5)
+
+
+def test_thresholds_are_those_of_the_modalities_given():
+    model = tiny()
+    model.thresholds = {
+        name: dict.fromkeys(EMOTIONS, number / 10) for number, name in enumerate(COMBINATIONS)
+    }
+    faces, audio, text = utterance(8)
+    for parts in ((faces, None, None), (faces, None, text), (None, audio, text)):
+        scores = model.predict(*parts)
+        expected = COMBINATIONS.index("+".join(scores.modalities)) / 10
+        assert scores.thresholds == dict.fromkeys(EMOTIONS, expected)
 
 
 # --- checkpoints -------------------------------------------------------------------------------

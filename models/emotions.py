@@ -1,0 +1,45 @@
+"""The six emotions, their order, and what one prediction says about them.
+
+In: nothing. Out: `EMOTIONS`, `MODALITIES`, `EmotionScores`. Imports no network library.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+
+EMOTIONS = ("happiness", "sadness", "anger", "fear", "disgust", "surprise")
+"""Every vector over emotions in the program has this order."""
+
+MODALITIES = ("visual", "acoustic", "textual")
+"""Every list of modalities in the program has this order."""
+
+COMBINATIONS = tuple(
+    "+".join(chosen) for size in (1, 2, 3) for chosen in combinations(MODALITIES, size)
+)
+"""The modalities an utterance may have: ``visual``, ..., ``visual+acoustic+textual``."""
+
+
+@dataclass(frozen=True, slots=True)
+class EmotionScores:
+    """What a model says of one utterance.
+
+    Attributes:
+        probabilities: emotion to probability in [0, 1]; independent of each other (multi-label).
+        thresholds: emotion to the probability above which it counts as expressed; they differ
+            with the modalities the prediction was made from.
+        modalities: what the prediction was made from, a part of `MODALITIES` in its order.
+    """
+
+    probabilities: dict[str, float]
+    thresholds: dict[str, float]
+    modalities: tuple[str, ...]
+
+    @property
+    def expressed(self) -> tuple[str, ...]:
+        """The emotions whose probability is strictly above their threshold, in order."""
+        return tuple(
+            emotion
+            for emotion in EMOTIONS
+            if self.probabilities[emotion] > self.thresholds[emotion]
+        )

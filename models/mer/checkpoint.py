@@ -1,0 +1,175 @@
+"""A trained MER model in one safetensors file, with all it takes to rebuild it in the metadata.
+
+In: a `MERModel`, or a path. Out: the file, or the model. Weights ship reduced (see `save_model`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from models.emotions import COMBINATIONS, EMOTIONS, MODALITIES
+from models.errors import UsageError
+from models.mer.acoustic import AcousticBackbone
+from models.mer.model import MERModel
+from models.mer.paper import HubertBackbone, InceptionBackbone
+from models.mer.textual import TextualBackbone
+from models.mer.visual import VisualBackbone
+
+FORMAT = "live-emotion-mer"
+VERSION = 1
+
+_SCALE = "|scale"  # safetensors names are free; no parameter's name has this character
+
+
+def build_model(architecture: Mapping[str, Any], tokenizer: str) -> MERModel:
+    """An untrained model.
+
+    Args:
+        architecture: modality to its backbone's `architecture`, ``sequence_width`` and
+            ``hidden_width``.
+        tokenizer: the contents of the textual backbone's ``tokenizer.json``.
+    """
+    visual, acoustic, textual = (architecture[name] for name in MODALITIES)
+    backbones = {
+        "visual": (
+            VisualBackbone() if visual == VisualBackbone.architecture else InceptionBackbone()
+        ),
+        "acoustic": (
+            AcousticBackbone()
+            if acoustic == AcousticBackbone.architecture
+            else HubertBackbone(acoustic)
+        ),
+        "textual": TextualBackbone(textual, tokenizer),
+    }
+    return MERModel(
+        backbones,
+        sequence_width=architecture["sequence_width"],
+        hidden_width=architecture["hidden_width"],
+    )
+
+
+def save_model(model: MERModel, path: Path, *, training: Mapping[str, Any]) -> None:
+    """Write a trained model.
+
+    The textual matrices, nine tenths of the weights, become int8 with one scale a row; other
+    matrices and kernels float16; vectors (biases, normalisation) stay float32. What that costs
+    in accuracy is measured by `models.training.evaluate` and told in the model card.
+
+    Args:
+        model: with its thresholds.
+        path: the file to write; it appears complete or not at all.
+        training: how it was trained, on what data, under which licences; any JSON.
+    """
+    if model.thresholds is None:
+        raise ValueError("only a model with thresholds is a checkpoint")
+    textual: Any = model.backbones["textual"]
+    description = {
+        "version": VERSION,
+        "architecture": {
+            **{name: model.backbones[name].architecture for name in MODALITIES},
+            "sequence_width": model.sequence_width,
+            "hidden_width": model.hidden_width,
+        },
+        "thresholds": model.thresholds,
+        "tokenizer": textual.tokenizer.to_str(),
+        "training": training,
+    }
+    tensors: dict[str, Tensor] = {}
+    for name, tensor in model.state_dict().items():
+        if name.startswith("backbones.textual.") and tensor.ndim == 2:
+            tensors[name], tensors[name + _SCALE] = _quantise(tensor)
+        elif tensor.is_floating_point() and tensor.ndim > 1:
+            tensors[name] = tensor.half().contiguous()
+        else:
+            tensors[name] = tensor.contiguous()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    # One key, because several would be written in a random order: same model, same bytes.
+    # Not save_file: it would make a file that nobody else may read.
+    partial.write_bytes(save(tensors, {FORMAT: json.dumps(description)}))
+    partial.replace(path)
+
+
+def load_model(path: Path) -> MERModel:
+    """The model of a checkpoint, in float32, ready to predict.
+
+    Raises:
+        UsageError: the file is missing, damaged, not a checkpoint, or of another version.
+    """
+    description, tensors = _read(path)
+    try:
+        model = build_model(description["architecture"], description["tokenizer"])
+        model.thresholds = {
+            combination: {emotion: float(row[emotion]) for emotion in EMOTIONS}
+            for combination, row in description["thresholds"].items()
+        }
+        if model.thresholds.keys() != set(COMBINATIONS):
+            raise ValueError("thresholds are missing")
+        model.load_state_dict(_restored(tensors))
+    except Exception as error:  # the tokenizer's parser raises a bare Exception
+        raise UsageError(f"{path} is a damaged checkpoint: {_first_line(error)}") from error
+    return model.eval().requires_grad_(False)
+
+
+def read_training(path: Path) -> dict[str, Any]:
+    """What `save_model` was told about the training."""
+    description, _ = _read(path)
+    training: dict[str, Any] = description["training"]
+    return training
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What `save_model` wrote: the description, and the tensors as they are stored."""
+    if not path.is_file():
+        raise UsageError(
+            f"{path} is not a file: give a checkpoint's path, or the profile embedded or paper"
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            if FORMAT not in metadata:
+                raise UsageError(
+                    f"{path} is not a checkpoint of this program: make one with run_live.py train"
+                )
+            description = json.loads(metadata[FORMAT])
+            if description["version"] != VERSION:
+                raise UsageError(
+                    f"{path} has checkpoint format {description['version']}, this program reads "
+                    f"{VERSION}: train it anew or use the version it came from"
+                )
+            return description, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"{path} is not a readable checkpoint (a .safetensors file): {_first_line(error)}"
+        ) from error
+
+
+def _quantise(tensor: Tensor) -> tuple[Tensor, Tensor]:
+    """A matrix (rows, columns) as int8 and the float32 (rows, 1) that multiplies it back."""
+    scale = tensor.abs().amax(dim=1, keepdim=True).clamp(min=1e-12) / 127
+    return (tensor / scale).round().to(torch.int8), scale
+
+
+def _restored(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state dict in float32 of what `save_model` wrote."""
+    state = {}
+    for name, tensor in tensors.items():
+        if name.endswith(_SCALE):
+            continue
+        if tensor.dtype == torch.int8:
+            state[name] = tensor.float() * tensors[name + _SCALE]
+        else:
+            state[name] = tensor.float() if tensor.is_floating_point() else tensor
+    return state
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,48 @@
+"""The figures in the model card, written from a report so that nobody copies them by hand.
+
+In: a report and what the checkpoint says of its training. Out: the card, its figures renewed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from models.mer.checkpoint import read_training
+from models.training.evaluation import Report
+
+_BEGIN, _END = "<!-- figures: begin -->", "<!-- figures: end -->"
+
+
+def update_card(card: Path, checkpoint: Path, report: Report) -> None:
+    """Put the figures of a report between the two marks in the card.
+
+    Args:
+        card: a Markdown file that holds both marks.
+        checkpoint: the file the report is about.
+        report: what `evaluate` returned for it.
+
+    Raises:
+        ValueError: the card has no marks.
+    """
+    text = card.read_text(encoding="utf-8")
+    before, begin, rest = text.partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not begin or not end:
+        raise ValueError(f"{card} has no {_BEGIN} and {_END}")
+    figures = f"{report}\n\n{_reduction(checkpoint, report)}"
+    card.write_text(f"{before}{begin}\n\n{figures}\n\n{end}{after}", encoding="utf-8")
+
+
+def _reduction(checkpoint: Path, report: Report) -> str:
+    """What int8 and float16 cost: the figures in float32 beside those of the file."""
+    full = read_training(checkpoint)["float32"]
+    lines = [
+        f"The file has {checkpoint.stat().st_size / 1e6:.1f} MB. What its reduced weights cost:",
+        "",
+        "| set | F1 in float32 | F1 of the file | WAcc in float32 | WAcc of the file |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for name, (f1, wacc) in report.means.items():
+        before = full[name]
+        lines.append(f"| {name} | {before[0]:.4f} | {f1:.4f} | {before[1]:.4f} | {wacc:.4f} |")
+    return "\n".join(lines)

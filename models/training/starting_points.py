@@ -1,0 +1,124 @@
+"""The models that training begins from: pre-trained backbones under a new fusion.
+
+In: a profile and the data folder. Out: an untrained `MERModel`.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models.errors import UsageError
+from models.mer.checkpoint import build_model
+from models.mer.model import MERModel
+from models.registry import resolve
+
+_SEQUENCE_WIDTH = 128
+_HIDDEN_WIDTH = 128
+
+
+def starting_model(profile: str, data: Path) -> MERModel:
+    """A model with pre-trained backbones.
+
+    Args:
+        profile: ``embedded`` or ``paper``.
+        data: the data folder; its `starting_points` serve ``embedded``.
+
+    Raises:
+        MissingWeights: a pre-trained backbone is not on this machine.
+        UsageError: a file of a backbone is missing or damaged.
+    """
+    try:
+        if profile == "paper":
+            return _paper()
+        if profile == "embedded":
+            return _embedded(data / "starting_points")
+    except FileNotFoundError as error:
+        raise UsageError(f"{error.filename} is missing: training starts from it") from error
+    raise UsageError(f"there is no profile {profile} to train: choose embedded or paper")
+
+
+def _embedded(folder: Path) -> MERModel:
+    language = resolve("minilm-l6")
+    face = _load(folder / "mobilefacenet" / "mobilefacenet.pt")
+    tagger = _load(folder / "efficientat_mn04" / "mn04_as_mAP_432.pt")
+    return _assemble(
+        {"visual": "mobilefacenet", "acoustic": "mobilenet_v3"},
+        language,
+        # What follows the embeddings in these two belongs to their former tasks.
+        visual={
+            name: tensor for name, tensor in face.items() if not name.startswith(("conv3", "bn"))
+        },
+        acoustic={n: tensor for n, tensor in tagger.items() if not n.startswith("classifier")},
+    )
+
+
+def _paper() -> MERModel:
+    face, voice, language = (
+        resolve(name) for name in ("inception-resnet-v1-vggface2", "distilhubert", "albert-base-v2")
+    )
+    return _assemble(
+        {
+            "visual": "inception_resnet_v1",
+            "acoustic": json.loads((voice / "config.json").read_text(encoding="utf-8")),
+        },
+        language,
+        visual={
+            f"network.{name}": tensor
+            for name, tensor in _load(face).items()
+            if not name.startswith("logits")
+        },
+        acoustic=_encoder_state(voice),
+    )
+
+
+def _assemble(
+    architecture: dict[str, Any],
+    language: Path,
+    *,
+    visual: dict[str, Tensor],
+    acoustic: dict[str, Tensor],
+) -> MERModel:
+    """Build the model and load each backbone, every weight of it."""
+    model = build_model(
+        {
+            **architecture,
+            "textual": json.loads((language / "config.json").read_text(encoding="utf-8")),
+            "sequence_width": _SEQUENCE_WIDTH,
+            "hidden_width": _HIDDEN_WIDTH,
+        },
+        (language / "tokenizer.json").read_text(encoding="utf-8"),
+    )
+    states = {"visual": visual, "acoustic": acoustic, "textual": _encoder_state(language)}
+    for name, state in states.items():
+        try:
+            model.backbones[name].load_state_dict(state)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise UsageError(f"the {name} starting point does not fit: {reason}") from error
+    return model
+
+
+def _encoder_state(folder: Path) -> dict[str, Tensor]:
+    """The weights of a transformers model folder, as the state of our `encoder`."""
+    from transformers import AutoModel
+
+    try:
+        # transformers itself knows what older files call their weights.
+        model = AutoModel.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{folder} cannot be read: {str(error).splitlines()[0]}") from error
+    return {
+        f"encoder.{name}": tensor
+        for name, tensor in model.state_dict().items()
+        if not name.startswith("pooler")  # embeds whole texts; we take the tokens
+    }
+
+
+def _load(path: Path) -> dict[str, Tensor]:
+    state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    return state
