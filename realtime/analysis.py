@@ -106,7 +106,7 @@ class UtteranceAnalyzer:
         self.profile = profile
         self._faces = faces
         self._mer = mer
-        # One thread: torch spreads each call over the cores by itself.
+        # One thread, and in it one core: see `load`.
         self._inference = ThreadPoolExecutor(max_workers=1, thread_name_prefix="inference")
 
     @classmethod
@@ -117,10 +117,16 @@ class UtteranceAnalyzer:
             UsageError: an unknown engine or profile, a checkpoint that cannot be read, or
                 weights that are not on this machine.
         """
+        import torch
+
         from models.faces import FaceFinder
         from models.mer import MERModel
         from models.stt import load_transcriber
 
+        # The networks are small: a second core brings them little and, with the decoders at work
+        # on the same cores, makes them wait for each other (seen: 0.15 s became 3.8 s). And the
+        # digits do not depend on how many cores there are.
+        torch.set_num_threads(1)
         mer = MERModel.load(profile)
         finder = FaceFinder()
         # The first inference is several times slower; no utterance should have to wait for it.
