@@ -14,7 +14,7 @@ class RunningAverage:
     def __init__(self) -> None:
         self._count = 0
         self._sums = dict.fromkeys(EMOTIONS, 0.0)
-        self._thresholds = dict.fromkeys(EMOTIONS, 1.0)
+        self._thresholds = dict.fromkeys(EMOTIONS, 0.0)
 
     @property
     def utterances(self) -> int:
@@ -29,13 +29,23 @@ class RunningAverage:
         return {label: total / self._count for label, total in self._sums.items()}
 
     @property
+    def thresholds(self) -> dict[str, float]:
+        """Mean threshold of each emotion; empty before the first utterance."""
+        if not self._count:
+            return {}
+        return {label: total / self._count for label, total in self._thresholds.items()}
+
+    @property
     def expressed(self) -> tuple[str, ...]:
-        """The emotions whose mean is above the threshold of the last utterance's model."""
-        return tuple(label for label, p in self.emotions.items() if p > self._thresholds[label])
+        """The emotions whose mean probability is above the mean of their thresholds.
+
+        The mean, because a model may have other thresholds for other modalities.
+        """
+        return tuple(label for label, p in self.emotions.items() if p > self.thresholds[label])
 
     def add(self, scores: EmotionScores) -> None:
         """Count one more utterance."""
         self._count += 1
-        self._thresholds = dict(scores.thresholds)
         for label in EMOTIONS:
             self._sums[label] += scores.probabilities[label]
+            self._thresholds[label] += scores.thresholds[label]

@@ -161,14 +161,16 @@ class Endpointer:
     def speaking_until(self) -> int | None:
         """Every sample before this one belongs to the utterance being spoken; None in silence.
 
-        Whatever follows, with three exceptions that end earlier: an utterance split at
-        `max_speech_duration_s`, one that loses its tail, and one whose padding is shared.
+        Whatever follows, with two exceptions that end earlier: an utterance split at
+        `max_speech_duration_s`, and one whose padding is shared.
         """
         if self._speech is None or self._ended is not None:
             return None
-        if self._pause is None:
+        silent = self._position if self._pause is None else self._pause
+        end = self._without_tail(silent)
+        if self._pause is None and end == silent:
             return self._position
-        return min(self._position, self._pause + self._pad)
+        return min(self._position, end + self._pad)
 
     def window(self, probability: float) -> list[SpeechChange]:
         """Take the speech probability of the next window; return what it changed, in order."""
@@ -232,7 +234,10 @@ class Endpointer:
         self._changes.append(SpeechStarted(self._start))
 
     def _without_tail(self, end: int) -> int:
-        """The end of the current segment, less a short sound that stands alone at its end."""
+        """Where the current segment ends if `end` is where it falls silent.
+
+        That is there, or before a short sound that stands alone at its end.
+        """
         assert self._speech is not None
         if self._last_pause is None:
             return end

@@ -95,12 +95,15 @@ class UtteranceProvisional(_Event):
     Example:
         {"type": "utterance.provisional", "session": "9f2c", "time": 3.6, "utterance": 4,
          "emotions": {"happiness": 0.61, "sadness": 0.04, "anger": 0.02, "fear": 0.01,
-         "disgust": 0.03, "surprise": 0.2}, "expressed": ["happiness"]}
+         "disgust": 0.03, "surprise": 0.2},
+         "thresholds": {"happiness": 0.5, "sadness": 0.35, "anger": 0.4, "fear": 0.3,
+         "disgust": 0.3, "surprise": 0.45}, "expressed": ["happiness"]}
     """
 
     type: Literal["utterance.provisional"] = "utterance.provisional"
     utterance: int
     emotions: dict[str, float]
+    thresholds: dict[str, float]
     expressed: tuple[str, ...]
 
 
@@ -201,12 +204,15 @@ class AverageUpdated(_Event):
     Example:
         {"type": "average.updated", "session": "9f2c", "time": 2.4, "utterances": 1,
          "emotions": {"happiness": 0.61, "sadness": 0.04, "anger": 0.02, "fear": 0.01,
-         "disgust": 0.03, "surprise": 0.2}, "expressed": ["happiness"]}
+         "disgust": 0.03, "surprise": 0.2},
+         "thresholds": {"happiness": 0.5, "sadness": 0.35, "anger": 0.4, "fear": 0.3,
+         "disgust": 0.3, "surprise": 0.45}, "expressed": ["happiness"]}
     """
 
     type: Literal["average.updated"] = "average.updated"
     utterances: int
     emotions: dict[str, float]
+    thresholds: dict[str, float]
     expressed: tuple[str, ...]
 
 
@@ -228,6 +234,7 @@ class WireAverage(_Wire):
 
     utterances: int
     emotions: dict[str, float]
+    thresholds: dict[str, float]
     expressed: tuple[str, ...]
 
 
@@ -238,7 +245,9 @@ class SessionEnded(_Event):
         {"type": "session.ended", "session": "9f2c", "time": 120.0, "reason": "end",
          "utterances": 1, "average": {"utterances": 1,
          "emotions": {"happiness": 0.61, "sadness": 0.04, "anger": 0.02, "fear": 0.01,
-         "disgust": 0.03, "surprise": 0.2}, "expressed": ["happiness"]}}
+         "disgust": 0.03, "surprise": 0.2},
+         "thresholds": {"happiness": 0.5, "sadness": 0.35, "anger": 0.4, "fear": 0.3,
+         "disgust": 0.3, "surprise": 0.45}, "expressed": ["happiness"]}}
     """
 
     type: Literal["session.ended"] = "session.ended"

@@ -183,6 +183,7 @@ class LiveSession:
             average = WireAverage(
                 utterances=self.average.utterances,
                 emotions=self.average.emotions,
+                thresholds=self.average.thresholds,
                 expressed=self.average.expressed,
             )
             await self._tell(
@@ -326,6 +327,7 @@ class LiveSession:
                         time=until / SAMPLE_RATE,
                         utterance=number,
                         emotions=scores.probabilities,
+                        thresholds=scores.thresholds,
                         expressed=scores.expressed,
                     )
                 )
@@ -407,6 +409,7 @@ class LiveSession:
                     time=utterance.closed_at,
                     utterances=self.average.utterances,
                     emotions=self.average.emotions,
+                    thresholds=self.average.thresholds,
                     expressed=self.average.expressed,
                 )
             )

@@ -197,23 +197,20 @@ class LiveView:
         return Panel(Group(*parts), title=Text(self._source), title_align="left", expand=False)
 
     def _utterance(self) -> RenderableType:
-        if self._last is None:
+        shown = self._provisional or self._last
+        if shown is None:
             return Text("no utterance yet", style="dim")
-        if self._provisional:
-            shown: UtteranceProvisional | UtteranceResult = self._provisional
-            title = f"utterance {shown.utterance} (so far)"
-        else:
-            shown = self._last
-            title = f"utterance {shown.utterance}"
-        return _bars(title, shown.emotions, self._last.thresholds, shown.expressed)
+        so_far = " (so far)" if self._provisional else ""
+        title = f"utterance {shown.utterance}{so_far}"
+        return _bars(title, shown.emotions, shown.thresholds, shown.expressed)
 
     def _running(self) -> RenderableType:
-        if self._average is None or self._last is None:
+        if self._average is None:
             return Text("")
         return _bars(
             f"average of {self._average.utterances}",
             self._average.emotions,
-            self._last.thresholds,
+            self._average.thresholds,
             self._average.expressed,
         )
 

@@ -29,7 +29,9 @@ def test_average_is_the_mean_and_expressed_is_what_exceeds_its_threshold(
     for label in EMOTIONS:
         mean = sum(one.probabilities[label] for one in many) / len(many)
         assert average.emotions[label] == pytest.approx(mean)
-        above = average.emotions[label] > many[-1].thresholds[label]
+        threshold = sum(one.thresholds[label] for one in many) / len(many)
+        assert average.thresholds[label] == pytest.approx(threshold)
+        above = average.emotions[label] > average.thresholds[label]
         assert (label in average.expressed) == above
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -116,21 +117,26 @@ def test_changes_tell_one_utterance_after_the_other(
     assert state == "silent"
 
 
-@given(runs=runs, settings=any_settings)
-@hypothesis_settings(max_examples=200, deadline=None)
-def test_speaking_until_never_passes_the_end_of_what_a_pause_closes(
-    runs: list[tuple[float, int]], settings: EndpointingSettings
+@given(runs=runs, settings=any_settings, tail_ms=st.sampled_from([0, 100, 300]))
+@hypothesis_settings(max_examples=300, deadline=None)
+def test_speaking_until_grows_and_never_passes_the_end_of_what_a_pause_closes(
+    runs: list[tuple[float, int]], settings: EndpointingSettings, tail_ms: int
 ) -> None:
     if settings.min_silence_duration_ms < 2 * settings.speech_pad_ms:
         return  # paddings may be shared
+    settings = replace(settings, min_tail_duration_ms=tail_ms)
     endpointer = Endpointer(settings)
     told = 0
     for p in [p for p, count in runs for _ in range(count)]:
         for change in endpointer.window(p):
             if isinstance(change, UtteranceClosed):
                 assert change.reason == "limit" or told <= change.stop
-            told = 0
-        told = max(told, endpointer.speaking_until or 0)
+            if isinstance(change, UtteranceClosed | SpeechDropped):
+                told = 0
+        until = endpointer.speaking_until
+        if until is not None:
+            assert until >= told
+            told = until
 
 
 def test_an_utterance_closes_in_the_window_that_completes_the_hangover() -> None:
