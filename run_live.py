@@ -265,7 +265,7 @@ def train(
     data: Data,
     out: Annotated[Path, typer.Option(metavar="FILE", help="The checkpoint to write.")],
     profile: Annotated[str, typer.Option(help="The backbones: embedded or paper.")] = "embedded",
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the data.")] = 4,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the data.")] = 3,
     seed: Annotated[int, typer.Option(help="The same seed gives the same weights.")] = 1,
     resume: Annotated[bool, typer.Option(help="Go on from what is beside FILE.")] = False,
 ) -> None:

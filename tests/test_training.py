@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, f1_score
-from test_mer import WORDS, tiny
+from test_mer import TINY_ALBERT, TINY_HUBERT, WORDS, tiny, tokenizer
 
 from models.emotions import COMBINATIONS, EMOTIONS, MODALITIES
 from models.errors import MissingWeights, UsageError
@@ -25,6 +25,7 @@ from models.training.card import update_card
 from models.training.datasets import HELD_OUT_SPEAKERS, Data, ExampleSet, read_clip, read_data
 from models.training.fitting import fit, rate_at
 from models.training.metrics import THRESHOLDS, best_threshold, f1, score
+from models.training.starting_points import starting_model
 
 # --- metrics -----------------------------------------------------------------------------------
 
@@ -178,13 +179,13 @@ def toy_set(modality, *, repeat=2, seed=0):
 
 SMALL = Epoch(
     batches={"visual": 1, "acoustic": 1, "textual": 1, PAIRED: 1},
-    sizes={"visual": 8, "acoustic": 8, "textual": 8, PAIRED: 4},
+    sizes={"visual": 4, "acoustic": 4, "textual": 4, PAIRED: 2},
 )
 
 
 @pytest.fixture
 def toys(monkeypatch):
-    monkeypatch.setattr(evaluation, "_PAIRED_EXAMPLES", 60)
+    monkeypatch.setattr(evaluation, "_PAIRED_EXAMPLES", 30)
     return Data(
         train=tuple(toy_set(name) for name in MODALITIES),
         valid=tuple(toy_set(name, seed=1) for name in MODALITIES),
@@ -296,6 +297,29 @@ def test_training_without_its_starting_points_says_what_is_missing(tmp_path, mon
         train(tmp_path, tmp_path / "out", epochs=0)
 
 
+def test_the_paper_model_starts_from_weights_in_their_true_formats(tmp_path, monkeypatch):
+    from facenet_pytorch import InceptionResnetV1
+    from transformers import AlbertConfig, AlbertModel, HubertConfig, HubertModel
+
+    monkeypatch.setenv("LIVE_EMOTION_WEIGHTS", str(tmp_path))
+    face = InceptionResnetV1(classify=True, num_classes=10)
+    torch.save(face.state_dict(), tmp_path / "20180402-114759-vggface2.pt")
+    voice = HubertModel(HubertConfig(**TINY_HUBERT)).eval()
+    voice.save_pretrained(tmp_path / "distilhubert")
+    AlbertModel(AlbertConfig(**TINY_ALBERT)).save_pretrained(tmp_path / "albert-base-v2")
+    (tmp_path / "albert-base-v2" / "tokenizer.json").write_text(tokenizer())
+    model = starting_model("paper", tmp_path).eval()
+    started = model.backbones["visual"].network.state_dict()
+    torch.testing.assert_close(
+        started["last_linear.weight"], face.state_dict()["last_linear.weight"]
+    )
+    sound = torch.randn(1, 8000)
+    torch.testing.assert_close(
+        model.backbones["acoustic"].encoder(sound).last_hidden_state, voice(sound).last_hidden_state
+    )
+    assert model.thresholds is None
+
+
 # --- the report --------------------------------------------------------------------------------
 
 
@@ -347,8 +371,9 @@ def test_the_card_gets_its_figures_between_its_marks(toys, tmp_path):
 # --- the shipped checkpoint --------------------------------------------------------------------
 
 
-def test_the_shipped_checkpoint_beats_a_coin_on_every_modality(data):
+def test_the_shipped_checkpoint_beats_a_coin_on_every_modality(data, monkeypatch):
     """A part of each set, evenly drawn, to be quick; `evaluate` takes all."""
+    monkeypatch.setattr(evaluation, "_PAIRED_EXAMPLES", 150)
     model = MERModel.load("embedded")
     parts = []
     for one in data.valid:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -116,7 +117,8 @@ def _read_speech(folder: Path) -> Parts:
     held_out = [row for row in rows if row["speaker"] in HELD_OUT_SPEAKERS]
 
     def read(name: str, rows: Sequence[dict[str, str]]) -> ExampleSet:
-        clips = [read_clip(folder / "speech" / row["file"]) for row in rows]
+        with ThreadPoolExecutor() as pool:  # decoding leaves the interpreter free
+            clips = list(pool.map(read_clip, [folder / "speech" / row["file"] for row in rows]))
         labels = [row["label"] for row in rows]
         classes = tuple(label if label in EMOTIONS else "neutral" for label in labels)
         return ExampleSet(name, "acoustic", clips, _truths([[label] for label in labels]), classes)

@@ -131,12 +131,14 @@ def evaluate(checkpoint: str | Path, data: Path) -> Report:
     return judge(model, read_data(data).valid)
 
 
+@torch.inference_mode()
 def judge(model: MERModel, valid: Sequence[ExampleSet]) -> Report:
     """A report on a model, with its thresholds; where it has none they are chosen on these sets.
 
     Beside the sets themselves it is judged on utterances put together across them, always the
-    same, of which it is given one, two or all three modalities.
+    same, of which it is given one, two or all three modalities. It is left in evaluation mode.
     """
+    model.eval()
     found = [
         (one.modality, one, _probabilities(model, _vectors(model, one), one.modality))
         for one in valid
@@ -210,27 +212,18 @@ def _judge_set(
 
 def _vectors(model: MERModel, one: ExampleSet) -> Tensor:
     """What `MERModel.embed` returns of every example, in float32 whatever training runs in."""
-    training = model.training
-    model.eval()
     parts = []
     for first in range(0, len(one), _BATCH):
         items = one.items[first : first + _BATCH]
         raw = items if one.modality == PAIRED else [{one.modality: item} for item in items]
-        with torch.inference_mode():
-            parts.append(model.embed([prepared(model, example) for example in raw]))
-    model.train(training)
+        parts.append(model.embed([prepared(model, example) for example in raw]))
     return torch.cat(parts)
 
 
 def _probabilities(model: MERModel, vectors: Tensor, given: str) -> Probabilities:
     """float64 (examples, 6), of these modalities only."""
-    kept = torch.tensor([float(name in given.split("+")) for name in MODALITIES])
-    training = model.training
-    model.eval()
-    with torch.inference_mode():
-        logits = model.fuse(vectors * kept.to(vectors.device)[:, None])
-    model.train(training)
-    return torch.sigmoid(logits).cpu().double().numpy()
+    kept = vectors.new_tensor([name in given.split("+") for name in MODALITIES])
+    return torch.sigmoid(model.fuse(vectors * kept[:, None])).cpu().double().numpy()
 
 
 def _percent(part: float | None) -> str:
