@@ -7,28 +7,17 @@ Model: Silero Team, "Silero VAD", https://github.com/snakers4/silero-vad (MIT), 
 from __future__ import annotations
 
 from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+
+from models.registry import resolve
 
 WINDOW = 512
 """Samples in one window: 32 ms at 16 kHz."""
 
 _CONTEXT = 64  # the network also sees the last 64 samples of the window before
 _STATE_SHAPE = (2, 1, 128)
-
-
-def silero_weights() -> Path:
-    """Where the `silero-vad` package keeps its ONNX model.
-
-    The package is located but not imported: importing it limits torch to one thread.
-    """
-    spec = find_spec("silero_vad")
-    assert spec is not None, "silero-vad is a dependency of this project"
-    assert spec.submodule_search_locations is not None
-    return Path(spec.submodule_search_locations[0]) / "data" / "silero_vad.onnx"
 
 
 @cache
@@ -47,8 +36,10 @@ class SileroVAD:
         # A window is 0.1 ms of arithmetic: a second thread costs more than it brings.
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
+        # The file comes from silero-vad's package, which is not imported: that would change the
+        # number of torch's threads.
         self._network = onnxruntime.InferenceSession(
-            str(silero_weights()), options, providers=["CPUExecutionProvider"]
+            str(resolve("silero-vad")), options, providers=["CPUExecutionProvider"]
         )
 
     def stream(self) -> VADStream:
@@ -60,7 +51,7 @@ class SileroVAD:
     ) -> tuple[float, npt.NDArray[np.float32]]:
         """One step: float32 (576,) and the state in, speech probability and new state out."""
         probability, new_state = self._network.run(
-            None, {"input": window[None], "state": state, "sr": np.array(16_000)}
+            None, {"input": window[None], "state": state, "sr": np.array(16_000, np.int64)}
         )
         return float(probability[0, 0]), new_state
 

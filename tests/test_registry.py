@@ -26,6 +26,8 @@ def test_every_weight_says_what_it_is_for_how_big_and_under_which_licence(empty_
 def test_what_comes_inside_packages_is_here(empty_folder):
     here = {one.weights.name: one.where for one in registry.listing()}
     assert (here["mtcnn"] / "pnet.pt").is_file()
+    assert (here["pocketsphinx-en-us"] / "en-us.lm.bin").is_file()
+    assert here["silero-vad"].is_file()
     assert here["embedded"].is_file()
     assert registry.resolve("embedded") == here["embedded"]
 
