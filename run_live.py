@@ -247,6 +247,7 @@ def models() -> None:
     from models.registry import listing
 
     table = Table("name", "purpose", "MB", "licence", "here")
+    table.columns[0].no_wrap = True  # it is what one types
     for listed in listing():
         weights = listed.weights
         here = "yes" if listed.where else "no"
