@@ -1,7 +1,22 @@
+"""The list of weights, and fetching them from a real server, or a folder, that mirrors them."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
+from file_server import FileServer, serving
+from filelock import FileLock
 
 from models import registry
-from models.errors import MissingWeights
+from models.errors import MissingWeights, UsageError
+
+REPO = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture
@@ -37,7 +52,7 @@ def test_missing_weights_are_told_in_one_line_with_size_and_remedy(empty_folder)
         registry.resolve("distilhubert")
     line = str(caught.value)
     assert "\n" not in line
-    for part in ("distilhubert", "94 MB", "ntu-spml/distilhubert", str(empty_folder)):
+    for part in ("distilhubert", "94 MB", "models download distilhubert", str(empty_folder)):
         assert part in line
 
 
@@ -57,3 +72,186 @@ def test_without_a_chosen_folder_weights_are_in_the_cache(monkeypatch, tmp_path)
 def test_a_name_nobody_knows_is_a_mistake_of_the_program():
     with pytest.raises(KeyError):
         registry.resolve("resnet-9000")
+
+
+# --- downloads ------------------------------------------------------------------------------------
+# The real files are large and elsewhere. moonshine-base and silero-stt have no pinned hashes:
+# any bytes will do for them.
+
+FOLDER = {
+    "config.json": b"{}",
+    "generation_config.json": b"{ }",
+    "preprocessor_config.json": b"{  }",
+    "tokenizer.json": b"[]" * 1000,
+    "model.safetensors": bytes(range(256)) * 8000,
+}
+
+
+@pytest.fixture
+def mirror(monkeypatch):
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    server = FileServer()
+    server.files = {f"/weights/moonshine-base/{name}": FOLDER[name] for name in FOLDER}
+    server.files["/weights/silero-stt-en-v6.jit"] = b"network" * 5000
+    monkeypatch.setenv("LIVE_EMOTION_MIRROR", f"{server.url}/weights/")
+    with serving(server):
+        yield server
+        server.go_on.set()
+
+
+def ignore(here, total):
+    pass
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_what_can_be_downloaded_names_its_addresses_and_true_hashes():
+    listed = {one.weights.name: one.weights for one in registry.listing()}
+    downloadable = {name for name, weights in listed.items() if weights.files}
+    assert {"whisper-small", "moonshine-tiny", "silero-stt", "distilhubert"} <= downloadable
+    for weights in (listed[name] for name in downloadable):
+        assert f"models download {weights.name}" in weights.source
+        known = sum(file.size or 0 for file in weights.files)
+        assert known <= weights.size_mb * 1.01e6
+        for file in weights.files:
+            assert re.fullmatch(r"https://[\w.]+/[\w./-]+", file.url)
+            assert file.url.endswith(f"/{file.name}")
+            assert file.sha256 is None or re.fullmatch("[0-9a-f]{64}", file.sha256)
+
+
+def test_a_folder_appears_complete(empty_folder, mirror):
+    told = []
+    where = registry.download("moonshine-base", lambda here, total: told.append((here, total)))
+    assert where == empty_folder / "moonshine-base" == registry.resolve("moonshine-base")
+    assert contents(where) == FOLDER
+    assert not (empty_folder / "moonshine-base.partial").exists()
+    assert [here for here, _ in told] == sorted(here for here, _ in told)
+    assert told[-1][0] == sum(len(data) for data in FOLDER.values())
+    assert all(here <= total for here, total in told)
+    mirror.asked.clear()
+    assert registry.download("moonshine-base", ignore) == where
+    assert mirror.asked == []
+
+
+def test_a_single_file_appears_under_our_name_for_it(empty_folder, mirror):
+    where = registry.download("silero-stt", ignore)
+    assert where == empty_folder / "silero-stt-en-v6.jit" == registry.resolve("silero-stt")
+    assert where.read_bytes() == b"network" * 5000
+
+
+def test_a_folder_can_be_the_mirror(empty_folder, tmp_path_factory, monkeypatch):
+    mirror = tmp_path_factory.mktemp("mirror")
+    (mirror / "moonshine-base").mkdir()
+    for name, data in FOLDER.items():
+        (mirror / "moonshine-base" / name).write_bytes(data)
+    monkeypatch.setenv("LIVE_EMOTION_MIRROR", str(mirror))
+    assert contents(registry.download("moonshine-base", ignore)) == FOLDER
+
+
+def test_half_a_folder_is_not_there_and_the_next_call_fetches_only_the_rest(empty_folder, mirror):
+    last = mirror.files.pop("/weights/moonshine-base/model.safetensors")
+    with pytest.raises(MissingWeights) as caught:
+        registry.download("moonshine-base", ignore)
+    line = str(caught.value)
+    assert "\n" not in line
+    for part in ("404", "model.safetensors", mirror.url, "248 MB", str(empty_folder)):
+        assert part in line
+    assert not registry.is_here("moonshine-base")
+    mirror.files["/weights/moonshine-base/model.safetensors"] = last
+    mirror.asked.clear()
+    assert contents(registry.download("moonshine-base", ignore)) == FOLDER
+    assert [path for path, _ in mirror.asked] == ["/weights/moonshine-base/model.safetensors"]
+
+
+def test_wrong_bytes_never_take_the_place_of_weights(empty_folder, mirror):
+    mirror.files["/weights/distilhubert/config.json"] = b"{}"
+    mirror.files["/weights/distilhubert/model.safetensors"] = b"not these"
+    with pytest.raises(MissingWeights, match="other bytes"):
+        registry.download("distilhubert", ignore)
+    assert not registry.is_here("distilhubert")
+
+
+def test_two_downloads_of_the_same_do_not_meet(empty_folder, mirror):
+    with (
+        FileLock(empty_folder / "silero-stt-en-v6.jit.lock"),
+        pytest.raises(UsageError, match="silero-stt is being downloaded by another program"),
+    ):
+        registry.download("silero-stt", ignore)
+    assert mirror.asked == []
+
+
+def test_what_does_not_fit_on_the_disk_is_not_begun(empty_folder, mirror, monkeypatch):
+    huge = replace(registry._WEIGHTS["silero-stt"], size_mb=1e12)
+    monkeypatch.setitem(registry._WEIGHTS, "silero-stt", huge)
+    with pytest.raises(MissingWeights, match=r"room for \d+ MB only.*1e\+12 MB"):
+        registry.download("silero-stt", ignore)
+    assert mirror.asked == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="not on this machine: /dev/full")
+def test_a_disk_that_fills_up_on_the_way_is_said(empty_folder, mirror):
+    folder = empty_folder / "silero-stt-en-v6.jit.partial"
+    folder.mkdir()
+    (folder / "en_v6.jit.partial").symlink_to("/dev/full")
+    with pytest.raises(MissingWeights, match="No space left on device"):
+        registry.download("silero-stt", ignore)
+
+
+def test_weights_folders_that_cannot_be_made_are_said(empty_folder, mirror, monkeypatch):
+    (empty_folder / "file").touch()
+    monkeypatch.setenv("LIVE_EMOTION_WEIGHTS", str(empty_folder / "file/weights"))
+    with pytest.raises(MissingWeights, match="cannot be written"):
+        registry.download("silero-stt", ignore)
+
+
+def run_models(*arguments):
+    process = subprocess.run(
+        [sys.executable, str(REPO / "run_live.py"), "models", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    return process.returncode, process.stdout, process.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("silero-vad", "it comes with pip install silero-vad"),
+        ("paper", "train it"),
+        ("resnet-9000", "no weights are named 'resnet-9000'"),
+    ],
+)
+def test_what_is_not_for_download_is_said_in_one_line(empty_folder, name, said):
+    status, out, err = run_models("download", name)
+    assert (status, out) == (2, "")
+    assert err.startswith("error: ")
+    assert said in err
+    assert err.count("\n") == 1
+
+
+def test_ctrl_c_leaves_what_the_same_command_continues(empty_folder, mirror):
+    mirror.stall_after = 10_000
+    process = subprocess.Popen(
+        [sys.executable, str(REPO / "run_live.py"), "models", "download", "silero-stt"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    half = empty_folder / "silero-stt-en-v6.jit.partial/en_v6.jit.partial"
+    deadline = time.monotonic() + 100
+    while not (half.exists() and half.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=100)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert half.stat().st_size == 10_000
+    mirror.stall_after = None
+    status, out, _ = run_models("download", "silero-stt")
+    where = empty_folder / "silero-stt-en-v6.jit"
+    assert (status, out) == (0, f"{where}{os.linesep}")
+    assert where.read_bytes() == b"network" * 5000
+    assert mirror.asked[-1] == ("/weights/silero-stt-en-v6.jit", "bytes=10000-")
