@@ -13,8 +13,8 @@ import numpy.typing as npt
 import psutil
 import pytest
 
-from models.errors import AnalysisError, UsageError
-from models.stt import Transcript, load_transcriber
+from models.errors import AnalysisError
+from models.stt import Transcript
 from models.stt.sphinx import SphinxTranscriber
 
 Audio = npt.NDArray[np.float32]
@@ -80,24 +80,6 @@ def test_more_streams_than_processes_all_finish(sphinx: SphinxTranscriber, sente
     assert [future.result(60) for future in futures] == [alone] * 4
 
 
-def test_word_error_rate_is_what_the_readme_says(
-    sphinx: SphinxTranscriber, shared: Path, decode: Callable[[Path], Audio]
-) -> None:
-    import jiwer
-
-    folder = shared / "media/speech/librispeech"
-    lines = (folder / "transcripts.tsv").read_text(encoding="utf-8").splitlines()
-    said = dict(line.split("\t") for line in lines)
-    heard = []
-    for name in said:
-        stream = sphinx.stream()
-        stream.accept(decode(folder / f"{name}.flac"))
-        heard.append(stream.finish())
-    texts = [transcript.result(120).text for transcript in heard]
-    rate = jiwer.wer(list(said.values()), texts)
-    assert rate == pytest.approx(0.58, abs=0.02)
-
-
 @pytest.mark.parametrize("audio", [np.zeros(0), np.zeros(16_000), np.ones(400)])
 def test_nothing_said_gives_no_words(sphinx: SphinxTranscriber, audio: Audio) -> None:
     transcript = transcribe(sphinx, audio.astype(np.float32), 3200)
@@ -135,8 +117,3 @@ def test_closing_leaves_no_process_behind() -> None:
     assert not [
         c for c in set(psutil.Process().children()) - before if "spawn_main" in str(c.cmdline())
     ]
-
-
-def test_an_unknown_engine_is_named_with_the_choices() -> None:
-    with pytest.raises(UsageError, match=r"'ears'; choose one of: sphinx"):
-        load_transcriber("ears")
