@@ -29,11 +29,16 @@ class EmotionScores:
         thresholds: emotion to the probability above which it counts as expressed; they differ
             with the modalities the prediction was made from.
         modalities: what the prediction was made from, a part of `MODALITIES` in its order.
+        contributions: emotion to modality to how much that modality moved the probability: the
+            probability less what it would be without the modality, in [-1, 1]. For those in
+            `modalities`. They need not add up to the probability: words may only repeat what the
+            face has told.
     """
 
     probabilities: dict[str, float]
     thresholds: dict[str, float]
     modalities: tuple[str, ...]
+    contributions: dict[str, dict[str, float]]
 
     @property
     def expressed(self) -> tuple[str, ...]:

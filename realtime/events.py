@@ -2,7 +2,7 @@
 
 In: what the session found. Out: JSON objects, the same for files, sockets, store and Python.
 Times and durations are in seconds of media time unless a line says otherwise; probabilities are
-0 to 1. A reader must ignore fields it does not know: adding fields does not change the version.
+0 to 1. A reader must ignore fields it does not know.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-SCHEMA_VERSION = 1
-"""Raised when a field changes its meaning or goes away."""
+SCHEMA_VERSION = 2
+"""Raised when a field changes its meaning, goes away, or is new and always there: since 2, every
+`utterance.result` has its `contributions`."""
 
 
 class _Wire(BaseModel):
@@ -31,7 +32,7 @@ class SessionStarted(_Event):
 
     Example:
         {"type": "session.started", "session": "9f2c", "time": 0.0, "source": "talk.mp4",
-         "profile": "embedded", "stt": "sphinx", "schema_version": 1, "duration": 120.0}
+         "profile": "embedded", "stt": "sphinx", "schema_version": 2, "duration": 120.0}
     """
 
     type: Literal["session.started"] = "session.started"
@@ -160,6 +161,13 @@ class UtteranceResult(_Event):
          "thresholds": {"happiness": 0.5, "sadness": 0.35, "anger": 0.4, "fear": 0.3,
          "disgust": 0.3, "surprise": 0.45},
          "expressed": ["happiness"], "modalities": ["visual", "acoustic", "textual"],
+         "contributions": {
+         "happiness": {"visual": 0.31, "acoustic": -0.02, "textual": 0.12},
+         "sadness": {"visual": -0.05, "acoustic": 0.01, "textual": -0.01},
+         "anger": {"visual": 0.0, "acoustic": 0.01, "textual": 0.0},
+         "fear": {"visual": 0.0, "acoustic": -0.01, "textual": 0.0},
+         "disgust": {"visual": -0.02, "acoustic": 0.0, "textual": 0.01},
+         "surprise": {"visual": 0.14, "acoustic": 0.02, "textual": -0.03}},
          "latency": {"close_to_result": 0.31, "end_to_result": 0.74,
          "stages": {"stt": 0.12, "faces": 0.2, "mer": 0.09}}}
     """
@@ -178,6 +186,8 @@ class UtteranceResult(_Event):
     """The emotions above their thresholds."""
     modalities: tuple[str, ...]
     """What the model was given: of ``visual``, ``acoustic``, ``textual``."""
+    contributions: dict[str, dict[str, float]]
+    """Emotion to modality to the probability less what it would be without it, -1 to 1."""
     latency: Latency
 
 

@@ -441,6 +441,7 @@ class LiveSession:
             thresholds=scores.thresholds,
             expressed=scores.expressed,
             modalities=scores.modalities,
+            contributions=scores.contributions,
             latency=Latency(close_to_result=took, end_to_result=late, stages=analysis.stages),
         )
 

@@ -57,10 +57,32 @@ def bar(probability: float, threshold: float) -> str:
     return "".join(cells)
 
 
-def expression(emotions: Mapping[str, float], expressed: tuple[str, ...]) -> str:
-    """What was expressed, most probable first: ``happiness 0.71, surprise 0.40``, or ``none``."""
+def expression(
+    emotions: Mapping[str, float],
+    expressed: tuple[str, ...],
+    contributions: Mapping[str, Mapping[str, float]] | None = None,
+) -> str:
+    """What was expressed, most probable first: ``happiness 0.71, surprise 0.40``, or ``none``.
+
+    With contributions each says what moved it: ``happiness 0.71 (words +0.40, face -0.03)``.
+    """
     ordered = sorted(expressed, key=lambda label: -emotions[label])
-    return ", ".join(f"{label} {emotions[label]:.2f}" for label in ordered) or "none"
+    parts = [f"{label} {emotions[label]:.2f}" for label in ordered]
+    if contributions is not None:
+        parts = [
+            f"{part} ({moved_by(contributions[label])})"
+            for part, label in zip(parts, ordered, strict=True)
+        ]
+    return ", ".join(parts) or "none"
+
+
+def moved_by(contributions: Mapping[str, float]) -> str:
+    """How much each modality moved one probability, the strongest first."""
+    strongest = sorted(contributions, key=lambda name: -abs(contributions[name]))
+    return ", ".join(f"{_PLAIN_NAMES[name]} {contributions[name]:+.2f}" for name in strongest)
+
+
+_PLAIN_NAMES = {"visual": "face", "acoustic": "voice", "textual": "words"}
 
 
 class PlainView:
@@ -96,7 +118,8 @@ class PlainView:
                 words = f'"{event.transcript.text}"' if event.transcript.text else "(no words)"
                 return (
                     f"{clock(event.start)}-{clock(event.end)}  {words}  "
-                    f"expressed: {expression(event.emotions, event.expressed)}  "
+                    f"expressed: "
+                    f"{expression(event.emotions, event.expressed, event.contributions)}  "
                     f"[{len(event.faces)} faces]{delay}"
                 )
             case UtteranceFailed():
@@ -189,6 +212,9 @@ class LiveView:
         columns = Table.grid(padding=(0, 3))
         columns.add_row(self._utterance(), self._running())
         parts: list[RenderableType] = [head, Text(f"… {self._partial}", style="italic"), columns]
+        if self._last and not self._provisional:
+            for label in self._last.expressed:
+                parts.append(Text(f"{label}: {moved_by(self._last.contributions[label])}"))
         if self._last and self._last.latency.end_to_result is not None:
             stages = ", ".join(f"{k} {v:.2f}" for k, v in self._last.latency.stages.items())
             late = self._last.latency.end_to_result

@@ -54,7 +54,7 @@ def tokenizer():
     return made.to_str()
 
 
-def tiny(*, visual="mobilefacenet", acoustic="mobilenet_v3", textual=TINY_BERT):
+def tiny(*, visual="mobilefacenet", acoustic="mobilenet_v3", textual=TINY_BERT, classifiers=None):
     torch.manual_seed(0)
     architecture = {
         "visual": visual,
@@ -62,6 +62,7 @@ def tiny(*, visual="mobilefacenet", acoustic="mobilenet_v3", textual=TINY_BERT):
         "textual": textual,
         "sequence_width": 8,
         "hidden_width": 8,
+        "classifiers": classifiers or {},
     }
     model = build_model(architecture, tokenizer()).eval().requires_grad_(False)
     model.thresholds = HALVES
@@ -88,7 +89,11 @@ def utterance(seed, *, faces=3, seconds=1.0, words=5):
 
 
 def numbers(scores):
-    return [scores.probabilities[emotion] for emotion in EMOTIONS]
+    """The probabilities, and how much every modality moved each."""
+    return [
+        *(scores.probabilities[emotion] for emotion in EMOTIONS),
+        *(moved for row in scores.contributions.values() for moved in row.values()),
+    ]
 
 
 # --- what goes in, what comes out --------------------------------------------------------------
@@ -97,7 +102,7 @@ def numbers(scores):
 def test_a_prediction_has_six_probabilities_thresholds_and_says_what_it_used(model):
     scores = model.predict(*utterance(1))
     assert tuple(scores.probabilities) == EMOTIONS
-    assert all(0 < number < 1 for number in numbers(scores))
+    assert all(0 < number < 1 for number in scores.probabilities.values())
     assert scores.thresholds == HALF
     assert scores.modalities == MODALITIES
 
@@ -264,6 +269,82 @@ def test_thresholds_are_those_of_the_modalities_given():
         assert scores.thresholds == dict.fromkeys(EMOTIONS, expected)
 
 
+# --- calibration, contributions, classifiers ----------------------------------------------------
+
+
+def calibrated():
+    """A model in which every combination and emotion has a calibration of its own."""
+    model = tiny()
+    model.calibration = {
+        name: {
+            emotion: (0.5 + number / 7, column / 3 - 1) for column, emotion in enumerate(EMOTIONS)
+        }
+        for number, name in enumerate(COMBINATIONS)
+    }
+    return model
+
+
+def expected_probabilities(model, given):
+    """By hand: the logits of these modalities, calibrated as that combination is."""
+    logits = model([model.prepare(*given)])[0]
+    name = "+".join(m for m, value in zip(MODALITIES, given, strict=True) if value is not None)
+    row = (model.calibration or {}).get(name, dict.fromkeys(EMOTIONS, (1.0, 0.0)))
+    return [
+        float(torch.sigmoid(row[emotion][0] * logits[column] + row[emotion][1]))
+        for column, emotion in enumerate(EMOTIONS)
+    ]
+
+
+@pytest.mark.parametrize("present", [(0,), (1,), (2,), (0, 2), (0, 1, 2)])
+@pytest.mark.parametrize("make", [tiny, calibrated])
+def test_probabilities_are_calibrated_and_contributions_leave_one_modality_out(make, present):
+    model = make()
+    given = [value if n in present else None for n, value in enumerate(utterance(8))]
+    scores = model.predict(*given)
+    whole = list(scores.probabilities.values())
+    np.testing.assert_allclose(whole, expected_probabilities(model, given), atol=1e-5)
+    assert tuple(scores.contributions) == EMOTIONS
+    for row in scores.contributions.values():
+        assert tuple(row) == scores.modalities
+    for n in present:
+        rest = [None if m == n else value for m, value in enumerate(given)]
+        if any(value is not None for value in rest):
+            without = list(model.predict(*rest).probabilities.values())
+        else:
+            without = torch.sigmoid(model.fuse(torch.zeros(1, 3, 8)))[0].tolist()
+        moved = [scores.contributions[emotion][MODALITIES[n]] for emotion in EMOTIONS]
+        np.testing.assert_allclose(moved, np.subtract(whole, without), atol=1e-5)
+
+
+def test_contributions_cost_no_second_look(model):
+    calls = []
+    hooks = [
+        model.backbones[name].register_forward_hook(lambda *_, name=name: calls.append(name))
+        for name in MODALITIES
+    ]
+    given = [utterance(n) for n in (1, 2)]
+    model.predict_batch(*map(list, zip(*given, strict=True)))
+    for hook in hooks:
+        hook.remove()
+    assert calls == list(MODALITIES)
+
+
+def test_classifiers_read_the_face_alone():
+    classes = {"five": tuple("abcde"), "FER+": ("x", "y")}
+    model = tiny(classifiers=classes)
+    assert model.classes == classes
+    faces, audio, text = utterance(3)
+    vectors = model.embed([model.prepare(faces, audio, text), model.prepare(faces, None, None)])
+    found = model.classify(vectors)
+    assert {name: logits.shape for name, logits in found.items()} == {
+        "five": (2, 5),
+        "FER+": (2, 2),
+    }
+    for logits in found.values():
+        torch.testing.assert_close(logits[0], logits[1])
+    assert tiny().classify(vectors) == {}
+
+
 # --- checkpoints -------------------------------------------------------------------------------
 
 
@@ -273,7 +354,8 @@ def test_thresholds_are_those_of_the_modalities_given():
     ids=["embedded", "paper"],
 )
 def test_a_checkpoint_brings_everything_back(tmp_path, parts):
-    before = tiny(**parts)
+    before = tiny(**parts, classifiers={"FER+": ("x", "y", "z")})
+    before.calibration = calibrated().calibration
     save_model(before, tmp_path / "a.safetensors", training={"epochs": 3})
     after = MERModel.load(tmp_path / "a.safetensors")
     given = utterance(7, faces=1)
@@ -282,6 +364,12 @@ def test_a_checkpoint_brings_everything_back(tmp_path, parts):
         numbers(after.predict(*given)), numbers(before.predict(*given)), atol=0.02
     )
     assert read_training(tmp_path / "a.safetensors") == {"epochs": 3}
+    assert after.calibration == before.calibration
+    assert after.classes == before.classes
+    vectors = torch.rand(1, 3, 8)
+    torch.testing.assert_close(
+        after.classify(vectors)["FER+"], before.classify(vectors)["FER+"], atol=0.01, rtol=0
+    )
     # ... and nothing more the second time.
     save_model(after, tmp_path / "b.safetensors", training={})
     again = load_model(tmp_path / "b.safetensors")
@@ -318,23 +406,57 @@ def damaged(tmp_path, kind):
 
         save_file({"x": torch.zeros(1)}, path)
     else:
-        length = int.from_bytes(whole[:8], "little")
-        header = json.loads(whole[8 : 8 + length])
-        description = json.loads(header["__metadata__"][FORMAT])
+        description = described(path)
         if kind == "newer":
-            description["version"] = 2
+            description["version"] = 3
         if kind == "no tokenizer":
             description["tokenizer"] = "{}"
         if kind == "other shape":
             description["architecture"]["hidden_width"] = 9
         if kind == "no thresholds":
             description["thresholds"] = {}
+        if kind == "half a calibration":
+            description["calibration"] = {"visual": calibrated().calibration["visual"]}
+        if kind == "a calibration upside down":
+            description["calibration"] = calibrated().calibration
+            description["calibration"]["textual"]["fear"] = [-1, 0]
         if kind == "no description":
             description = 7
-        header["__metadata__"][FORMAT] = json.dumps(description)
-        text = json.dumps(header).encode()
-        path.write_bytes(len(text).to_bytes(8, "little") + text + whole[8 + length :])
+        describe(path, description)
     return path
+
+
+def described(path):
+    """What a checkpoint says of itself."""
+    whole = path.read_bytes()
+    header = json.loads(whole[8 : 8 + int.from_bytes(whole[:8], "little")])
+    return json.loads(header["__metadata__"][FORMAT])
+
+
+def describe(path, description):
+    """Let the checkpoint say another thing of itself."""
+    whole = path.read_bytes()
+    length = int.from_bytes(whole[:8], "little")
+    header = json.loads(whole[8 : 8 + length])
+    header["__metadata__"][FORMAT] = json.dumps(description)
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + whole[8 + length :])
+
+
+def test_a_checkpoint_of_the_first_version_is_still_read(tmp_path):
+    path = tmp_path / "old.safetensors"
+    save_model(tiny(), path, training={})
+    description = described(path)
+    description["version"] = 1
+    del description["calibration"]
+    del description["architecture"]["classifiers"]
+    describe(path, description)
+    old = load_model(path)
+    assert old.calibration is None
+    assert old.classify(torch.zeros(1, 3, 8)) == {}
+    np.testing.assert_allclose(
+        numbers(old.predict(*utterance(7))), numbers(tiny().predict(*utterance(7))), atol=0.02
+    )
 
 
 @pytest.mark.parametrize(
@@ -350,6 +472,8 @@ def damaged(tmp_path, kind):
         "no tokenizer",
         "other shape",
         "no thresholds",
+        "half a calibration",
+        "a calibration upside down",
         "no description",
     ],
 )

@@ -83,6 +83,10 @@ async def test_talking_head_is_understood_utterance_by_utterance(
         assert result.transcript.text
         assert all(result.start <= w.start < w.end for w in result.transcript.words)
         assert all(0 <= p <= 1 for p in result.emotions.values())
+        assert result.contributions.keys() == result.emotions.keys()
+        for row in result.contributions.values():
+            assert tuple(row) == result.modalities
+            assert all(-1 <= moved <= 1 for moved in row.values())
         assert set(result.latency.stages) == {"stt", "faces", "mer"}
     averages = [event for event in events if isinstance(event, AverageUpdated)]
     assert [average.utterances for average in averages] == list(range(1, 41))
@@ -92,6 +96,7 @@ async def test_talking_head_is_understood_utterance_by_utterance(
     assert ended.average.emotions == averages[-1].emotions
     for label, mean in ended.average.emotions.items():
         assert mean == pytest.approx(sum(r.emotions[label] for r in found) / 40)
+    assert ended.average.expressed == ()  # he reads neutral commands
 
 
 @pytest.mark.parametrize("clip", ["talker_512.mp4", "talker_700.mp4"])

@@ -41,7 +41,8 @@ def test_plain_lines_tell_the_words_the_emotions_and_the_average() -> None:
     lines = out.getvalue().splitlines()
     assert lines[0].startswith("source    talk.mp4")
     assert lines[1] == (
-        '00:00.44-00:01.99  "set green"  expressed: happiness 0.61  [1 faces]  0.74 s after its end'
+        '00:00.44-00:01.99  "set green"  expressed: happiness 0.61 (face +0.31, words +0.12, '
+        "voice -0.02)  [1 faces]  0.74 s after its end"
     )
     assert "expressed on average: happiness 0.61" in out.getvalue()
     assert lines[-1] == "ended     the source ended"
@@ -65,3 +66,24 @@ def test_live_view_shows_words_bars_marks_and_average() -> None:
     assert "  sadness" in text
     assert "average of 1" in text
     assert "0.74 s after the utterance" in text
+    assert "│ happiness: face +0.31, words +0.12, voice -0.02" in text
+
+
+def test_what_is_not_expressed_needs_no_reason_and_a_score_on_the_way_has_none_yet() -> None:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=140, color_system=None)
+    result = example(events.UtteranceResult)
+    assert isinstance(result, events.UtteranceResult)
+    with LiveView(console, Quiet()) as view:
+        view.show(result.model_copy(update={"expressed": ()}))
+        console.print(view.screen())
+        assert "expressed: none  [" in out.getvalue()
+        assert "+0.31" not in out.getvalue()
+    out.truncate(0)
+    with LiveView(console, Quiet()) as view:
+        view.show(result)
+        view.show(example(events.UtteranceProvisional))
+        out.truncate(0)
+        console.print(view.screen())
+    assert "(so far)" in out.getvalue()
+    assert "+0.31" not in out.getvalue()

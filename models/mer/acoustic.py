@@ -70,6 +70,8 @@ class AcousticBackbone(nn.Module):
             channels = out
         layers.append(_conv_norm(channels, self.width, kernel=1, activation=nn.Hardswish))
         self.features = nn.ModuleList(layers)
+        # Depthwise convolutions run up to twice as fast with the channels innermost.
+        nn.Module.to(self, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def prepare(self, audio: Samples) -> Tensor:
         """Log-mel spectrogram of up to 10 s.

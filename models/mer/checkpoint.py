@@ -18,13 +18,15 @@ from torch import Tensor
 from models.emotions import COMBINATIONS, EMOTIONS, MODALITIES
 from models.errors import UsageError
 from models.mer.acoustic import AcousticBackbone
-from models.mer.model import MERModel
+from models.mer.model import Calibration, MERModel
 from models.mer.paper import HubertBackbone, InceptionBackbone
 from models.mer.textual import TextualBackbone
 from models.mer.visual import VisualBackbone
+from models.registry import resolve
 
 FORMAT = "live-emotion-mer"
-VERSION = 1
+VERSION = 2
+_READABLE = (1, VERSION)  # the first had neither classifiers nor calibration
 
 _SCALE = "|scale"  # safetensors names are free; no parameter's name has this character
 
@@ -33,14 +35,17 @@ def build_model(architecture: Mapping[str, Any], tokenizer: str) -> MERModel:
     """An untrained model.
 
     Args:
-        architecture: modality to its backbone's `architecture`, ``sequence_width`` and
-            ``hidden_width``.
+        architecture: modality to its backbone's `architecture`, ``sequence_width``,
+            ``hidden_width`` and, where there are any, ``classifiers`` (see `MERModel`).
         tokenizer: the contents of the textual backbone's ``tokenizer.json``.
     """
     visual, acoustic, textual = (architecture[name] for name in MODALITIES)
     backbones = {
         "visual": (
-            VisualBackbone() if visual == VisualBackbone.architecture else InceptionBackbone()
+            InceptionBackbone()
+            if visual == InceptionBackbone.architecture
+            # Version 1 named it only, and had no other side.
+            else VisualBackbone(112 if visual == "mobilefacenet" else visual["side"])
         ),
         "acoustic": (
             AcousticBackbone()
@@ -53,6 +58,7 @@ def build_model(architecture: Mapping[str, Any], tokenizer: str) -> MERModel:
         backbones,
         sequence_width=architecture["sequence_width"],
         hidden_width=architecture["hidden_width"],
+        classifiers=architecture.get("classifiers"),
     )
 
 
@@ -64,7 +70,7 @@ def save_model(model: MERModel, path: Path, *, training: Mapping[str, Any]) -> N
     in accuracy is measured by `models.training.evaluate` and told in the model card.
 
     Args:
-        model: with its thresholds.
+        model: with its thresholds, and its calibration if it has one.
         path: the file to write; it appears complete or not at all.
         training: how it was trained, on what data, under which licences; any JSON.
     """
@@ -77,8 +83,10 @@ def save_model(model: MERModel, path: Path, *, training: Mapping[str, Any]) -> N
             **{name: model.backbones[name].architecture for name in MODALITIES},
             "sequence_width": model.sequence_width,
             "hidden_width": model.hidden_width,
+            "classifiers": model.classes,
         },
         "thresholds": model.thresholds,
+        "calibration": model.calibration,
         "tokenizer": textual.tokenizer.to_str(),
         "training": training,
     }
@@ -98,6 +106,17 @@ def save_model(model: MERModel, path: Path, *, training: Mapping[str, Any]) -> N
     partial.replace(path)
 
 
+def checkpoint_file(profile: str | Path) -> Path:
+    """Where the checkpoint lies that `MERModel.load` would take.
+
+    Raises:
+        MissingWeights: the profile's weights are not on this machine.
+    """
+    if str(profile) in ("embedded", "paper"):
+        return resolve(str(profile))
+    return Path(profile)
+
+
 def load_model(path: Path) -> MERModel:
     """The model of a checkpoint, in float32, ready to predict.
 
@@ -113,6 +132,7 @@ def load_model(path: Path) -> MERModel:
         }
         if model.thresholds.keys() != set(COMBINATIONS):
             raise ValueError("thresholds are missing")
+        model.calibration = _calibration(description.get("calibration"))
         model.load_state_dict(_restored(tensors))
     except Exception as error:  # the tokenizer's parser raises a bare Exception
         raise UsageError(f"{path} is a damaged checkpoint: {_first_line(error)}") from error
@@ -140,16 +160,33 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
                     f"{path} is not a checkpoint of this program: make one with run_live.py train"
                 )
             description = json.loads(metadata[FORMAT])
-            if description["version"] != VERSION:
+            if description["version"] not in _READABLE:
                 raise UsageError(
                     f"{path} has checkpoint format {description['version']}, this program reads "
-                    f"{VERSION}: train it anew or use the version it came from"
+                    f"up to {VERSION}: train it anew or use the version it came from"
                 )
             return description, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(
             f"{path} is not a readable checkpoint (a .safetensors file): {_first_line(error)}"
         ) from error
+
+
+def _calibration(stored: Any) -> Calibration | None:
+    """The calibration as JSON has kept it, checked."""
+    if stored is None:
+        return None
+    pairs = {
+        combination: {
+            emotion: (float(row[emotion][0]), float(row[emotion][1])) for emotion in EMOTIONS
+        }
+        for combination, row in stored.items()
+    }
+    if pairs.keys() != set(COMBINATIONS):
+        raise ValueError("a part of the calibration is missing")
+    if not all(a > 0 for row in pairs.values() for a, _ in row.values()):
+        raise ValueError("the calibration turns an emotion into its opposite")
+    return pairs
 
 
 def _quantise(tensor: Tensor) -> tuple[Tensor, Tensor]:

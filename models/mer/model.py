@@ -6,7 +6,7 @@ Three backbones -> Conv1d over time -> mean over time -> concatenation -> two li
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
@@ -21,6 +21,9 @@ from models.mer.visual import Image
 
 Prepared: TypeAlias = dict[str, Tensor]
 """One utterance as the backbones take it: modality to tensor, only those that are there."""
+
+Calibration: TypeAlias = dict[str, dict[str, tuple[float, float]]]
+"""Combination of modalities to emotion to the scale a > 0 and the offset b of its logit."""
 
 
 class Backbone(Protocol):
@@ -51,9 +54,14 @@ class MERModel(nn.Module):
         backbones: modality to backbone, all three.
         sequence_width: channels of each Conv1d over time, and of each modality's vector.
         hidden_width: neurons between the two linear layers.
+        classifiers: name of a labelling to its classes, exactly one of which is true of a face.
+            Each is one linear layer on the visual vector, trained beside the six outputs and
+            compared with the literature; `predict` does not use them.
         thresholds: for each combination of modalities, named like ``visual+textual``, emotion to
             threshold: what a face alone tells is less sure than what all three tell, so a yes
             begins elsewhere. None while the model is untrained, when it refuses to predict.
+        calibration: for each combination of modalities, emotion to a and b: the probability is
+            sigmoid(a * logit + b), with a > 0. None where it is the bare sigmoid.
     """
 
     def __init__(
@@ -62,7 +70,9 @@ class MERModel(nn.Module):
         *,
         sequence_width: int = 128,
         hidden_width: int = 128,
+        classifiers: Mapping[str, Sequence[str]] | None = None,
         thresholds: dict[str, dict[str, float]] | None = None,
+        calibration: Calibration | None = None,
     ) -> None:
         super().__init__()
         self.backbones = nn.ModuleDict({name: backbones[name] for name in MODALITIES})
@@ -82,9 +92,14 @@ class MERModel(nn.Module):
             nn.Dropout(0.2),
             nn.Linear(hidden_width, len(EMOTIONS)),
         )
+        self.classes = {name: tuple(classes) for name, classes in (classifiers or {}).items()}
+        self.classifiers = nn.ModuleDict(
+            {name: nn.Linear(sequence_width, len(each)) for name, each in self.classes.items()}
+        )
         self.sequence_width = sequence_width
         self.hidden_width = hidden_width
         self.thresholds = thresholds
+        self.calibration = calibration
 
     @staticmethod
     def load(profile: str | Path) -> MERModel:
@@ -98,12 +113,9 @@ class MERModel(nn.Module):
             MissingWeights: the profile's weights are not on this machine.
             UsageError: the path is not a checkpoint that this version can read.
         """
-        from models.mer.checkpoint import load_model
-        from models.registry import resolve
+        from models.mer.checkpoint import checkpoint_file, load_model
 
-        if str(profile) in ("embedded", "paper"):
-            return load_model(resolve(str(profile)))
-        return load_model(Path(profile))
+        return load_model(checkpoint_file(profile))
 
     def predict(
         self, faces: Sequence[Image] | None, audio: Samples | None, text: str | None
@@ -144,16 +156,30 @@ class MERModel(nn.Module):
         if not faces:
             return []
         examples = [self.prepare(*one) for one in zip(faces, audio, text, strict=True)]
-        with torch.inference_mode():
-            probabilities = torch.sigmoid(self(examples)).cpu().double().tolist()
         present = [tuple(name for name in MODALITIES if name in example) for example in examples]
+        # Every utterance, and every utterance without one of its modalities.
+        left_out = [(row, name) for row, names in enumerate(present) for name in names]
+        rest = [tuple(name for name in present[row] if name != out) for row, out in left_out]
+        with torch.inference_mode():
+            vectors = self.embed(examples)
+            without = vectors[[row for row, _ in left_out]]
+            without[range(len(rest)), [MODALITIES.index(out) for _, out in left_out]] = 0
+            probabilities = self._probabilities(self.fuse(vectors), present)
+            remaining = self._probabilities(self.fuse(without), rest)
+        moved = dict(zip(left_out, remaining, strict=True))
         return [
             EmotionScores(
-                probabilities=dict(zip(EMOTIONS, row, strict=True)),
-                thresholds=dict(self.thresholds["+".join(modalities)]),
-                modalities=modalities,
+                probabilities=dict(zip(EMOTIONS, whole, strict=True)),
+                thresholds=dict(self.thresholds["+".join(present[row])]),
+                modalities=present[row],
+                contributions={
+                    emotion: {
+                        name: whole[column] - moved[row, name][column] for name in present[row]
+                    }
+                    for column, emotion in enumerate(EMOTIONS)
+                },
             )
-            for row, modalities in zip(probabilities, present, strict=True)
+            for row, whole in enumerate(probabilities)
         ]
 
     def prepare(
@@ -193,6 +219,15 @@ class MERModel(nn.Module):
         logits: Tensor = self.fusion(vectors.flatten(1))
         return logits
 
+    def classify(self, vectors: Tensor) -> dict[str, Tensor]:
+        """What the classifiers make of the faces in what `embed` returned.
+
+        Returns:
+            Name of a labelling to logits float32 (utterances, classes); {} without classifiers.
+        """
+        faces = vectors[:, MODALITIES.index("visual")]
+        return {name: layer(faces) for name, layer in self.classifiers.items()}
+
     def _pooled(self, name: str, examples: Sequence[Prepared]) -> Tensor:
         """Backbone, Conv1d over time and mean over time: float32 (utterances, sequence_width)."""
         present = [index for index, example in enumerate(examples) if name in example]
@@ -201,14 +236,39 @@ class MERModel(nn.Module):
         if not present:
             return pooled
         inputs = [examples[index][name].to(like.device) for index in present]
-        sequence, mask = self._backbone(name)(inputs)
-        weight = mask.unsqueeze(1).to(sequence.dtype)
-        over_time: Tensor = self.over_time[name](sequence.transpose(1, 2) * weight)
-        mean = (over_time * weight).sum(dim=2) / weight.sum(dim=2)
+        mean = mean_over_time(self.over_time[name], *self._backbone(name)(inputs))
         return pooled.index_copy(
             0, torch.tensor(present, device=like.device), mean.to(pooled.dtype)
         )
 
+    def _probabilities(self, logits: Tensor, given: Sequence[tuple[str, ...]]) -> list[list[float]]:
+        """Probabilities (utterances, 6) of what `fuse` returned for these modalities each."""
+        if self.calibration is not None:
+            # Nothing given is no combination: the bare sigmoid, which tells the base rates.
+            rows = [self.calibration.get("+".join(names)) for names in given]
+            pairs = logits.new_tensor(
+                [[row[emotion] if row else (1.0, 0.0) for emotion in EMOTIONS] for row in rows]
+            )
+            logits = logits * pairs[..., 0] + pairs[..., 1]
+        probabilities: list[list[float]] = torch.sigmoid(logits).cpu().double().tolist()
+        return probabilities
+
     def _backbone(self, name: str) -> Backbone:
         backbone: Any = self.backbones[name]
         return backbone  # type: ignore[no-any-return]
+
+
+def mean_over_time(convolution: nn.Module, sequence: Tensor, mask: Tensor) -> Tensor:
+    """Conv1d over time and mean over time, without what is padding.
+
+    Args:
+        convolution: a Conv1d that keeps the length.
+        sequence: (utterances, longest, width).
+        mask: bool (utterances, longest), True where the sequence is not padding.
+
+    Returns:
+        (utterances, the convolution's channels).
+    """
+    weight = mask.unsqueeze(1).to(sequence.dtype)
+    over_time: Tensor = convolution(sequence.transpose(1, 2) * weight)
+    return (over_time * weight).sum(dim=2) / weight.sum(dim=2)

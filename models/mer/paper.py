@@ -47,6 +47,17 @@ class InceptionBackbone(nn.Module):
             pad_sequence(mask, batch_first=True),
         )
 
+    def train(self, mode: bool = True) -> InceptionBackbone:
+        """Learn, but with the statistics of the normalisation layers as they were pre-trained.
+
+        Those of a batch would be of a few faces, most of them of the same people, or of just one.
+        """
+        super().train(mode)
+        for layer in self.modules():
+            if isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d)):
+                layer.eval()
+        return self
+
     def _picture(self, face: Image) -> Tensor:
         x = torch.from_numpy(np.ascontiguousarray(face)).permute(2, 0, 1)[None].float()
         size = (self.side, self.side)
@@ -68,6 +79,9 @@ class HubertBackbone(nn.Module):
         from transformers import HubertConfig, HubertModel
 
         self.encoder = HubertModel(HubertConfig(**config))
+        # Masking parts of a clip is for pre-training. It would fail on clips shorter than a mask,
+        # and draw from a random state of its own.
+        self.encoder.config.apply_spec_augment = False
         self.architecture = config
         self.width = int(config["hidden_size"])
         # Shorter than one step of the convolutions there is nothing to embed.

@@ -6,7 +6,7 @@ In: face crops, RGB. Out: one embedding of 512 a face, as a sequence.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +22,8 @@ DETAIL = 48
 """Pixels a side that a face is reduced to first: the resolution of the training faces. A webcam
 crop is sharper than anything seen in training; reduced, the two look alike."""
 
-SIDE = 112
-"""Pixels a side of the network's input."""
+_MAP = 7
+"""Places a side of the map that the global convolution weighs."""
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601: RGB to grey, as the training faces were made
 
@@ -39,14 +39,18 @@ _STAGES = (  # expansion, channels, blocks, stride of the first block
 class VisualBackbone(nn.Module):
     """MobileFaceNet (Chen et al. 2018, https://arxiv.org/abs/1804.07573) up to its global
     depthwise convolution, with the module names of the public state dict it starts from.
+
+    Args:
+        side: pixels a side of the network's input. It was pre-trained at 112; where the map that
+            comes out is smaller than then, it is enlarged to what the global convolution weighs.
     """
 
-    architecture = "mobilefacenet"
     width = 512
     max_faces = 5
 
-    def __init__(self) -> None:
+    def __init__(self, side: int = 112) -> None:
         super().__init__()
+        self.side = side
         self.conv1 = _conv_norm_relu(3, 64, kernel=3, stride=2)
         self.dw_conv = _SeparableConv(64)
         blocks: list[nn.Module] = []
@@ -60,6 +64,11 @@ class VisualBackbone(nn.Module):
         self.gdconv = _GlobalConv(self.width)
         # Depthwise convolutions run up to twice as fast with the channels innermost.
         nn.Module.to(self, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        """What it is rebuilt from."""
+        return {"network": "mobilefacenet", "side": self.side}
 
     def prepare(self, faces: Sequence[Image]) -> Tensor:
         """Up to `max_faces` crops as one tensor.
@@ -76,8 +85,8 @@ class VisualBackbone(nn.Module):
         """Embeddings of what `prepare` returned.
 
         Args:
-            examples: one float32 (faces, 1, S, S) an utterance; S is 48, or 112 when the caller
-                has enlarged the faces already.
+            examples: one float32 (faces, 1, S, S) an utterance; S is 48, or what the caller has
+                enlarged the faces to already.
 
         Returns:
             float32 (utterances, longest, 512), padded with 0, and bool (utterances, longest),
@@ -85,14 +94,16 @@ class VisualBackbone(nn.Module):
         """
         counts = [len(example) for example in examples]
         x = torch.cat(list(examples))
-        if x.shape[-1] != SIDE:
-            x = F.interpolate(x, (SIDE, SIDE), mode="bilinear", align_corners=False)
+        if x.shape[-1] == DETAIL:
+            x = F.interpolate(x, (self.side, self.side), mode="bilinear", align_corners=False)
         # Each face at mean 0 and deviation 1: exposure says nothing about emotion.
         deviation, mean = torch.std_mean(x, dim=(1, 2, 3), keepdim=True)
         x = ((x - mean) / (deviation + 1e-3)).expand(-1, 3, -1, -1)
         x = x.contiguous(memory_format=torch.channels_last)
-        x = self.features(self.dw_conv(self.conv1(x)))
-        x = self.gdconv(self.conv2(x)).flatten(1)
+        x = self.conv2(self.features(self.dw_conv(self.conv1(x))))
+        if x.shape[-1] != _MAP:
+            x = F.interpolate(x, (_MAP, _MAP), mode="bilinear", align_corners=False)
+        x = self.gdconv(x).flatten(1)
         mask = [torch.ones(count, dtype=torch.bool, device=x.device) for count in counts]
         return (
             pad_sequence(list(x.split(counts)), batch_first=True),
@@ -158,7 +169,7 @@ class _GlobalConv(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.depthwise = nn.Conv2d(channels, channels, 7, groups=channels, bias=False)
+        self.depthwise = nn.Conv2d(channels, channels, _MAP, groups=channels, bias=False)
         self.bn = nn.BatchNorm2d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
