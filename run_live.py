@@ -22,6 +22,7 @@ from models.errors import AnalyserError, UsageError
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
+    from models.training.loop import Progress as Training
     from realtime.analysis import UtteranceAnalyzer
     from realtime.events import Event
     from realtime.session import LiveSession
@@ -44,7 +45,14 @@ def _no_command(context: typer.Context) -> None:
 Profile = Annotated[
     str, typer.Option(help="The emotion model: embedded, paper, or the path of a checkpoint.")
 ]
-Stt = Annotated[str, typer.Option(help="The speech-to-text engine: sphinx.")]
+Stt = Annotated[
+    str,
+    typer.Option(
+        metavar="ENGINE",
+        help="The speech-to-text engine: sphinx, moonshine, whisper, silero, an exact one such as "
+        "whisper-base.en, or auto, which takes the best that is on this machine.",
+    ),
+]
 Events = Annotated[
     str | None,
     typer.Option(metavar="PATH", help="Also write each event as a line of JSON; - for stdout."),
@@ -64,7 +72,7 @@ def watch(
     ] = None,
     events: Events = None,
     profile: Profile = "embedded",
-    stt: Stt = "sphinx",
+    stt: Stt = "auto",
 ) -> None:
     """Analyse one live source, showing what is said and felt as it happens.
 
@@ -88,7 +96,7 @@ async def _watch(
     from realtime.sources import open_source
     from realtime.terminal import LiveView, PlainView
 
-    with _event_lines(events) as lines, contextlib.ExitStack() as cleanup:
+    with _written(events) as lines, contextlib.ExitStack() as cleanup:
 
         async def load() -> UtteranceAnalyzer:
             analyzer = await asyncio.to_thread(UtteranceAnalyzer.load, profile, stt)
@@ -113,7 +121,7 @@ def analyze(
     files: Annotated[list[str], typer.Argument(help="Sound or video files.")],
     events: Events = None,
     profile: Profile = "embedded",
-    stt: Stt = "sphinx",
+    stt: Stt = "auto",
 ) -> None:
     """Analyse recordings as fast as this machine can, one after the other."""
     raise typer.Exit(asyncio.run(_analyze(files, events, profile, stt)))
@@ -142,7 +150,7 @@ async def _analyze(files: list[str], events: str | None, profile: str, stt: str)
     )
     analyzer: UtteranceAnalyzer | None = None
     statuses = [0]
-    with _event_lines(events) as lines, progress:
+    with _written(events) as lines, progress:
         try:
             for file in files:
                 try:
@@ -186,8 +194,8 @@ async def _follow(session: LiveSession, lines: TextIO | None, show: Callable[[Ev
 
 
 @contextlib.contextmanager
-def _event_lines(path: str | None) -> Iterator[TextIO | None]:
-    """Where events are written as JSON Lines: a file, standard output for ``-``, or nowhere."""
+def _written(path: str | None) -> Iterator[TextIO | None]:
+    """Where JSON is written: a file, standard output for ``-``, or nowhere."""
     if path is None:
         yield None
     elif path == "-":
@@ -197,7 +205,7 @@ def _event_lines(path: str | None) -> Iterator[TextIO | None]:
             lines = open(path, "w", encoding="utf-8")  # noqa: SIM115 - closed below
         except OSError as error:
             raise UsageError(
-                f"events cannot be written to {path} ({error.strerror}): choose another path"
+                f"{path} cannot be written ({error.strerror}): choose another path"
             ) from None
         with lines:
             yield lines
@@ -238,9 +246,15 @@ def devices() -> None:
     Console().print(table)
 
 
-@app.command()
-def models() -> None:
+models_app = typer.Typer()
+app.add_typer(models_app, name="models")
+
+
+@models_app.callback(invoke_without_command=True)
+def models(context: typer.Context) -> None:
     """List the weights of every model: what for, how big, under which licence, here or not."""
+    if context.invoked_subcommand is not None:
+        return
     from rich.console import Console
     from rich.table import Table
 
@@ -256,8 +270,96 @@ def models() -> None:
     Console().print(table)
 
 
+@models_app.command()
+def download(
+    name: Annotated[str, typer.Argument(help="The name of the weights, as `models` lists it.")],
+) -> None:
+    """Fetch weights from their publisher, or from where $LIVE_EMOTION_MIRROR says.
+
+    What Ctrl-C or a broken line interrupts goes on where it stopped, by the same command.
+    """
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    from models.registry import download as download_weights
+
+    console = Console(stderr=True)
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    ) as progress:
+        bar = progress.add_task(name, total=None)
+        where = download_weights(
+            name, lambda here, total: progress.update(bar, completed=here, total=total)
+        )
+    print(where)
+
+
+@app.command()
+def mosei(
+    videos: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="The full videos: Videos/Full/Combined.")
+    ],
+    transcripts: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Transcript/Segmented/Combined.")
+    ],
+    labels: Annotated[Path, typer.Option(metavar="FOLDER", help="The answers: Labels.")],
+    splits: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Three lists of ids: train, valid and test.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="The folder to make.")],
+) -> None:
+    """Cut the public release of CMU-MOSEI into what `train --profile paper` takes.
+
+    What an interrupted run has cut is not cut again. What cannot be cut is listed and left out.
+    """
+    from collections import Counter
+
+    import torch
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from models.training.mosei_raw import build_mosei
+
+    torch.set_num_threads(1)  # videos are cut side by side, one a core
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("videos", total=None)
+        built = build_mosei(
+            videos,
+            transcripts,
+            labels,
+            splits,
+            out,
+            on_progress=lambda built: progress.update(
+                bar, completed=built.done, total=built.videos
+            ),
+        )
+    print(f"{built.utterances} utterances of {built.videos} videos are in {out}")
+    if built.left_out:
+        print(f"{len(built.left_out)} were left out, see {out / 'left_out.tsv'}:")
+    for why, count in Counter(built.left_out.values()).most_common():
+        print(f"{count:>6} {why}")
+
+
 Data = Annotated[
-    Path, typer.Option(metavar="FOLDER", help="The folder with faces/, speech/ and text/.")
+    Path,
+    typer.Option(
+        metavar="FOLDER",
+        help="The folder with faces/, speech/ and text/; for paper, the one that mosei makes.",
+    ),
 ]
 
 
@@ -265,55 +367,145 @@ Data = Annotated[
 def train(
     data: Data,
     out: Annotated[Path, typer.Option(metavar="FILE", help="The checkpoint to write.")],
-    profile: Annotated[str, typer.Option(help="The backbones: embedded or paper.")] = "embedded",
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the data.")] = 3,
+    profile: Annotated[str, typer.Option(help="The model: embedded or paper.")] = "embedded",
     seed: Annotated[int, typer.Option(help="The same seed gives the same weights.")] = 1,
     resume: Annotated[bool, typer.Option(help="Go on from what is beside FILE.")] = False,
+    device: Annotated[str, typer.Option(help="Where to compute: auto, cpu or cuda.")] = "auto",
 ) -> None:
-    """Train an emotion model; writes the checkpoint after every epoch."""
+    """Train an emotion model; its curves are drawn in FILE.png."""
+    import math
+
     from rich.console import Console
     from rich.progress import Progress, TimeRemainingColumn
 
-    from models.training import Progress as Training
-    from models.training import train as train_model
+    from models.training.plots import draw_curves
+
+    if profile == "embedded":
+        from models.training.fitting import train_embedded as train_model
+    elif profile == "paper":
+        from models.training.paper import train_paper as train_model
+    else:
+        raise UsageError(f"there is no profile {profile} to train: choose embedded or paper")
 
     columns = (*Progress.get_default_columns()[:3], TimeRemainingColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("training", total=None)
+        bars: dict[str, TaskID] = {}
 
         def show(training: Training) -> None:
-            progress.update(
-                bar,
-                total=training.steps,
-                completed=training.step,
-                description=f"loss {training.loss:.3f}",
-            )
-            if training.report is not None:
-                progress.console.print(str(training.report), markup=False, highlight=False)
+            stage, step, steps = training.stage, training.step, training.steps
+            if stage not in bars:
+                bars[stage] = progress.add_task(stage)
+            loss = "" if math.isnan(training.loss) else f", loss {training.loss:.3f}"
+            progress.update(bars[stage], total=steps, completed=step, description=stage + loss)
+            if training.epoch is not None:
+                figures = "".join(f", {name} {x:.3f}" for name, x in training.epoch.figures.items())
+                line = f"{stage}: {step} of {steps} steps{loss}{figures}"
+                progress.console.print(line, markup=False, highlight=False)
 
-        report = train_model(
-            data,
-            out,
-            profile=profile,
-            epochs=epochs,
-            seed=seed,
-            resume=resume,
-            on_progress=show,
+        report, results = train_model(
+            data, out, seed=seed, resume=resume, device=device, on_progress=show
         )
     print(report)
+    try:
+        draw_curves(results, out.with_name(out.name + ".png"))
+    except UsageError as error:  # the checkpoint is there all the same
+        _complain(error)
 
 
-@app.command()
-def evaluate(
+evaluate_app = typer.Typer(help="Measure a model on recordings whose answers are known.")
+app.add_typer(evaluate_app, name="evaluate")
+
+
+@evaluate_app.command("mer")
+def evaluate_mer(
     data: Data,
     profile: Profile = "embedded",
+    json: Annotated[
+        str | None,
+        typer.Option(metavar="PATH", help="Also write all figures as JSON; - prints them alone."),
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="PATH.png", help="Also draw a picture; needs Matplotlib.")
+    ] = None,
+    card: Annotated[
+        Path | None, typer.Option(metavar="PATH.md", help="Also renew the figures in a model card.")
+    ] = None,
+) -> None:
+    """Measure an emotion model on the validation sets; on CMU-MOSEI on the test part, too.
+
+    The card of the shipped model is made by: evaluate mer --data ../shared/data
+    --card models/weights/CARD.md
+    """
+    if (data / "utterances.tsv").is_file():
+        if plot is not None or card is not None:
+            raise UsageError(f"{data} holds CMU-MOSEI: of that there is no picture and no card")
+        _evaluate_mosei(data, profile, json)
+        return
+    if plot is not None:
+        from models.training.picture import draw_report
+    from models.training.card import update_card
+    from models.training.evaluation import evaluate as evaluate_model
+
+    with _written(json) as lines:
+        report = evaluate_model(profile, data)
+        if lines is not None:
+            lines.write(report.to_json() + "\n")
+    if json != "-":
+        print(report)
+    if plot is not None:
+        draw_report(report, plot)
+    if card is not None:
+        update_card(card, profile, report)
+
+
+def _evaluate_mosei(data: Path, profile: str, json: str | None) -> None:
+    from models.mer import MERModel
+    from models.training.mosei import read_mosei
+    from models.training.paper import evaluate_mosei
+
+    with _written(json) as lines:
+        report = evaluate_mosei(MERModel.load(profile), read_mosei(data))
+        if lines is not None:
+            lines.write(report.to_json() + "\n")
+    if json != "-":
+        print(report)
+
+
+@evaluate_app.command("stt")
+def evaluate_stt(
+    data: Annotated[
+        Path,
+        typer.Option(
+            metavar="FOLDER",
+            help="Clips with transcripts: transcripts.tsv (clip, tab, words) or CLIP.txt beside "
+            "each, in the folder or below it.",
+        ),
+    ],
+    stt: Stt = "auto",
     json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
-    """Measure an emotion model on the validation sets."""
-    from models.training import evaluate as evaluate_model
+    """Measure how many words a speech-to-text engine gets wrong, and how long it takes."""
+    import torch
+    from rich.console import Console
+    from rich.progress import Progress
 
-    report = evaluate_model(profile, data)
+    from models.stt import load_transcriber
+    from models.stt.evaluation import evaluate
+
+    torch.set_num_threads(1)  # as in a session
+    transcriber = load_transcriber(stt)
+    console = Console(stderr=True)
+    try:
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+            bar = progress.add_task(transcriber.name, total=None)
+            report = evaluate(
+                transcriber,
+                data,
+                lambda done, total: progress.update(bar, completed=done, total=total),
+            )
+    finally:
+        transcriber.close()
     print(report.to_json() if json else report)
 
 
@@ -321,7 +513,7 @@ def evaluate(
 def bench(
     recording: Annotated[str, typer.Argument(help="A sound or video file in which one speaks.")],
     profile: Profile = "embedded",
-    stt: Stt = "sphinx",
+    stt: Stt = "auto",
     json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Measure how quick this machine is: once at live pace, once at full speed."""

@@ -1,24 +1,19 @@
-"""Which examples make up a training step, as a function of the seed and the step's number alone.
+"""Which examples come next, as a function of the seed and their number alone.
 
-In: the training sets. Out: batches of prepared examples with their truths. Because a batch
-depends on nothing that came before, training resumed at a step goes on as if never interrupted.
+In: the sets of a modality. Out: endless passes through them, and utterances put together across
+the modalities. What depends on nothing that came before, resumed training finds again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from models.emotions import EMOTIONS, MODALITIES
-from models.mer.model import MERModel, Prepared
-from models.training.augmentation import augment_face, augment_sound, augment_text, grey_to_rgb
 from models.training.datasets import ExampleSet, Truths
 
 PAIRED = "paired"
@@ -28,76 +23,11 @@ Raw: TypeAlias = dict[str, Any]
 """One utterance as `MERModel.prepare` takes it: modality to value, only those that are there."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Epoch:
-    """What one epoch consists of.
-
-    Attributes:
-        batches: kind of batch to how many of it an epoch holds, in random order.
-        sizes: kind of batch to examples in one.
-    """
-
-    batches: dict[str, int] = field(
-        default_factory=lambda: {"visual": 400, "acoustic": 120, "textual": 360, PAIRED: 80}
-    )
-    sizes: dict[str, int] = field(
-        default_factory=lambda: {"visual": 64, "acoustic": 32, "textual": 64, PAIRED: 24}
-    )
-
-    def __len__(self) -> int:
-        return sum(self.batches.values())
-
-
-class Batches:
-    """The training batches. `batches[step]` is the batch of that step.
-
-    A batch of one modality holds the next examples of a shuffled pass over its sets. A paired
-    one draws an emotion (or none), then a face, a clip and a text that express it alone.
-
-    Args:
-        sets: the training sets.
-        model: prepares the examples.
-        epoch: what an epoch consists of.
-        seed: decides everything random.
-    """
-
-    def __init__(
-        self, sets: Sequence[ExampleSet], model: MERModel, *, epoch: Epoch, seed: int
-    ) -> None:
-        self._model = model
-        self._epoch = epoch
-        self._seed = seed
-        self._pools = {
-            name: Pool([part for part in sets if part.modality == name], seed)
-            for name in MODALITIES
-        }
-
-    def __getitem__(self, step: int) -> tuple[list[Prepared], Tensor]:
-        """Prepared examples, and their truths float32 (examples, 6)."""
-        number, place = divmod(step, len(self._epoch))
-        kinds = np.repeat(list(self._epoch.batches), list(self._epoch.batches.values()))
-        kinds = np.random.default_rng([self._seed, number]).permutation(kinds)
-        kind = str(kinds[place])
-        size = self._epoch.sizes[kind]
-        rng = np.random.default_rng([self._seed, number, place])
-        if kind == PAIRED:
-            raw, truths = paired(self._pools, size, rng)
-        else:
-            earlier = number * self._epoch.batches[kind] + int((kinds[:place] == kind).sum())
-            pool = self._pools[kind]
-            chosen = pool.in_turn(earlier * size, size)
-            raw = [{kind: pool.items[index]} for index in chosen]
-            truths = pool.truths[chosen]
-        # One length for the clips of a batch: little padding, and no length to learn from.
-        longest_s = rng.uniform(1.5, 5.0)
-        changed = [_augmented(one, rng, longest_s) for one in raw]
-        return [prepared(self._model, one) for one in changed], torch.from_numpy(truths).float()
-
-
 class Pool:
     """All examples of one modality.
 
     Attributes:
+        in_one_pass: how many examples a pass through the pool has.
         items: the examples.
         truths: bool (n, 6), what they express.
         alone: emotion to the indices of the examples that express it and nothing else; None to
@@ -117,7 +47,8 @@ class Pool:
         # Acted speech is mostly emotion, real speech mostly not: neutral clips count double.
         rare = len(neutral) < len(everything) / 4
         self._order = np.concatenate([everything, neutral]) if rare else everything
-        self._seed = [seed, len(self._order)]
+        self.in_one_pass = len(self._order)
+        self._seed = [seed, self.in_one_pass]
         self._pass = lru_cache(maxsize=2)(self._shuffled)
 
     def in_turn(self, first: int, size: int) -> npt.NDArray[np.int64]:
@@ -138,9 +69,10 @@ def paired(
     size: int,
     rng: np.random.Generator,
     *,
-    neutral: float = 0.3,
-    lost: float = 0.15,
+    neutral: float = 0.35,
+    lost: float = 0.2,
     unmoved: float = 0.15,
+    wrong: float = 0.15,
 ) -> tuple[list[Raw], Truths]:
     """Utterances put together across the sets.
 
@@ -152,6 +84,8 @@ def paired(
         lost: probability that a modality is missing; one always stays.
         unmoved: probability that a modality is neutral although the utterance is not, like a
             plain sentence said in anger; one always carries the emotion.
+        wrong: probability that, where all three are there, one of them is any example, like the
+            words of a recogniser that erred; the two others then agree.
 
     Returns:
         The utterances, and their truths bool (size, 6).
@@ -169,26 +103,11 @@ def paired(
             plain = name != moved and rng.random() < unmoved
             pool = pools[name]
             one[name] = pool.items[rng.choice(pool.alone[None if plain else emotion])]
+        if len(one) == len(MODALITIES) and rng.random() < wrong:
+            pool = pools[others[0]]
+            one[others[0]] = pool.items[rng.integers(len(pool.items))]
+            if emotion is not None:
+                pool = pools[others[1]]
+                one[others[1]] = pool.items[rng.choice(pool.alone[emotion])]
         raw.append(one)
     return raw, truths
-
-
-def prepared(model: MERModel, one: Raw) -> Prepared:
-    """What `MERModel` computes on, of one raw utterance; faces are grey uint8 (height, width)."""
-    faces = one.get("visual")
-    if isinstance(faces, np.ndarray):
-        faces = [grey_to_rgb(faces)]
-    return model.prepare(faces, one.get("acoustic"), one.get("textual"))
-
-
-def _augmented(one: Raw, rng: np.random.Generator, longest_s: float) -> Raw:
-    """Every modality changed at random; in company a face is held for one to four frames."""
-    changed: Raw = {}
-    if "visual" in one:
-        frames = 1 if len(one) == 1 else int(rng.integers(1, 5))
-        changed["visual"] = [augment_face(one["visual"], rng) for _ in range(frames)]
-    if "acoustic" in one:
-        changed["acoustic"] = augment_sound(one["acoustic"], rng, longest_s=longest_s)
-    if "textual" in one:
-        changed["textual"] = augment_text(one["textual"], rng)
-    return changed

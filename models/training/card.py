@@ -7,29 +7,31 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from models.mer.checkpoint import read_training
-from models.training.evaluation import Report
+from models.errors import UsageError
+from models.mer.checkpoint import checkpoint_file, read_training
+from models.training.report import Report
 
 _BEGIN, _END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
 
-def update_card(card: Path, checkpoint: Path, report: Report) -> None:
+def update_card(card: Path, checkpoint: str | Path, report: Report) -> None:
     """Put the figures of a report between the two marks in the card.
 
     Args:
         card: a Markdown file that holds both marks.
-        checkpoint: the file the report is about.
+        checkpoint: what `MERModel.load` takes, of which the report tells.
         report: what `evaluate` returned for it.
 
     Raises:
-        ValueError: the card has no marks.
+        UsageError: the card is not there or has no marks.
     """
-    text = card.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(_BEGIN)
+    if not card.is_file():
+        raise UsageError(f"{card} is not there: write what is no figure first, and {_BEGIN} {_END}")
+    before, begin, rest = card.read_text(encoding="utf-8").partition(_BEGIN)
     _, end, after = rest.partition(_END)
     if not begin or not end:
-        raise ValueError(f"{card} has no {_BEGIN} and {_END}")
-    figures = f"{report}\n\n{_reduction(checkpoint, report)}"
+        raise UsageError(f"{card} has no {_BEGIN} and {_END} to put the figures between")
+    figures = f"{report}\n\n{_reduction(checkpoint_file(checkpoint), report)}"
     card.write_text(f"{before}{begin}\n\n{figures}\n\n{end}{after}", encoding="utf-8")
 
 

@@ -6,11 +6,11 @@ In: the data folder (`faces/`, `speech/`, `text/`). Out: one `ExampleSet` for ea
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 import av
 import numpy as np
@@ -19,8 +19,16 @@ import numpy.typing as npt
 from models.emotions import EMOTIONS
 from models.errors import UsageError
 from models.mer.acoustic import SAMPLE_RATE, Samples
+from models.mer.visual import Image
 
 Truths: TypeAlias = npt.NDArray[np.bool_]
+
+SEVEN = (*EMOTIONS, "neutral")
+"""The classes of a set in which every example has one label; ``neutral`` is none of the six."""
+
+FACE_CLASSES = {"FER2013": SEVEN, "FER+": (*SEVEN, "contempt")}
+"""The two labellings of the faces and their classes. FER2013 has one person's label, FER+ the
+majority of ten annotators, where there is one (see `majority`)."""
 
 VOTES_THAT_COUNT = 3
 """An emotion counts when at least this many of the ten annotators voted for it."""
@@ -47,15 +55,20 @@ class ExampleSet:
         modality: ``visual``, ``acoustic`` or ``textual``.
         items: grey faces uint8 (48, 48), samples float32 (n,) at 16 kHz mono, or texts.
         truths: bool (n, 6): which of `EMOTIONS` each example expresses.
-        classes: the single label of each, one of `EMOTIONS` or ``neutral``; empty when the set
-            has no single label.
+        classes: name of a labelling to the single label of each example, None where it has none.
+            The labellings of `FACE_CLASSES` have the classes told there, others are `SEVEN`.
+        speakers: whose voice each example is; empty where nobody knows.
+        votes: float32 (n, 8), how many of ten annotators saw what in a face, in the order of
+            ``FACE_CLASSES["FER+"]``; None for what is not a face.
     """
 
     name: str
     modality: str
     items: Sequence[Any]
     truths: Truths
-    classes: tuple[str, ...] = ()
+    classes: Mapping[str, tuple[str | None, ...]] = field(default_factory=dict)
+    speakers: tuple[str, ...] = ()
+    votes: npt.NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.items)
@@ -103,11 +116,42 @@ def _read_faces(folder: Path) -> Parts:
     def read(part: str) -> ExampleSet:
         with np.load(folder / "faces" / f"ferplus_{part}.npz") as file:
             columns = list(file["columns"])
-            votes = file["votes"][:, [columns.index(emotion) for emotion in EMOTIONS]]
-            classes = tuple(str(label) for label in file["fer2013_label"])
-            return ExampleSet("FER+", "visual", file["images"], votes >= VOTES_THAT_COUNT, classes)
+            names = (*FACE_CLASSES["FER+"], "unknown", "not_a_face")
+            votes = file["votes"][:, [columns.index(name) for name in names]]
+            kept = len(FACE_CLASSES["FER+"])
+            classes = (names[most] if most < kept else None for most in majority(votes))
+            return ExampleSet(
+                "FER+",
+                "visual",
+                file["images"],
+                votes[:, : len(EMOTIONS)] >= VOTES_THAT_COUNT,
+                {
+                    "FER2013": tuple(str(label) for label in file["fer2013_label"]),
+                    "FER+": tuple(classes),
+                },
+                votes=votes[:, :kept].astype(np.float32),
+            )
 
     return [read("train")], [read("valid")]
+
+
+def majority(votes: npt.NDArray[np.uint8]) -> list[int]:
+    """The column that more than half of the votes are for, as the FER+ paper has it.
+
+    Barsoum et al. 2016, https://arxiv.org/abs/1608.01041: a vote that nobody shares does not
+    count, and a picture without a majority has no class and is left out.
+
+    Args:
+        votes: (n, columns).
+
+    Returns:
+        n columns; `columns`, which is none, where there is no majority.
+    """
+    shared = np.where(votes > 1, votes, 0)
+    most = shared.argmax(axis=1)
+    clear = shared.max(axis=1) * 2 > shared.sum(axis=1)
+    found: list[int] = np.where(clear, most, votes.shape[1]).tolist()
+    return found
 
 
 def _read_speech(folder: Path) -> Parts:
@@ -119,9 +163,15 @@ def _read_speech(folder: Path) -> Parts:
     def read(name: str, rows: Sequence[dict[str, str]]) -> ExampleSet:
         with ThreadPoolExecutor() as pool:  # decoding leaves the interpreter free
             clips = list(pool.map(read_clip, [folder / "speech" / row["file"] for row in rows]))
-        labels = [row["label"] for row in rows]
-        classes = tuple(label if label in EMOTIONS else "neutral" for label in labels)
-        return ExampleSet(name, "acoustic", clips, _truths([[label] for label in labels]), classes)
+        labels = [[row["label"]] for row in rows]
+        return ExampleSet(
+            name,
+            "acoustic",
+            clips,
+            _truths(labels),
+            {name: _single(labels)},
+            speakers=tuple(row["speaker"] for row in rows),
+        )
 
     return [read("speech", training)], [
         read("RAVDESS", [row for row in held_out if row["set"] == "ravdess"]),
@@ -135,15 +185,21 @@ def _read_texts(folder: Path) -> Parts:
     def read(name: str, part: str) -> ExampleSet:
         rows = _read_table(folder / "text" / f"{name.lower()}_{part}.tsv")
         labels = [row["labels"].split(",") for row in rows]
-        return ExampleSet(name, "textual", [row["text"] for row in rows], _truths(labels))
+        classes = {name: _single(labels)} if name == "MELD" else {}
+        return ExampleSet(name, "textual", [row["text"] for row in rows], _truths(labels), classes)
 
     names = ("GoEmotions", "MELD")
     return [read(name, "train") for name in names], [read(name, "dev") for name in names]
 
 
-def read_clip(path: Path) -> Samples:
+def grey_to_rgb(face: npt.NDArray[np.uint8]) -> Image:
+    """A grey face uint8 (height, width) as the RGB picture that `MERModel` takes."""
+    return np.repeat(face[:, :, None], 3, axis=2)
+
+
+def read_clip(file: Path | BinaryIO) -> Samples:
     """The sound of a file, float32 (n,), 16 kHz mono."""
-    with av.open(str(path)) as container:
+    with av.open(file) as container:
         resampler = av.AudioResampler("flt", "mono", SAMPLE_RATE)
         blocks = [
             block.to_ndarray()[0]
@@ -157,6 +213,11 @@ def _read_table(path: Path) -> list[dict[str, str]]:
     with path.open(encoding="utf-8", newline="") as file:
         # Texts hold bare quotation marks; nothing is quoted.
         return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+
+
+def _single(labels: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """The one label of each as one of `SEVEN`."""
+    return tuple(label if label in EMOTIONS else "neutral" for (label,) in labels)
 
 
 def _truths(labels: Sequence[Sequence[str]]) -> Truths:

@@ -1,120 +1,48 @@
-"""How good a checkpoint is on the validation data, as a table, as JSON and for the model card.
+"""How good a model is on the validation data, and the calibration and thresholds that it needs.
 
-In: a checkpoint and the data folder. Out: a `Report`, one row a set.
+In: a checkpoint and the data folder, or a model and sets. Out: a `Report`.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from models.emotions import COMBINATIONS, EMOTIONS, MODALITIES
-from models.mer.model import MERModel
-from models.training.batches import PAIRED, Pool, paired, prepared
-from models.training.datasets import ExampleSet, Truths, read_data
-from models.training.metrics import Probabilities, Score, best_threshold, score
+from models.errors import UsageError
+from models.mer.model import Calibration, MERModel
+from models.training.datasets import (
+    FACE_CLASSES,
+    SEVEN,
+    ExampleSet,
+    Truths,
+    grey_to_rgb,
+    read_data,
+)
+from models.training.metrics import (
+    Logits,
+    Probabilities,
+    best_threshold,
+    calibrated,
+    fit_calibration,
+    folds,
+    precision_and_recall,
+    reliability,
+    score,
+)
+from models.training.report import TOGETHER, Classification, Report, SetReport, Trust
 
-_PAIRED_EXAMPLES = 600
+_TOGETHER_EXAMPLES = 3000
+_NEUTRAL_TOGETHER = 0.3  # part of them that expresses nothing
 _BATCH = 64
-
-
-@dataclass(frozen=True, slots=True)
-class SetReport:
-    """How one set is recognised, with the checkpoint's thresholds.
-
-    Attributes:
-        name: of the set.
-        modalities: what the model was given of it, one of `COMBINATIONS`.
-        examples: how many.
-        emotions: emotion to its score; only emotions that the set has.
-        false_alarms: part of the examples without any emotion of which one is claimed; None when
-            the set has no such example.
-        accuracy: part of the examples whose single label (an emotion or neutral) is found; the
-            emotion furthest above its threshold is the answer, neutral when none is above. None
-            when the set has no single label.
-    """
-
-    name: str
-    modalities: str
-    examples: int
-    emotions: dict[str, Score]
-    false_alarms: float | None
-    accuracy: float | None
-
-    @property
-    def f1(self) -> float:
-        """Mean over the emotions the set has."""
-        return float(np.mean([score.f1 for score in self.emotions.values()]))
-
-    @property
-    def wacc(self) -> float:
-        """Mean over the emotions the set has."""
-        return float(np.mean([score.wacc for score in self.emotions.values()]))
-
-    @property
-    def guess_f1(self) -> float:
-        """Mean over the emotions of the F1 that always saying yes would get."""
-        return float(np.mean([score.guess_f1 for score in self.emotions.values()]))
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """How a checkpoint does on every validation set. `str` of it is three tables in Markdown.
-
-    Attributes:
-        thresholds: combination of modalities to emotion to threshold.
-        sets: one row each.
-    """
-
-    thresholds: dict[str, dict[str, float]]
-    sets: tuple[SetReport, ...]
-
-    def __str__(self) -> str:
-        names = ["set", "given", "examples"]
-        figures = ["F1", "F1 of a guess", "WAcc", "7 classes", "false alarms"]
-        means, emotions = [], []
-        for one in self.sets:
-            start = [one.name, one.modalities, str(one.examples)]
-            f1, guess, wacc = (f"{value:.3f}" for value in (one.f1, one.guess_f1, one.wacc))
-            means.append(
-                [*start, f1, guess, wacc, _percent(one.accuracy), _percent(one.false_alarms)]
-            )
-            cells = [one.emotions.get(emotion) for emotion in EMOTIONS]
-            emotions.append(
-                [*start, *(f"{cell.f1:.3f} / {cell.wacc:.3f}" if cell else "-" for cell in cells)]
-            )
-        thresholds = [
-            [combination, *(f"> {row[emotion]:.2f}" for emotion in EMOTIONS)]
-            for combination, row in self.thresholds.items()
-        ]
-        return "\n\n".join(
-            (
-                _table([*names, *figures], means),
-                "F1 / WAcc of each emotion:",
-                _table([*names, *EMOTIONS], emotions),
-                "Thresholds, by what is given:",
-                _table(["given", *EMOTIONS], thresholds),
-            )
-        )
-
-    @property
-    def means(self) -> dict[str, list[float]]:
-        """Set and what was given of it, to mean F1 and mean WAcc."""
-        return {f"{one.name}, {one.modalities}": [one.f1, one.wacc] for one in self.sets}
-
-    def to_json(self) -> str:
-        """Every figure, as a JSON object."""
-        sets = [
-            {**asdict(one), "f1": one.f1, "wacc": one.wacc, "guess_f1": one.guess_f1}
-            for one in self.sets
-        ]
-        return json.dumps({"thresholds": self.thresholds, "sets": sets}, indent=2)
+_FOLDS = 5
 
 
 def evaluate(checkpoint: str | Path, data: Path) -> Report:
@@ -133,108 +61,254 @@ def evaluate(checkpoint: str | Path, data: Path) -> Report:
 
 @torch.inference_mode()
 def judge(model: MERModel, valid: Sequence[ExampleSet]) -> Report:
-    """A report on a model, with its thresholds; where it has none they are chosen on these sets.
+    """A report on a model, with its calibration and thresholds.
+
+    Where the model has no thresholds, both are chosen on these sets, the thresholds for calibrated
+    probabilities: to be put on the model by the caller.
 
     Beside the sets themselves it is judged on utterances put together across them, always the
     same, of which it is given one, two or all three modalities. It is left in evaluation mode.
+
+    Args:
+        model: on any device.
+        valid: sets of one modality each, all three there; or sets of whole utterances, whose
+            ``modality`` is ``visual+acoustic+textual`` and whose items are dicts from modality to
+            value (faces: a list of RGB crops), any of which may be missing.
+
+    Raises:
+        UsageError: of some combination of modalities there is no example.
     """
     model.eval()
-    found = [
-        (one.modality, one, _probabilities(model, _vectors(model, one), one.modality))
-        for one in valid
-    ]
-    together = _put_together(valid)
-    vectors = _vectors(model, together)
-    found += [
-        (combination, together, _probabilities(model, vectors, combination))
-        for combination in COMBINATIONS
-    ]
-    thresholds = model.thresholds or {
-        combination: _best_thresholds(
-            [
-                (probabilities, one.truths)
-                for given, one, probabilities in found
-                # Real examples say more than those put together, where there are any.
-                if given == combination and (one is not together or "+" in combination)
-            ]
-        )
-        for combination in COMBINATIONS
+    looks = [look for one in valid for look in _looks(model, one)]
+    if {look.given for look in looks} == set(MODALITIES):
+        looks += _put_together(model, looks)
+    # Real examples say more than those put together, where there are any.
+    decisive = {
+        given: [look for look in looks if look.given == given and look.name != TOGETHER]
+        or [look for look in looks if look.given == given]
+        for given in COMBINATIONS
     }
+    for given, chosen in decisive.items():
+        if not chosen:
+            raise UsageError(f"no validation example has {given}: without any there is no judging")
+    thresholds, calibration = model.thresholds, model.calibration
+    if thresholds is None:
+        calibration = {given: _fit_calibration(chosen) for given, chosen in decisive.items()}
+        thresholds = {
+            given: _best_thresholds(chosen, calibration) for given, chosen in decisive.items()
+        }
     return Report(
         thresholds,
-        tuple(
-            _judge_set(one, given, probabilities, np.array(list(thresholds[given].values())))
-            for given, one, probabilities in found
-        ),
+        calibration,
+        tuple(_judge_look(model, look, thresholds[look.given], calibration) for look in looks),
+        tuple(_trust(given, chosen, calibration) for given, chosen in decisive.items()),
     )
 
 
-def _put_together(valid: Sequence[ExampleSet]) -> ExampleSet:
-    pools = {
-        name: Pool([one for one in valid if one.modality == name], seed=0) for name in MODALITIES
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """A set as the model sees it, given some of the modalities.
+
+    Attributes:
+        name: of the set.
+        given: one of `COMBINATIONS`.
+        vectors: what `MERModel.embed` returned; 0 for modalities that are not given.
+        logits: float64 (n, 6), not calibrated.
+        truths: bool (n, 6).
+        groups: those with the same are not independent; a speaker, or the example itself.
+        classes: as in `ExampleSet`.
+    """
+
+    name: str
+    given: str
+    vectors: Tensor
+    logits: npt.NDArray[np.float64]
+    truths: Truths
+    groups: tuple[str, ...]
+    classes: Mapping[str, tuple[str | None, ...]]
+
+
+def _looks(model: MERModel, one: ExampleSet) -> list[_Look]:
+    """The set in its own modality; or in every combination, of the examples that have it."""
+    vectors, present = _vectors(model, one)
+    groups = one.speakers or tuple(f"{one.name} {row}" for row in range(len(one)))
+    looks = []
+    for given in (one.modality,) if one.modality in MODALITIES else COMBINATIONS:
+        rows = [row for row, names in enumerate(present) if names >= set(given.split("+"))]
+        if rows:
+            classes = {
+                name: tuple(labels[row] for row in rows) for name, labels in one.classes.items()
+            }
+            speakers = tuple(groups[row] for row in rows)
+            looks.append(
+                _look(model, one.name, given, vectors[rows], one.truths[rows], speakers, classes)
+            )
+    return looks
+
+
+def _put_together(model: MERModel, looks: Sequence[_Look]) -> list[_Look]:
+    """Utterances of a face, a clip and a text that express the same emotion alone, or none."""
+    rng = np.random.default_rng(0)
+    neutral = rng.random(_TOGETHER_EXAMPLES) < _NEUTRAL_TOGETHER
+    kinds = np.where(neutral, len(EMOTIONS), rng.integers(len(EMOTIONS), size=len(neutral)))
+    wanted = np.eye(len(EMOTIONS) + 1, len(EMOTIONS), dtype=np.bool_)
+    parts: list[Tensor] = []
+    speakers: tuple[str, ...] = ()
+    for name in MODALITIES:
+        sets = [look for look in looks if look.given == name]
+        truths = np.concatenate([look.truths for look in sets])
+        alone = [np.flatnonzero((truths == kind).all(axis=1)) for kind in wanted]
+        chosen = [int(rng.choice(alone[kind])) for kind in kinds]
+        parts.append(torch.cat([look.vectors for look in sets])[chosen])
+        if name == "acoustic":  # there are fewest of them: the same clip comes again and again
+            groups = [group for look in sets for group in look.groups]
+            speakers = tuple(groups[row] for row in chosen)
+    vectors = torch.stack(parts).sum(dim=0)
+    return [
+        _look(model, TOGETHER, given, vectors, wanted[kinds], speakers, {})
+        for given in COMBINATIONS
+    ]
+
+
+def _look(
+    model: MERModel,
+    name: str,
+    given: str,
+    vectors: Tensor,
+    truths: Truths,
+    groups: tuple[str, ...],
+    classes: Mapping[str, tuple[str | None, ...]],
+) -> _Look:
+    kept = vectors.new_tensor([modality in given.split("+") for modality in MODALITIES])
+    vectors = vectors * kept[:, None]
+    logits = model.fuse(vectors).cpu().double().numpy()
+    return _Look(name, given, vectors, logits, truths, groups, classes)
+
+
+def _vectors(model: MERModel, one: ExampleSet) -> tuple[Tensor, list[set[str]]]:
+    """What `MERModel.embed` returns of every example, and which modalities that has."""
+    parts, present = [], []
+    for first in range(0, len(one), _BATCH):
+        examples = []
+        for item in one.items[first : first + _BATCH]:
+            given = {one.modality: item} if one.modality in MODALITIES else item
+            faces = given.get("visual")
+            if isinstance(faces, np.ndarray):
+                faces = [grey_to_rgb(faces)]
+            examples.append(model.prepare(faces, given.get("acoustic"), given.get("textual")))
+        parts.append(model.embed(examples))
+        present += [set(example) for example in examples]
+    return torch.cat(parts), present
+
+
+def _fit_calibration(looks: Sequence[_Look]) -> dict[str, tuple[float, float]]:
+    """Emotion to the calibration that fits all these sets as one."""
+    logits, truths = _as_one(looks)
+    return {
+        emotion: fit_calibration(logits[:, column], truths[:, column])
+        for column, emotion in enumerate(EMOTIONS)
     }
-    raw, truths = paired(pools, _PAIRED_EXAMPLES, np.random.default_rng(0), lost=0.0, unmoved=0.0)
-    return ExampleSet("put together", PAIRED, raw, truths)
 
 
-def _best_thresholds(sets: Sequence[tuple[Probabilities, Truths]]) -> dict[str, float]:
+def _best_thresholds(looks: Sequence[_Look], calibration: Calibration | None) -> dict[str, float]:
     """Emotion to the threshold with the best F1 on all these sets as one."""
-    probabilities, truths = (np.concatenate(parts) for parts in zip(*sets, strict=True))
+    probabilities = np.concatenate([_probabilities(look, calibration) for look in looks])
+    _, truths = _as_one(looks)
     return {
         emotion: best_threshold(probabilities[:, column], truths[:, column])
         for column, emotion in enumerate(EMOTIONS)
     }
 
 
-def _judge_set(
-    one: ExampleSet, given: str, found: Probabilities, thresholds: Probabilities
+def _judge_look(
+    model: MERModel,
+    look: _Look,
+    thresholds: Mapping[str, float],
+    calibration: Calibration | None,
 ) -> SetReport:
-    yes: Truths = found > thresholds
-    neutral = ~one.truths.any(axis=1)
-    accuracy = None
-    if one.classes:
-        furthest = np.array(EMOTIONS)[(found - thresholds).argmax(axis=1)]
-        answers = np.where(yes.any(axis=1), furthest, "neutral")
-        accuracy = float((answers == np.array(one.classes)).mean())
+    found = _probabilities(look, calibration)
+    above = found - np.array([thresholds[emotion] for emotion in EMOTIONS])
+    yes: Truths = above > 0
+    neutral = ~look.truths.any(axis=1)
+    answers = np.where(yes.any(axis=1), np.array(EMOTIONS)[above.argmax(axis=1)], "neutral")
+    classifiers = model.classify(look.vectors)
+    classifications = []
+    for labelling, labels in look.classes.items():
+        if labelling in classifiers:
+            chosen = classifiers[labelling].argmax(dim=1).tolist()
+            names = [model.classes[labelling][n] for n in chosen]
+            classifications.append(_classification(labelling, "classifier", labels, names))
+        classifications.append(_classification(labelling, "six outputs", labels, answers.tolist()))
     return SetReport(
-        name=one.name,
-        modalities=given,
-        examples=len(one),
+        name=look.name,
+        given=look.given,
+        examples=len(look.truths),
         emotions={
-            emotion: score(yes[:, column], one.truths[:, column])
+            emotion: score(yes[:, column], look.truths[:, column])
             for column, emotion in enumerate(EMOTIONS)
-            if one.truths[:, column].any()
+            if look.truths[:, column].any() and not look.truths[:, column].all()
         },
         false_alarms=float(yes[neutral].any(axis=1).mean()) if neutral.any() else None,
-        accuracy=accuracy,
+        classifications=tuple(classifications),
     )
 
 
-def _vectors(model: MERModel, one: ExampleSet) -> Tensor:
-    """What `MERModel.embed` returns of every example, in float32 whatever training runs in."""
-    parts = []
-    for first in range(0, len(one), _BATCH):
-        items = one.items[first : first + _BATCH]
-        raw = items if one.modality == PAIRED else [{one.modality: item} for item in items]
-        parts.append(model.embed([prepared(model, example) for example in raw]))
-    return torch.cat(parts)
+def _classification(
+    labelling: str, by: str, labels: Sequence[str | None], answers: Sequence[str]
+) -> Classification:
+    classes = FACE_CLASSES.get(labelling, SEVEN)
+    counts = Counter(zip(labels, answers, strict=True))
+    confusion = tuple(tuple(counts[true, answer] for answer in classes) for true in classes)
+    return Classification(labelling, by, classes, confusion)
 
 
-def _probabilities(model: MERModel, vectors: Tensor, given: str) -> Probabilities:
-    """float64 (examples, 6), of these modalities only."""
-    kept = vectors.new_tensor([name in given.split("+") for name in MODALITIES])
-    return torch.sigmoid(model.fuse(vectors * kept[:, None])).cpu().double().numpy()
+def _trust(given: str, looks: Sequence[_Look], calibration: Calibration | None) -> Trust:
+    logits, truths = _as_one(looks)
+    probabilities = np.concatenate([_probabilities(look, calibration) for look in looks])
+    parts = folds([group for look in looks for group in look.groups], _FOLDS)
+    before, after, curves = {}, {}, {}
+    for column, emotion in enumerate(EMOTIONS):
+        logit, truth = logits[:, column], truths[:, column]
+        before[emotion] = reliability(calibrated(logit, (1, 0)), truth)
+        after[emotion] = reliability(_calibrated_by_others(logit, truth, parts), truth)
+        curves[emotion] = _curve(probabilities[:, column], truth)
+    names = tuple(look.name for look in looks)
+    return Trust(given, names, before, after if calibration else None, curves)
 
 
-def _percent(part: float | None) -> str:
-    return "-" if part is None else f"{part:.1%}"
+def _calibrated_by_others(
+    logit: Logits, truth: Truths, parts: npt.NDArray[np.int64]
+) -> Probabilities:
+    """Probabilities float64 (n,), of each part by a calibration fitted on the other parts."""
+    probability = np.empty_like(logit)
+    for part in range(_FOLDS):
+        here = parts == part
+        probability[here] = calibrated(logit[here], fit_calibration(logit[~here], truth[~here]))
+    return probability
 
 
-def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Rows as a Markdown table with straight columns."""
-    widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
-    lines = [names, ["-" * width for width in widths], *rows]
-    return "\n".join(
-        f"| {' | '.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))} |"
-        for line in lines
+def _curve(probability: Probabilities, truth: Truths) -> tuple[tuple[float, float, float], ...]:
+    """(threshold, precision, recall) at each hundredth where something is claimed and true."""
+    curve = []
+    for hundredth in range(1, 100):
+        if both := precision_and_recall(probability > hundredth / 100, truth):
+            curve.append((hundredth / 100, *both))
+    return tuple(curve)
+
+
+def _probabilities(look: _Look, calibration: Calibration | None) -> Probabilities:
+    """float64 (n, 6), as the model with this calibration gives them."""
+    if calibration is None:
+        return calibrated(look.logits, (1, 0))
+    pairs = [calibration[look.given][emotion] for emotion in EMOTIONS]
+    return np.stack(
+        [calibrated(logit, pair) for logit, pair in zip(look.logits.T, pairs, strict=True)], axis=1
+    )
+
+
+def _as_one(looks: Sequence[_Look]) -> tuple[npt.NDArray[np.float64], Truths]:
+    """Logits (n, 6) and truths (n, 6) of all these sets."""
+    return (
+        np.concatenate([look.logits for look in looks]),
+        np.concatenate([look.truths for look in looks]),
     )

@@ -1,230 +1,235 @@
-"""The training loop: one model, one loss, batches of one modality and of all three.
+"""Training the embedded model from its starting points to its checkpoint.
 
-In: the data folder. Out: a checkpoint, renewed after every epoch, and the report on it.
+In: the data folder. Out: a checkpoint, and the report on it. What each stage learns is told in
+`models.training.embedded`, how it learns in `models.training.loop`.
 """
 
 from __future__ import annotations
 
 import math
-import pickle
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+import multiprocessing
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from queue import Empty
 from typing import Any
 
 import torch
-from torch.nn import functional as F
 
-from models.errors import UsageError
+from models.emotions import MODALITIES
+from models.errors import AnalyserError, UsageError
 from models.mer.checkpoint import load_model, save_model
 from models.mer.model import MERModel
-from models.training.batches import Batches, Epoch
-from models.training.datasets import Data, read_data
-from models.training.evaluation import Report, judge
+from models.training.datasets import Data, ExampleSet, read_data
+from models.training.embedded import SCHEDULES, BranchTask, Faces, Fusion, Voice, Words
+from models.training.evaluation import judge
+from models.training.heard import heard
+from models.training.loop import Progress, Result, Schedule, Task, choose_device, fit
+from models.training.report import Report
 from models.training.starting_points import starting_model
-
-_RATE = 1.5e-3
-"""Highest learning rate of the fusion; the backbones learn at a tenth of it."""
-
-_WARM_UP = 0.05  # part of the steps in which the rate rises from 0
-_WEIGHT_DECAY = 0.02
-_LARGEST_GRADIENT = 1.0
-_SAVE_EVERY = 200  # steps
 
 DATA_LICENCES = (
     "FER2013 (research use) with FER+ labels (MIT); RAVDESS (CC BY-NC-SA 4.0); Emo-DB (free, with "
     "citation); GoEmotions (CC BY 4.0); MELD (GPL-3.0 repository)"
 )
 
+_HEARD = {"train": 800, "valid": 150}
+"""Texts that the recogniser's errors are learnt from."""
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Where training stands.
+_VERSIONS = {"visual": 2, "acoustic": 8, "textual": 1}
+"""In how many ways each example is changed for the fusion."""
 
-    Attributes:
-        step: steps done.
-        steps: steps in all.
-        loss: binary cross-entropy, averaged over about the last hundred steps.
-        report: how the model does on the validation sets; only at the end of an epoch.
-    """
+_BRANCHES: dict[str, type[BranchTask]] = {task.name: task for task in (Faces, Voice, Words)}
 
-    step: int
-    steps: int
-    loss: float
-    report: Report | None = None
+OnProgress = Callable[[Progress], None]
 
 
-def train(
+def train_embedded(
     data: Path,
     out: Path,
     *,
-    profile: str = "embedded",
-    epochs: int = 3,
     seed: int = 1,
     resume: bool = False,
-    on_progress: Callable[[Progress], None] = lambda progress: None,
-) -> Report:
-    """Train a model and write its checkpoint.
+    device: str = "auto",
+    on_progress: OnProgress = lambda progress: None,
+) -> tuple[Report, dict[str, Result]]:
+    """Train the embedded model and write its checkpoint.
+
+    Without a GPU the three modalities learn at the same time, each on one core, so that the
+    weights do not depend on how many cores there are.
 
     Args:
         data: the data folder, for example ``../shared/data``.
-        out: the checkpoint to write. Beside it, in ``OUT.training``, stands what it takes to
-            resume.
-        profile: whose backbones to start from, ``embedded`` or ``paper``.
-        epochs: how long; the learning rate falls to 0 over them.
+        out: the checkpoint to write. Beside it, in the folder ``OUT.training``, stands what it
+            takes to resume.
         seed: decides everything random; same seed, data and machine, same weights.
-        resume: go on from ``OUT.training`` with the same settings, to the same weights as an
-            uninterrupted training.
-        on_progress: called after every step.
+        resume: go on from ``OUT.training``, to the same weights as an uninterrupted training.
+            To train one stage anew, remove its file there first.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        on_progress: called after every step, and for every text that the recogniser has heard.
 
     Returns:
-        The report on the checkpoint as it was written, that is, with its reduced weights.
+        The report on the checkpoint as it was written, that is, with its reduced weights; and
+        stage to how it went.
 
     Raises:
-        UsageError: the data, or what to resume, cannot be read.
+        UsageError: the data, or what to resume, cannot be read; or espeak-ng is missing.
         MissingWeights: a pre-trained backbone is not on this machine.
     """
-    if epochs < 1:
-        raise UsageError(f"epochs must be at least 1, not {epochs}")
+    where = choose_device(device)
+    folder = _folder(out)
+    if resume and not folder.is_dir():
+        raise UsageError(f"{folder} is not there: there is no training to resume")
+    if not resume:
+        for state in folder.glob("*.state"):
+            state.unlink()
+    model = _untrained(data, seed)
+    sets = read_data(data)
+    learnt = _with_heard(sets, folder, on_progress)
+    if where.type == "cpu":
+        torch.set_num_threads(1)
+        _learn_at_once(data, folder, seed, on_progress)
+    return fit_stages(
+        model, learnt, sets.valid, out, seed=seed, device=where, on_progress=on_progress
+    )
+
+
+def fit_stages(
+    model: MERModel,
+    learnt: Data,
+    judged: Sequence[ExampleSet],
+    out: Path,
+    *,
+    seed: int,
+    device: torch.device,
+    schedules: Mapping[str, Schedule] = SCHEDULES,
+    on_progress: OnProgress = lambda progress: None,
+) -> tuple[Report, dict[str, Result]]:
+    """Train a model stage by stage, each from where its state beside `out` stands.
+
+    Args:
+        model: untrained.
+        learnt: the sets to learn from, and those that say which weights are best.
+        judged: the validation sets that thresholds and calibration are chosen on.
+        out: the checkpoint to write.
+        seed, device, on_progress: see `train_embedded`.
+        schedules: stage to how long and how fast it learns.
+
+    Returns:
+        See `train_embedded`.
+    """
+    folder = _folder(out)
+    results: dict[str, Result] = {}
+    train: list[ExampleSet] = []
+    valid: list[ExampleSet] = []
+    for name in MODALITIES:
+        task = _task(name, model, learnt, seed)
+        results[name] = _learn(task, schedules, folder, seed, device, on_progress)
+        versions = range(_VERSIONS[name])
+        train += [task.vectors(one, version=n) for one in _of(name, learnt.train) for n in versions]
+        valid += [task.vectors(one) for one in _of(name, learnt.valid)]
+    fusion = Fusion(model, train, valid, seed=seed)
+    results[fusion.name] = _learn(fusion, schedules, folder, seed, device, on_progress)
+    report = judge(model, judged)
+    model.thresholds, model.calibration = report.thresholds, report.calibration
+    training = {
+        "seed": seed,
+        "epochs": {name: len(result.epochs) for name, result in results.items()},
+        "licences": DATA_LICENCES,
+        "float32": report.means,
+    }
+    save_model(model, out, training=training)
+    return judge(load_model(out), judged), results
+
+
+def _folder(out: Path) -> Path:
+    """What it takes to resume."""
+    return out.with_name(out.name + ".training")
+
+
+def _untrained(data: Path, seed: int) -> MERModel:
+    torch.manual_seed(seed)
+    return starting_model("embedded", data)
+
+
+def _with_heard(sets: Data, folder: Path, on_progress: OnProgress = lambda progress: None) -> Data:
+    """The data, and some of its texts as the recogniser heard them."""
+    parts: list[tuple[ExampleSet, ...]] = []
+    for part, count in _HEARD.items():
+        own: tuple[ExampleSet, ...] = getattr(sets, part)
+
+        def tell(done: int, stage: str = f"hearing, {part}", count: int = count) -> None:
+            on_progress(Progress(stage, done, count, math.nan, None))
+
+        file = folder / f"heard_{part}.jsonl"
+        parts.append((*own, heard(_of(Words.name, own), count, file, on_progress=tell)))
+    return Data(*parts)
+
+
+def _of(name: str, sets: Sequence[ExampleSet]) -> list[ExampleSet]:
+    return [one for one in sets if one.modality == name]
+
+
+def _task(name: str, model: MERModel, sets: Data, seed: int) -> BranchTask:
+    torch.manual_seed(seed)  # for the outputs that the branch learns with
+    return _BRANCHES[name](model, _of(name, sets.train), _of(name, sets.valid), seed=seed)
+
+
+def _learn(
+    task: Task,
+    schedules: Mapping[str, Schedule],
+    folder: Path,
+    seed: int,
+    device: torch.device,
+    on_progress: OnProgress,
+) -> Result:
+    """Bring one stage to its end, from where its state stands."""
     return fit(
-        starting_model(profile, data),
-        read_data(data),
-        out,
-        epoch=Epoch(),
-        epochs=epochs,
-        seed=seed,
-        resume=resume,
+        task,
+        replace(schedules[task.name], seed=seed),
+        state=folder / f"{task.name}.state",
+        resume=True,
+        device=device,
         on_progress=on_progress,
     )
 
 
-def fit(
-    model: MERModel,
-    data: Data,
-    out: Path,
-    *,
-    epoch: Epoch,
-    epochs: int,
-    seed: int,
-    resume: bool = False,
-    on_progress: Callable[[Progress], None] = lambda progress: None,
-) -> Report:
-    """`train`, of this model on this data."""
-    settings = {"epoch": asdict(epoch), "epochs": epochs, "seed": seed}
-    batches = Batches(data.train, model, epoch=epoch, seed=seed)
-    optimizer = _optimizer(model)
-    state_path = out.with_name(out.name + ".training")
-    first, loss = 0, math.nan
-    if resume:
-        first, loss = _restore(state_path, model, optimizer, settings)
-    steps = epochs * len(epoch)
-    report = None
-    for step in range(first, steps):
-        new = _step(model, optimizer, batches, step, rate=_RATE * rate_at(step / steps), seed=seed)
-        loss = new if math.isnan(loss) else 0.99 * loss + 0.01 * new
-        done = step + 1
-        report = None
-        if done % len(epoch) == 0:
-            report = judge(model, data.valid)
-            _write(model, report, out, settings)
-        if report or done % _SAVE_EVERY == 0:
-            _keep(state_path, model, optimizer, settings, (done, loss))
-        on_progress(Progress(done, steps, loss, report))
-    return judge(load_model(out), data.valid)
-
-
-def rate_at(done: float) -> float:
-    """The learning rate at part `done` of the training, in parts of the highest.
-
-    Linear warm-up, then half a cosine down to 0.
-    """
-    if done < _WARM_UP:
-        return done / _WARM_UP
-    return (1 + math.cos(math.pi * (done - _WARM_UP) / (1 - _WARM_UP))) / 2
-
-
-def _step(
-    model: MERModel,
-    optimizer: torch.optim.Optimizer,
-    batches: Batches,
-    step: int,
-    *,
-    rate: float,
-    seed: int,
-) -> float:
-    """One step of gradient descent; returns the loss before it."""
-    for group in optimizer.param_groups:
-        group["lr"] = rate * group["part"]
-    model.train()
-    torch.manual_seed(seed * 1_000_003 + step)  # dropout, too, depends on the step alone
-    examples, truths = batches[step]
-    with torch.autocast("cpu", torch.bfloat16):
-        logits = model(examples)
-    loss = F.binary_cross_entropy_with_logits(logits.float(), truths)
-    optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_(model.parameters(), _LARGEST_GRADIENT)
-    optimizer.step()
-    return loss.item()
-
-
-def _optimizer(model: MERModel) -> torch.optim.Optimizer:
-    fusion = [*model.over_time.parameters(), *model.fusion.parameters()]
-    return torch.optim.AdamW(
-        [
-            {"params": list(model.backbones.parameters()), "part": 0.1},
-            {"params": fusion, "part": 1.0},
-        ],
-        weight_decay=_WEIGHT_DECAY,
-        fused=True,  # forty times as fast on a CPU whose cores are busy
-    )
-
-
-def _write(model: MERModel, report: Report, out: Path, settings: dict[str, Any]) -> None:
-    """Write the checkpoint, with the thresholds and figures of the report inside."""
-    training = {
-        **settings,
-        "licences": DATA_LICENCES,
-        "float32": report.means,
-    }
-    model.thresholds = report.thresholds
-    save_model(model, out, training=training)
-    model.thresholds = None  # the next epoch chooses anew
-
-
-def _keep(
-    path: Path,
-    model: MERModel,
-    optimizer: torch.optim.Optimizer,
-    settings: dict[str, Any],
-    place: tuple[int, float],
-) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    state = {
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "settings": settings,
-        "place": place,
-    }
-    torch.save(state, partial)
-    partial.replace(path)
-
-
-def _restore(
-    path: Path, model: MERModel, optimizer: torch.optim.Optimizer, settings: dict[str, Any]
-) -> tuple[int, float]:
-    """Put model and optimizer back to where `_keep` found them; returns the place."""
-    if not path.is_file():
-        raise UsageError(f"{path} is not there: there is no training to resume")
+def _learn_at_once(data: Path, folder: Path, seed: int, on_progress: OnProgress) -> None:
+    """Train the branches in processes of their own; raises what one of them raised."""
+    context = multiprocessing.get_context("spawn")  # the others cannot follow PyTorch's threads
+    messages: Any = context.Queue()
+    processes = [
+        context.Process(
+            target=_learn_in_process, args=(name, data, folder, seed, messages), daemon=True
+        )
+        for name in MODALITIES
+    ]
+    for process in processes:
+        process.start()
     try:
-        state = torch.load(path, weights_only=True)
-        if state["settings"] != settings:
-            raise UsageError(f"{path} is a training with other settings: {state['settings']}")
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        place: tuple[int, float] = state["place"]
-    except (RuntimeError, KeyError, EOFError, pickle.UnpicklingError) as error:
-        reason = (str(error) or "it is cut off").splitlines()[0]
-        raise UsageError(f"{path} cannot be resumed: {reason}") from error
-    return place
+        while any(process.is_alive() for process in processes) or not messages.empty():
+            try:
+                message = messages.get(timeout=0.5)
+            except Empty:
+                continue
+            if isinstance(message, Progress):
+                on_progress(message)
+            else:
+                raise message
+    finally:
+        for process in processes:
+            process.terminate()
+            process.join()
+    if any(process.exitcode for process in processes):
+        raise AnalyserError("a training process was ended from outside: go on with --resume")
+
+
+def _learn_in_process(name: str, data: Path, folder: Path, seed: int, messages: Any) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends this
+    torch.set_num_threads(1)
+    try:
+        task = _task(name, _untrained(data, seed), _with_heard(read_data(data), folder), seed)
+        _learn(task, SCHEDULES, folder, seed, torch.device("cpu"), messages.put)
+    except AnalyserError as error:
+        messages.put(error)

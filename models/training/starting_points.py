@@ -6,19 +6,27 @@ In: a profile and the data folder. Out: an untrained `MERModel`.
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from models.errors import UsageError
 from models.mer.checkpoint import build_model
 from models.mer.model import MERModel
 from models.registry import resolve
+from models.training.datasets import FACE_CLASSES
 
 _SEQUENCE_WIDTH = 128
 _HIDDEN_WIDTH = 128
+
+_DAMAGED = (RuntimeError, ValueError, EOFError, pickle.UnpicklingError, SafetensorError)
+"""What reading a file that is not what its name says may raise."""
+
+_SIDE = 112  # pixels a side of the faces: what the face network was pre-trained with
 
 
 def starting_model(profile: str, data: Path) -> MERModel:
@@ -47,7 +55,11 @@ def _embedded(folder: Path) -> MERModel:
     face = _load(folder / "mobilefacenet" / "mobilefacenet.pt")
     tagger = _load(folder / "efficientat_mn04" / "mn04_as_mAP_432.pt")
     return _assemble(
-        {"visual": "mobilefacenet", "acoustic": "mobilenet_v3"},
+        {
+            "visual": {"network": "mobilefacenet", "side": _SIDE},
+            "acoustic": "mobilenet_v3",
+            "classifiers": FACE_CLASSES,
+        },
         language,
         # What follows the embeddings in these two belongs to their former tasks.
         visual={
@@ -106,11 +118,15 @@ def _assemble(
 def _encoder_state(folder: Path) -> dict[str, Tensor]:
     """The weights of a transformers model folder, as the state of our `encoder`."""
     from transformers import AutoModel
+    from transformers.utils import logging
 
+    # That heads which we do not want are left out is no news.
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         # transformers itself knows what older files call their weights.
         model = AutoModel.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError) as error:
+    except (OSError, *_DAMAGED) as error:
         raise UsageError(f"{folder} cannot be read: {str(error).splitlines()[0]}") from error
     return {
         f"encoder.{name}": tensor
@@ -120,5 +136,9 @@ def _encoder_state(folder: Path) -> dict[str, Tensor]:
 
 
 def _load(path: Path) -> dict[str, Tensor]:
-    state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    except _DAMAGED as error:
+        reason = (str(error) or "it is cut off").splitlines()[0]
+        raise UsageError(f"{path} cannot be read: {reason}") from error
     return state

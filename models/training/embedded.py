@@ -1,0 +1,430 @@
+"""What the embedded model learns in each stage: faces, voice and words alone, then their fusion.
+
+In: the model and the data, whose sets have one modality each. Out: one task a stage for
+`models.training.loop`. Networks that share no example gain nothing from sharing a step; apart,
+they learn at the same time, one core each. The fusion then learns from the vectors that they give.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.emotions import EMOTIONS, MODALITIES
+from models.mer.model import MERModel, mean_over_time
+from models.training.augmentation import (
+    augment_face,
+    augment_sound,
+    augment_text,
+    mask_spectrogram,
+    mix_spectrograms,
+)
+from models.training.batches import Pool, paired
+from models.training.datasets import ExampleSet, Truths, grey_to_rgb
+from models.training.loop import Schedule
+from models.training.metrics import mean_figures
+
+SCHEDULES = {
+    "visual": Schedule(
+        epochs=17,
+        rate=1e-2,
+        best="score",
+        seed=0,
+        average=0.998,
+        largest_gradient=2.0,
+        weight_decay=0.05,
+    ),
+    "acoustic": Schedule(
+        epochs=15,
+        rate=5e-3,
+        best="score",
+        seed=0,
+        average=0.99,
+        largest_gradient=2.0,
+        weight_decay=0.05,
+        precision="float32",
+    ),
+    "textual": Schedule(epochs=4, rate=6e-4, best="score", seed=0, average=0.998),
+    "fusion": Schedule(
+        epochs=8, rate=1e-3, best="score", seed=0, average=0.99, precision="float32"
+    ),
+}
+"""How long and how fast each stage learns; the seed is set by who trains."""
+
+_DROPOUT = 0.3  # of a modality's vector, while its network learns alone
+
+
+class Branch(nn.Module):
+    """One modality of a model, with outputs of its own while it learns alone.
+
+    Args:
+        model: whose backbone and Conv1d these are: what is learnt here is learnt there.
+        name: the modality.
+        outputs: name to a linear layer on the modality's vector, beside the six ``emotions``.
+    """
+
+    def __init__(self, model: MERModel, name: str, outputs: Mapping[str, nn.Module]) -> None:
+        super().__init__()
+        self.backbone = model.backbones[name]
+        self.over_time = model.over_time[name]
+        emotions = nn.Linear(model.sequence_width, len(EMOTIONS))
+        self.outputs = nn.ModuleDict({"emotions": emotions, **outputs})
+
+    def vectors(self, examples: Sequence[Tensor]) -> Tensor:
+        """The modality's vectors (examples, sequence_width), of what the backbone takes."""
+        return mean_over_time(self.over_time, *self.backbone(examples))
+
+    def forward(self, examples: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Output to logits float32 (examples, its width), of what the backbone takes."""
+        vectors = F.dropout(self.vectors(examples), _DROPOUT, self.training)
+        return {name: layer(vectors).float() for name, layer in self.outputs.items()}
+
+
+class BranchTask(ABC):
+    """What the three stages of one modality have in common; see `models.training.loop.Task`.
+
+    Args:
+        model: the model whose branch learns.
+        train: sets of this modality, to learn from.
+        valid: sets of this modality, to be judged by.
+        seed: decides everything random.
+    """
+
+    name: str
+    size: int
+    """Examples in a batch."""
+    passes = 1
+    """Through the examples, in one epoch."""
+    steps: int
+    """In one epoch."""
+
+    def __init__(
+        self,
+        model: MERModel,
+        train: Sequence[ExampleSet],
+        valid: Sequence[ExampleSet],
+        *,
+        seed: int,
+    ) -> None:
+        self._branch = Branch(model, self.name, self._outputs(model))
+        self.module: nn.Module = self._branch
+        backbone: Any = model.backbones[self.name]
+        self._prepare: Callable[[Any], Tensor] = backbone.prepare
+        self._pool = Pool(train, seed)
+        self._valid = valid
+        self._seed = seed
+        self.steps = self.passes * self._pool.in_one_pass // self.size
+
+    @abstractmethod
+    def batch(self, step: int) -> Any:
+        """The examples of a step and what is true of them."""
+
+    @abstractmethod
+    def loss(self, batch: Any) -> Tensor:
+        """The loss of a batch, a scalar."""
+
+    @abstractmethod
+    def example(self, item: Any, rng: np.random.Generator | None = None) -> Tensor:
+        """What the backbone takes of a set's item, changed at random or as it is."""
+
+    def _outputs(self, model: MERModel) -> Mapping[str, nn.Module]:
+        """What else is learnt beside the emotions."""
+        return {}
+
+    def groups(self) -> list[dict[str, Any]]:
+        """The paper's rates: a tenth for what is pre-trained."""
+        new = [*self._branch.over_time.parameters(), *self._branch.outputs.parameters()]
+        backbone = list(self._branch.backbone.parameters())
+        return [{"params": backbone, "part": 0.1}, {"params": new, "part": 1.0}]
+
+    def judge(self, module: nn.Module) -> dict[str, float]:
+        """Mean F1 and WAcc over the emotions, each set with its own best thresholds."""
+        figures = []
+        for one in self._valid:
+            logits = self._logits(module, one)["emotions"]
+            figures.append(mean_figures(torch.sigmoid(logits).double().numpy(), one.truths))
+        f1, wacc = np.mean(figures, axis=0)
+        return {"F1": f1, "WAcc": wacc, "score": f1}
+
+    def _chosen(self, step: int) -> tuple[Any, np.random.Generator]:
+        """Indices of this step's examples, and the generator that changes them."""
+        chosen = self._pool.in_turn(step * self.size, self.size)
+        return chosen, np.random.default_rng([self._seed, step])
+
+    def _truths(self, chosen: Any) -> Tensor:
+        return torch.from_numpy(self._pool.truths[chosen]).float()
+
+    def _logits(self, module: nn.Module, one: ExampleSet) -> dict[str, Tensor]:
+        """The module's outputs for all examples of a set, as they are."""
+        parts: list[dict[str, Tensor]] = [
+            module(examples) for examples in self._examples(one, module)
+        ]
+        return {name: torch.cat([part[name].cpu() for part in parts]) for name in parts[0]}
+
+    @torch.inference_mode()
+    def vectors(self, one: ExampleSet, *, version: int | None = None) -> ExampleSet:
+        """A set as the vectors that the branch, which must be in evaluation mode, makes of it.
+
+        Args:
+            one: a set of this modality.
+            version: each number changes the items in another way; None takes them as they are.
+
+        Returns:
+            The same set, its items float32 (sequence_width,).
+        """
+        rng = None if version is None else np.random.default_rng([self._seed, 1, version])
+        items: list[Tensor] = []
+        for examples in self._examples(one, self.module, rng):
+            items += self._branch.vectors(examples).float().cpu().unbind()
+        return ExampleSet(one.name, one.modality, items, one.truths)
+
+    def _examples(
+        self, one: ExampleSet, module: nn.Module, rng: np.random.Generator | None = None
+    ) -> Iterator[list[Tensor]]:
+        """A set's items as the backbone takes them, a batch at a time."""
+        device = next(module.parameters()).device
+        for first in range(0, len(one), self.size):
+            items = one.items[first : first + self.size]
+            yield [self.example(item, rng).to(device) for item in items]
+
+
+class Faces(BranchTask):
+    """One face an example. Three labellings at once: the six emotions that enough of FER+'s
+    annotators saw, their votes, and FER2013's own labels. They are small at first, which takes a
+    third of the time, and only then of the size that the backbone is used with.
+    """
+
+    name = "visual"
+    size = 64
+    _small = 64
+    """Pixels a side at first."""
+    _small_epochs = 10
+
+    def __init__(
+        self,
+        model: MERModel,
+        train: Sequence[ExampleSet],
+        valid: Sequence[ExampleSet],
+        *,
+        seed: int,
+    ) -> None:
+        super().__init__(model, train, valid, seed=seed)
+        (faces,) = train
+        backbone: Any = model.backbones[self.name]
+        self._side: int = backbone.side
+        assert faces.votes is not None
+        # Votes for "unknown" and "not a face" count for none of the classes.
+        self._votes = torch.from_numpy(
+            faces.votes / np.maximum(faces.votes.sum(axis=1, keepdims=True), 1)
+        )
+        self._classes = model.classes
+        names = self._classes["FER2013"]
+        self._labels = torch.tensor([names.index(str(x)) for x in faces.classes["FER2013"]])
+
+    def _outputs(self, model: MERModel) -> Mapping[str, nn.Module]:
+        return dict(model.classifiers.items())
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Faces (n, 1, S, S), truths (n, 6), votes (n, 8) in parts, and labels (n,)."""
+        chosen, rng = self._chosen(step)
+        side = self._small if step < self._small_epochs * self.steps else self._side
+        faces = torch.cat([_changed(self._pool.items[n], rng, side) for n in chosen])
+        return faces, self._truths(chosen), self._votes[chosen], self._labels[chosen]
+
+    def loss(self, batch: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
+        """The binary cross-entropy of the six, and the cross-entropy of both classifiers."""
+        faces, truths, votes, labels = batch
+        logits = self._branch(torch.split(faces, 1))
+        return (
+            2 * F.binary_cross_entropy_with_logits(logits["emotions"], truths)
+            + F.cross_entropy(logits["FER+"], votes)
+            + F.cross_entropy(logits["FER2013"], labels, label_smoothing=0.05)
+        )
+
+    def judge(self, module: nn.Module) -> dict[str, float]:
+        """Mean F1 and WAcc of the six, and the classifiers' accuracies."""
+        (one,) = self._valid
+        logits = self._logits(module, one)
+        f1, wacc = mean_figures(torch.sigmoid(logits["emotions"]).double().numpy(), one.truths)
+        figures = {"F1": f1, "WAcc": wacc}
+        for name, names in self._classes.items():
+            answers = [names[n] for n in logits[name].argmax(dim=1).tolist()]
+            pairs = [
+                (answer, label)
+                for answer, label in zip(answers, one.classes[name], strict=True)
+                if label is not None
+            ]
+            figures[name] = float(np.mean([answer == label for answer, label in pairs]))
+        return {**figures, "score": float(np.mean([f1, *list(figures.values())[2:]]))}
+
+    def example(self, item: Any, rng: np.random.Generator | None = None) -> Tensor:
+        """One face, float32 (1, 1, side, side); see `BranchTask.example`."""
+        if rng is None:
+            return self._prepare([grey_to_rgb(item)])
+        return _changed(item, rng, self._side)
+
+
+class Voice(BranchTask):
+    """One clip an example, some of them two clips at once (mixup, Zhang et al. 2018)."""
+
+    name = "acoustic"
+    size = 32
+    passes = 2
+    _mixed = 0.6  # part of the batches
+    _alpha = 0.3
+
+    def _outputs(self, model: MERModel) -> Mapping[str, nn.Module]:
+        return {"classes": nn.Linear(model.sequence_width, len(EMOTIONS) + 1)}
+
+    def batch(self, step: int) -> tuple[list[Tensor], Tensor]:
+        """Spectrograms (128, frames) and truths (n, 6), whole or in parts."""
+        chosen, rng = self._chosen(step)
+        spectrograms = [
+            mask_spectrogram(self.example(self._pool.items[n], rng), rng) for n in chosen
+        ]
+        truths = self._truths(chosen)
+        if rng.random() < self._mixed:
+            part = rng.beta(self._alpha, self._alpha)
+            part = max(part, 1 - part)
+            others = rng.permutation(len(chosen))
+            spectrograms = [
+                mix_spectrograms(spectrograms[n], spectrograms[other], part)
+                for n, other in enumerate(others)
+            ]
+            truths = part * truths + (1 - part) * truths[others]
+        return spectrograms, truths
+
+    def loss(self, batch: tuple[list[Tensor], Tensor]) -> Tensor:
+        """Binary cross-entropy of the six, cross-entropy of these and neutral as classes."""
+        spectrograms, truths = batch
+        logits = self._branch(spectrograms)
+        # A clip carries one emotion or none.
+        classes = torch.cat([truths, 1 - truths.sum(dim=1, keepdim=True)], dim=1)
+        return 2 * F.binary_cross_entropy_with_logits(logits["emotions"], truths) + (
+            F.cross_entropy(logits["classes"], classes, label_smoothing=0.1)
+        )
+
+    def example(self, item: Any, rng: np.random.Generator | None = None) -> Tensor:
+        """A spectrogram float32 (128, frames); see `BranchTask.example`."""
+        return self._prepare(item if rng is None else augment_sound(item, rng))
+
+
+class Words(BranchTask):
+    """One text an example, as it was written or as the recogniser heard it."""
+
+    name = "textual"
+    size = 32
+    _together = 50  # batches, among whose examples those of like length share one
+
+    def batch(self, step: int) -> tuple[list[Tensor], Tensor]:
+        """Tokens (n,) of each text, and truths (n, 6)."""
+        number, place = divmod(step, self._together)
+        many = self._pool.in_turn(number * self._together * self.size, self._together * self.size)
+        lengths = np.array([len(self._pool.items[n]) for n in many])
+        many = many[np.argsort(lengths, kind="stable")].reshape(self._together, self.size)
+        order = np.random.default_rng([self._seed, number]).permutation(self._together)
+        chosen = many[order[place]]
+        rng = np.random.default_rng([self._seed, step])
+        return [self.example(self._pool.items[n], rng) for n in chosen], self._truths(chosen)
+
+    def loss(self, batch: tuple[list[Tensor], Tensor]) -> Tensor:
+        """Binary cross-entropy of the six."""
+        tokens, truths = batch
+        return F.binary_cross_entropy_with_logits(self._branch(tokens)["emotions"], truths)
+
+    def example(self, item: Any, rng: np.random.Generator | None = None) -> Tensor:
+        """Tokens int64 (n,); see `BranchTask.example`."""
+        return self._prepare(item if rng is None else augment_text(item, rng))
+
+
+class Fusion:
+    """The last stage: utterances put together across the sets, of vectors that stay as they are.
+
+    Args:
+        model: with its branches trained.
+        train: sets whose items are vectors float32 (sequence_width,) of the model's branches.
+        valid: the same, to be judged by.
+        seed: decides everything random.
+    """
+
+    name = "fusion"
+    steps = 500
+    _sizes: ClassVar = {"paired": 96, "visual": 48, "acoustic": 48, "textual": 48, "nothing": 16}
+
+    def __init__(
+        self,
+        model: MERModel,
+        train: Sequence[ExampleSet],
+        valid: Sequence[ExampleSet],
+        *,
+        seed: int,
+    ) -> None:
+        self.module: nn.Module = model.fusion
+        self._width = model.sequence_width
+        self._seed = seed
+        self._pools = _pools(train, seed)
+        self._valid = valid
+        raw, truths = paired(
+            _pools(valid, 0), 2000, np.random.default_rng(0), lost=0.3, unmoved=0.0, wrong=0.0
+        )
+        self._together = self._vectors(raw), truths
+
+    def groups(self) -> list[dict[str, Any]]:
+        """All new."""
+        return [{"params": list(self.module.parameters()), "part": 1.0}]
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor]:
+        """Vectors (n, 3, sequence_width) and truths (n, 6): real examples of one modality beside
+        those put together, and some of which nothing is known, to learn the base rates.
+        """
+        rng = np.random.default_rng([self._seed, step])
+        raw, truths = paired(self._pools, self._sizes["paired"] + self._sizes["nothing"], rng)
+        raw[: self._sizes["nothing"]] = [{}] * self._sizes["nothing"]
+        parts = [truths]
+        for name in MODALITIES:
+            chosen = self._pools[name].in_turn(step * self._sizes[name], self._sizes[name])
+            raw += [{name: self._pools[name].items[n]} for n in chosen]
+            parts.append(self._pools[name].truths[chosen])
+        return self._vectors(raw), torch.from_numpy(np.concatenate(parts)).float()
+
+    def loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        """Binary cross-entropy of the six."""
+        vectors, truths = batch
+        return F.binary_cross_entropy_with_logits(self.module(vectors.flatten(1)), truths)
+
+    def judge(self, module: nn.Module) -> dict[str, float]:
+        """Mean F1 of each modality's sets, and of utterances put together with some lost."""
+        figures: dict[str, float] = {}
+        for one in self._valid:
+            vectors = self._vectors([{one.modality: item} for item in one.items])
+            figures[one.name], _ = self._judged(module, vectors, one.truths)
+        figures["together"], _ = self._judged(module, *self._together)
+        return {**figures, "score": float(np.mean(list(figures.values())))}
+
+    def _judged(self, module: nn.Module, vectors: Tensor, truths: Truths) -> tuple[float, float]:
+        device = next(module.parameters()).device
+        logits = module(vectors.flatten(1).to(device)).cpu()
+        return mean_figures(torch.sigmoid(logits).double().numpy(), truths)
+
+    def _vectors(self, raw: Sequence[Mapping[str, Tensor]]) -> Tensor:
+        """What `MERModel.fuse` takes: float32 (n, 3, sequence_width), 0 where one is missing."""
+        vectors = torch.zeros(len(raw), len(MODALITIES), self._width)
+        for row, one in enumerate(raw):
+            for name, vector in one.items():
+                vectors[row, MODALITIES.index(name)] = vector
+        return vectors
+
+
+def _changed(face: Any, rng: np.random.Generator, side: int) -> Tensor:
+    """A grey face changed at random, float32 (1, 1, side, side)."""
+    return torch.from_numpy(augment_face(face, rng, side=side))[None, None]
+
+
+def _pools(sets: Sequence[ExampleSet], seed: int) -> dict[str, Pool]:
+    return {name: Pool([one for one in sets if one.modality == name], seed) for name in MODALITIES}
