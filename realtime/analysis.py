@@ -110,7 +110,7 @@ class UtteranceAnalyzer:
         self._inference = ThreadPoolExecutor(max_workers=1, thread_name_prefix="inference")
 
     @classmethod
-    def load(cls, profile: str = "embedded", stt: str = "sphinx") -> UtteranceAnalyzer:
+    def load(cls, profile: str = "embedded", stt: str = "auto") -> UtteranceAnalyzer:
         """Load all models; takes seconds.
 
         Raises:

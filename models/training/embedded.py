@@ -32,7 +32,7 @@ from models.training.metrics import mean_figures
 
 SCHEDULES = {
     "visual": Schedule(
-        epochs=17,
+        epochs=15,
         rate=1e-2,
         best="score",
         seed=0,
