@@ -11,7 +11,7 @@ import contextlib
 import logging
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
 
@@ -26,20 +26,15 @@ if TYPE_CHECKING:
     from realtime.analysis import UtteranceAnalyzer
     from realtime.events import Event
     from realtime.session import LiveSession
+    from realtime.sources import Source
     from realtime.terminal import PlainView
+    from web.hub import Hub
 
 app = typer.Typer(
-    help="Live multimodal emotion analysis: what was said and felt, utterance by utterance.",
     context_settings={"help_option_names": ["-h", "--help"]},
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-
-@app.callback(invoke_without_command=True)
-def _no_command(context: typer.Context) -> None:
-    if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
 
 
 Profile = Annotated[
@@ -59,6 +54,66 @@ Events = Annotated[
 ]
 
 
+Port = Annotated[int, typer.Option(help="Where the dashboard listens; 0 takes any free port.")]
+NoBrowser = Annotated[bool, typer.Option("--no-browser", help="Open no browser.")]
+
+
+@app.callback(invoke_without_command=True)
+def dashboard(
+    context: typer.Context,
+    host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
+    port: Port = 8000,
+    no_browser: NoBrowser = False,
+    profile: Profile = "embedded",
+    stt: Stt = "auto",
+    ice_server: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SERVER",
+            help="For calls across networks: stun:HOST:PORT or turn:USER:PASSWORD@HOST:PORT; "
+            "may be given more than once.",
+        ),
+    ] = None,
+) -> None:
+    """Live multimodal emotion analysis: what was said and felt, utterance by utterance.
+
+    Without a command: the dashboard in a browser, for cameras, recordings and calls.
+    """
+    if context.invoked_subcommand is None:
+        ice_servers = tuple(ice_server or ())
+        _serve(host=host, port=port, ice=ice_servers, browser=not no_browser, models=(profile, stt))
+    elif any(
+        (source := context.get_parameter_source(name)) and source.name == "COMMANDLINE"
+        for name in context.params
+    ):
+        raise UsageError(f"give the options of {context.invoked_subcommand} after it")
+
+
+def _serve(
+    *,
+    host: str = "127.0.0.1",
+    port: int,
+    ice: tuple[str, ...] = (),
+    browser: bool,
+    models: tuple[str, str],
+    first: Callable[[Hub], Awaitable[Source]] | None = None,
+) -> None:
+    from realtime.analysis import UtteranceAnalyzer
+    from web.server import serve
+    from web.settings import IceServer, ServerSettings
+
+    settings = ServerSettings(
+        host=host, port=port, ice_servers=tuple(IceServer.parse(text) for text in ice)
+    )
+    serve(
+        settings,
+        lambda: UtteranceAnalyzer.load(*models),
+        told=lambda address: print(f"The dashboard is at {address} (Ctrl-C ends it)", flush=True),
+        browser=browser,
+        first=first,
+    )
+
+
 @app.command()
 def watch(
     source: Annotated[
@@ -73,11 +128,27 @@ def watch(
     events: Events = None,
     profile: Profile = "embedded",
     stt: Stt = "auto",
+    web: Annotated[bool, typer.Option("--web", help="Show it in a browser.")] = False,
+    port: Port = 8000,
+    no_browser: NoBrowser = False,
 ) -> None:
     """Analyse one live source, showing what is said and felt as it happens.
 
     A file is played as if it were live. Ctrl-C ends the session with its average.
     """
+    if web:
+        if events is not None:
+            raise UsageError("--events is not for --web: the page gives the results away")
+
+        async def first(hub: Hub) -> Source:
+            from realtime.sources import open_source
+
+            if source.split(":")[0] == "webcam":
+                await hub.ready()  # it delivers at once, and nobody would take it
+            return await open_source(source, "live", microphone=microphone, camera=camera)
+
+        _serve(port=port, browser=not no_browser, models=(profile, stt), first=first)
+        return
     raise typer.Exit(asyncio.run(_watch(source, microphone, camera, events, profile, stt)))
 
 

@@ -7,7 +7,7 @@ Times and durations are in seconds of media time unless a line says otherwise; p
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
@@ -17,7 +17,8 @@ SCHEMA_VERSION = 2
 
 
 class _Wire(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    # The lines below a field are its description in the schema.
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
 
 
 class _Event(_Wire):
@@ -292,3 +293,8 @@ def parse_event(line: str | bytes) -> Event:
         pydantic.ValidationError: it is not an event of this schema.
     """
     return _ADAPTER.validate_json(line)
+
+
+def event_schema() -> dict[str, Any]:
+    """The JSON Schema of any event."""
+    return _ADAPTER.json_schema(mode="serialization")

@@ -10,7 +10,7 @@ import asyncio
 import math
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -85,6 +85,13 @@ class LiveSession:
         source: where media comes from; the session closes it.
         analyzer: the models, shared with other sessions.
         endpointing: where utterances begin and end.
+        session_id: how the session is called; None: it makes up 12 hexadecimal digits.
+        on_analysis: gets each analysed utterance, with all it was made from, just before its
+            result is told.
+
+    Attributes:
+        picture: the newest frame; None before the first.
+        now: media time up to which the source was followed, in seconds.
 
     Raises:
         ValueError: `max_speech_duration_s` is beyond 60 s.
@@ -96,9 +103,14 @@ class LiveSession:
         analyzer: UtteranceAnalyzer,
         *,
         endpointing: EndpointingSettings | None = None,
+        session_id: str | None = None,
+        on_analysis: Callable[[Utterance, Analysis], None] | None = None,
     ) -> None:
-        self.id = uuid.uuid4().hex[:12]
+        self.id = session_id or uuid.uuid4().hex[:12]
         self.average = RunningAverage()
+        self.picture: VideoFrame | None = None
+        self.now = 0.0
+        self._on_analysis = on_analysis
         self._source = source
         self._analyzer = analyzer
         self._endpointing = endpointing or EndpointingSettings()
@@ -118,7 +130,6 @@ class LiveSession:
         self._transcriptions: set[TranscriptionStream] = set()  # not yet known to have ended
         self._seen_from = 0.0  # without a microphone: where the current window of seeing began
         self._count = 0
-        self._now = 0.0
         self._provisional: asyncio.Task[None] | None = None
         self._closed: asyncio.Queue[Utterance | None] = asyncio.Queue(_WAITING_UTTERANCES)
         self._told: asyncio.Queue[Event | None] = asyncio.Queue(_WAITING_EVENTS)
@@ -140,7 +151,7 @@ class LiveSession:
         power = float(np.mean(np.square(latest))) if len(latest) else 0.0
         return 10 * math.log10(max(power, 1e-12))
 
-    async def events(self) -> AsyncIterator[Event]:
+    async def events(self) -> AsyncGenerator[Event, None]:
         """Run the session; every event as it happens, `session.started` to `session.ended`.
 
         To be called once. Leaving the iteration early abandons the session; `stop` ends it.
@@ -189,7 +200,7 @@ class LiveSession:
             await self._tell(
                 SessionEnded(
                     session=self.id,
-                    time=self._now,
+                    time=self.now,
                     reason=reason,
                     utterances=self._count,
                     average=average,
@@ -224,6 +235,7 @@ class LiveSession:
                 await self._hear()
             case VideoFrame():
                 self._frames.write(item)
+                self.picture = item
                 if not self._source.has_audio:
                     await self._see(item)
             case SourceNotice():
@@ -231,7 +243,7 @@ class LiveSession:
 
     async def _advance(self, now: float) -> None:
         """Media time has come to `now`; say so if a live source is not kept up with."""
-        self._now = now
+        self.now = now
         if self._clock is None:
             return
         self._clock.arrived(now)
@@ -366,13 +378,13 @@ class LiveSession:
             await self._close_seen("limit")
 
     async def _close_seen(self, reason: Literal["limit", "end"]) -> None:
-        start, stop = round(self._seen_from * SAMPLE_RATE), round(self._now * SAMPLE_RATE)
-        self._seen_from = self._now
+        start, stop = round(self._seen_from * SAMPLE_RATE), round(self.now * SAMPLE_RATE)
+        self._seen_from = self.now
         if frames := self._frames_in(start, stop):
             self._count += 1
             nothing = np.zeros(0, dtype=np.float32)
             await self._closed.put(
-                Utterance(self._count, start, stop, reason, self._now, nothing, frames, None)
+                Utterance(self._count, start, stop, reason, self.now, nothing, frames, None)
             )
 
     def _frames_in(self, start: int, stop: int) -> list[VideoFrame]:
@@ -402,6 +414,8 @@ class LiveSession:
                     self._give_up(utterance.transcription)
             took = time.perf_counter() - began
             self.average.add(analysis.scores)
+            if self._on_analysis is not None:
+                self._on_analysis(utterance, analysis)
             await self._tell(self._result(utterance, analysis, took))
             await self._tell(
                 AverageUpdated(
@@ -446,7 +460,7 @@ class LiveSession:
         )
 
     async def _warn(self, code: str, message: str) -> None:
-        await self._tell(SourceWarning(session=self.id, time=self._now, code=code, message=message))
+        await self._tell(SourceWarning(session=self.id, time=self.now, code=code, message=message))
 
     async def _tell(self, event: Event) -> None:
         await self._told.put(event)

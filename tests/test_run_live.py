@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,11 +13,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import numpy.typing as npt
 import psutil
 import pytest
 from virtual_microphone import virtual_microphone
+from websockets.sync.client import connect
 
 REPO = Path(__file__).resolve().parent.parent
 
@@ -46,7 +49,7 @@ def lasting(events: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
 
 
 def test_help_is_quick_because_nothing_heavy_is_imported() -> None:
-    heavy = "{'torch', 'transformers', 'cv2', 'av', 'numpy', 'rich.live'}"
+    heavy = "{'torch', 'transformers', 'cv2', 'av', 'numpy', 'rich.live', 'fastapi', 'aiortc'}"
     code = f"import sys, run_live; print(sorted({heavy} & set(sys.modules)))"
     out = subprocess.run(
         [sys.executable, "-c", code], cwd=REPO, capture_output=True, text=True, check=True
@@ -68,6 +71,10 @@ def test_help_is_quick_because_nothing_heavy_is_imported() -> None:
         (["watch", str(REPO)], "directory"),
         (["watch", "http://127.0.0.1:9/stream"], "127.0.0.1:9"),
         (["watch", "webcam", "--microphone", "no such microphone"], "microphone"),
+        (["watch", "webcam", "--web", "--events", "-"], "--events"),
+        (["--host", "0.0.0.0"], "0.0.0.0"),
+        (["--ice-server", "example.org"], "example.org"),
+        (["--profile", "paper", "devices"], "devices"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(arguments: list[str], named: str) -> None:
@@ -248,3 +255,55 @@ def _resident_mib(pid: int) -> float:
         return sum(p.memory_info().rss for p in family) / 2**20
     except psutil.Error:
         return 0.0
+
+
+# --- the dashboard ---
+
+
+def address_of(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert line.startswith("The dashboard is at http://127.0.0.1:"), line
+    return line.split()[4]
+
+
+def test_without_a_command_the_dashboard_answers_until_it_is_interrupted() -> None:
+    process = start("--no-browser", "--port", "0")
+    address = address_of(process)
+    assert httpx.get(address, timeout=60).status_code == 200
+    assert httpx.get(f"{address}api/server", timeout=60).json()["state"] in ("loading", "ready")
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=200)
+    assert (process.returncode, err) == (0, "")
+
+
+def test_a_source_watched_in_the_browser_is_told_to_its_end(shared: Path) -> None:
+    clip = shared / "media" / "talker_grid_120s.mp4"
+    process = start("watch", clip, "--web", "--no-browser", "--port", "0", "--stt", "sphinx")
+    base, _, id = address_of(process).partition("#session=")
+    feed = f"{base.replace('http', 'ws', 1)}api/sessions/{id}/events"
+    with connect(feed, open_timeout=60) as told:
+        events = [json.loads(told.recv(timeout=200))]
+        while events[-1]["type"] != "utterance.result":
+            events.append(json.loads(told.recv(timeout=200)))
+        process.send_signal(signal.SIGINT)
+        events += map(json.loads, told)
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+    assert (events[-1]["type"], events[-1]["reason"]) == ("session.ended", "stopped")
+    _, err = process.communicate(timeout=200)
+    assert (process.returncode, err) == (0, "")
+
+
+def test_a_first_source_that_cannot_be_opened_ends_the_server() -> None:
+    status, _, err = run("watch", "nowhere.mp4", "--web", "--no-browser", "--port", "0")
+    assert status == 2
+    assert err.startswith("error: nowhere.mp4 does not exist")
+
+
+def test_a_port_in_use_is_said_in_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        status, out, err = run("--no-browser", "--port", str(port))
+    assert (status, out) == (2, "")
+    assert err.startswith(f"error: port {port} of 127.0.0.1 cannot be used")
+    assert err.count("\n") == 1

@@ -92,7 +92,7 @@ class MediaReader:
         self._origin_s = min(starts) if starts else None
         self._damaged = self._damage_told = False
         self._end_s = -math.inf
-        self._reformatter = VideoReformatter()
+        self._reducer = FrameReducer(thinner)
 
     def __iter__(self) -> Iterator[Media]:
         """Deliver the media, in media-time order."""
@@ -164,7 +164,9 @@ class MediaReader:
             return
         self._merger.video_s = max(self._merger.video_s, time)
         if time >= 0 and self._thinner.wants(time):
-            yield self._reduce(picture, time)
+            assert self._video is not None
+            aspect = float(self._video.sample_aspect_ratio or 1)
+            yield self._reducer.reduce(picture, time, aspect)
 
     def _media_time(self, frame: av.AudioFrame | av.VideoFrame) -> float | None:
         if frame.time is None:
@@ -172,22 +174,6 @@ class MediaReader:
         if self._origin_s is None:
             self._origin_s = frame.time
         return frame.time - self._origin_s
-
-    def _reduce(self, picture: av.VideoFrame, time: float) -> VideoFrame:
-        """Make `picture` small, its pixels square, RGB and upright, in this order: by cost."""
-        assert self._video is not None
-        shown_width = round(picture.width * (self._video.sample_aspect_ratio or 1))
-        width, height = self._thinner.reduced_size(shown_width, picture.height)
-        reduced = self._reformatter.reformat(
-            picture,
-            width,
-            height,
-            "rgb24",
-            src_color_range=picture.color_range,
-            interpolation=Interpolation.AREA,
-        )
-        scale = max(shown_width, picture.height) / max(width, height)
-        return VideoFrame(time, _upright(cast(Image, reduced.to_ndarray()), picture), scale)
 
     def _check_complete(self) -> None:
         """Raise `SourceError` if much of what the header promised did not come."""
@@ -203,6 +189,29 @@ class MediaReader:
                 f"{self._name} is cut off: its header promises {promised_s:.1f} s, "
                 f"of which the last {missing_s:.1f} s are missing"
             )
+
+
+class FrameReducer:
+    """Makes pictures what analysis needs: small, their pixels square, RGB and upright."""
+
+    def __init__(self, thinner: FrameThinner) -> None:
+        self._thinner = thinner
+        self._reformatter = VideoReformatter()
+
+    def reduce(self, picture: av.VideoFrame, time: float, aspect: float = 1.0) -> VideoFrame:
+        """Reduce `picture`, whose pixels are `aspect` times as wide as high, in order of cost."""
+        shown_width = round(picture.width * aspect)
+        width, height = self._thinner.reduced_size(shown_width, picture.height)
+        reduced = self._reformatter.reformat(
+            picture,
+            width,
+            height,
+            "rgb24",
+            src_color_range=picture.color_range,
+            interpolation=Interpolation.AREA,
+        )
+        scale = max(shown_width, picture.height) / max(width, height)
+        return VideoFrame(time, _upright(cast(Image, reduced.to_ndarray()), picture), scale)
 
 
 def why(error: av.error.FFmpegError) -> str:

@@ -1,0 +1,144 @@
+"""Calls of two people with different clips, over a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+import websockets
+from aiortc.contrib.media import MediaPlayer
+from webrtc_client import Publication, Repeated, View, nothing_left, serving, until
+
+from realtime.analysis import UtteranceAnalyzer
+from web import calls
+from web.app import create_app
+from web.settings import ServerSettings
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def http() -> AsyncIterator[httpx.AsyncClient]:
+    async with serving(create_app(ServerSettings(), UtteranceAnalyzer.load)) as client:
+        yield client
+
+
+async def new_call(http: httpx.AsyncClient, name: str) -> str:
+    created = await http.post("/api/calls", json={"name": name})
+    assert created.status_code == 201
+    room: str = created.json()["room"]
+    assert created.json() == {"room": room, "name": name, "link": f"/calls/{room}"}
+    return room
+
+
+def follow(http: httpx.AsyncClient, room: str) -> websockets.connect:
+    return websockets.connect(f"ws://{http.base_url.netloc.decode()}/api/calls/{room}/events")
+
+
+async def test_two_people_see_and_hear_each_other_and_are_told_apart(
+    http: httpx.AsyncClient, shared: Path
+) -> None:
+    room = await new_call(http, "Host")
+    told: list[tuple[str, str]] = []
+    async with nothing_left(), follow(http, room) as socket:
+
+        async def listen() -> None:
+            async for message in socket:
+                change = json.loads(message)
+                told.append((change["type"], change["session"]["name"]))
+
+        listening = asyncio.create_task(listen())
+        people = []
+        for name, clip in (("Ada", "talker_grid_120s.mp4"), ("Bob", "talker_512.mp4")):
+            tracks = (Repeated(shared / "media" / clip, kind) for kind in ("audio", "video"))
+            person = Publication(http)
+            people.append(await person.begin(*tracks, query=f"?room={room}&name={name}"))
+        ada, bob = people
+        seen_by_ada, seen_by_bob = View(http), View(http)
+        await asyncio.gather(seen_by_ada.begin(bob.session), seen_by_bob.begin(ada.session))
+        await until(lambda: seen_by_ada.loudest > 500 and seen_by_bob.loudest > 500)
+        await until(lambda: seen_by_ada.picture and seen_by_bob.picture)
+        assert seen_by_ada.picture is not None
+        assert seen_by_bob.picture is not None
+        assert (seen_by_bob.picture.width, seen_by_bob.picture.height) == (360, 288)
+        assert (seen_by_ada.picture.width, seen_by_ada.picture.height) == (512, 512)
+        await until(lambda: told.count(("participant.joined", "Bob")) == 1)
+
+        state = (await http.get(f"/api/calls/{room}")).json()
+        assert (state["room"], state["name"]) == (room, "Host")
+        assert [person["name"] for person in state["participants"]] == ["Ada", "Bob"]
+        assert {person["kind"] for person in state["participants"]} == {"call"}
+
+        await http.post(f"/api/sessions/{ada.session}/pause", json={"paused": True})
+        await until(lambda: ("participant.changed", "Ada") in told)
+
+        await bob.end()
+        await until(lambda: ("participant.left", "Bob") in told)
+        await until(seen_by_ada.ended.is_set)
+        heard = seen_by_bob.count["audio"]
+        await until(lambda: seen_by_bob.count["audio"] > heard + 10)
+        state = (await http.get(f"/api/calls/{room}")).json()
+        assert [person["name"] for person in state["participants"]] == ["Ada"]
+        await ada.end()
+        await until(lambda: ("participant.left", "Ada") in told)
+        await seen_by_ada.pc.close()
+        await seen_by_bob.pc.close()
+        await socket.close()
+        await listening
+    everyone = (await http.get("/api/sessions")).json()["sessions"]
+    assert {person["name"] for person in everyone if person["room"] == room} == {"Ada", "Bob"}
+
+
+async def test_rooms_are_kept_apart(http: httpx.AsyncClient, shared: Path) -> None:
+    mine, other = await new_call(http, ""), await new_call(http, "")
+    assert mine != other
+    player = MediaPlayer(str(shared / "media" / "speech" / "jfk.flac"))
+    person = await Publication(http).begin(player.audio, query=f"?room={mine}&name=Ada")
+    assert len((await http.get(f"/api/calls/{mine}")).json()["participants"]) == 1
+    assert (await http.get(f"/api/calls/{other}")).json()["participants"] == []
+    listed = (await http.get("/api/calls")).json()["calls"]
+    assert [call["room"] for call in listed[:2]] == [other, mine]
+    await person.end()
+
+
+async def test_a_follower_is_told_first_who_is_there(http: httpx.AsyncClient, shared: Path) -> None:
+    room = await new_call(http, "")
+    player = MediaPlayer(str(shared / "media" / "speech" / "jfk.flac"))
+    person = await Publication(http).begin(player.audio, query=f"?room={room}&name=Ada")
+    async with nothing_left(), follow(http, room) as socket:
+        first = json.loads(await socket.recv())
+        assert (first["type"], first["session"]["id"]) == ("participant.joined", person.session)
+        await http.delete(f"/api/sessions/{person.session}")
+        while (change := json.loads(await socket.recv()))["type"] != "participant.left":
+            pass
+        assert change["session"]["state"] == "ended", "forgotten, and told all the same"
+        await person.pc.close()
+        await socket.close()
+
+
+async def test_a_room_that_is_not_there(http: httpx.AsyncClient) -> None:
+    answer = await http.get("/api/calls/nowhere")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "unknown_room")
+    async with follow(http, "nowhere") as socket:
+        assert json.loads(await socket.recv())["error"]["code"] == "unknown_room"
+        with pytest.raises(websockets.ConnectionClosed) as closed:
+            await socket.recv()
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1008
+
+
+async def test_empty_rooms_do_not_pile_up(
+    http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed: list[dict[str, Any]] = (await http.get("/api/calls")).json()["calls"]
+    monkeypatch.setattr(calls, "MAX_ROOMS", len(listed) + 1)
+    rooms = [await new_call(http, "") for _ in range(2)]
+    kept = [call["room"] for call in (await http.get("/api/calls")).json()["calls"]]
+    assert len(kept) == len(listed) + 1
+    assert set(rooms) <= set(kept)

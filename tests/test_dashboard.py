@@ -1,0 +1,506 @@
+"""The pages in a real Chromium, before a real server: what a person does and sees there."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pytest
+from browser import FakeDevices, chromium, dashboard, violations
+from playwright.sync_api import Browser, Locator, Page, Playwright, expect, sync_playwright
+
+SOON = 60_000  # ms; generous, for two busy cores
+LONG = 240_000
+
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with dashboard() as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as playwright:
+        yield playwright
+
+
+@pytest.fixture(scope="module")
+def talker(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> FakeDevices:
+    clip = shared / "media" / "talker_grid_120s.mp4"
+    return FakeDevices.of(clip, tmp_path_factory.mktemp("talker"), seconds=40)
+
+
+@pytest.fixture(scope="module")
+def camera_browser(playwright: Playwright, talker: FakeDevices) -> Iterator[Browser]:
+    browser = chromium(playwright, devices=talker)
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def page(camera_browser: Browser, address: str) -> Iterator[Page]:
+    """A fresh dashboard, with a camera, on which no error may go unseen."""
+    page = new_page(camera_browser, address)
+    page.goto("/")
+    yield page
+    page.context.close()
+    assert page.errors == []  # type: ignore[attr-defined]
+
+
+def new_page(browser: Browser, address: str) -> Page:
+    page = browser.new_page(base_url=address, viewport={"width": 1280, "height": 800})
+    errors: list[str] = []
+    page.errors = errors  # type: ignore[attr-defined]
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("dialog", lambda dialog: dialog.accept())
+    return page
+
+
+def start(page: Page) -> None:
+    page.get_by_role("button", name="Start", exact=True).click()
+    expect(page.locator("#stop")).to_be_visible(timeout=SOON)
+
+
+def upload(page: Page, clip: Path, *, pace: str) -> None:
+    page.get_by_role("heading", name="Video file").click()
+    form = page.locator("#upload")
+    form.locator("input[type=file]").set_input_files(clip)
+    form.locator(f"input[value={pace}]").check()
+    form.get_by_role("button", name="Submit").click()
+    expect(page.locator("article.session")).to_be_visible(timeout=SOON)
+
+
+def rows(scope: Page | Locator) -> Locator:
+    return scope.locator(".timeline li button")
+
+
+def expect_utterance(panel: Locator, number: int, *, faces: int = 5) -> None:
+    """The panel shows all there is to one utterance."""
+    expect(panel).to_have_attribute("data-utterance", str(number), timeout=SOON)
+    expect(panel.locator(".scores .points .point")).to_have_count(6)
+    expect(panel.locator(".scores")).to_have_attribute("aria-label", re.compile("threshold"))
+    expect(panel.locator(".expressed")).to_have_text(re.compile(r"^expressed: \w"))
+    expect(panel.locator(".faces img")).to_have_count(faces, timeout=SOON)
+    for face in panel.locator(".faces img").all():
+        assert face.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
+    expect(panel.locator(".waveform .js-fill, .waveform path.js-line").first).to_be_attached()
+    expect(panel.locator(".words")).to_have_text(re.compile(r"\w"))
+    expect(panel.locator(".delay")).to_have_text(re.compile(r"Result \d+\.\d\d s after"))
+
+
+def session_of(page: Page) -> dict[str, Any]:
+    found = re.search(r"#session=(\w+)", page.url)
+    assert found
+    session: dict[str, Any] = page.request.get(f"/api/sessions/{found[1]}").json()
+    return session
+
+
+class TestCamera:
+    def test_the_first_ten_utterances_of_a_talker_are_seen(
+        self, page: Page, talker_truth: list[dict[str, Any]]
+    ) -> None:
+        start(page)
+        last = page.locator(".last")
+        average = page.locator(".average")
+        expect(last).to_have_attribute("data-utterance", "1", timeout=LONG)
+        expect(average).to_have_attribute("data-utterances", "1", timeout=SOON)
+        first_average = average.locator(".scores").get_attribute("aria-label")
+
+        expect(rows(page).nth(9)).to_be_visible(timeout=LONG)
+        page.locator("#stop").click()
+        expect(average.locator("h3")).to_have_text("Final average", timeout=LONG)
+        assert average.get_attribute("data-utterances") == str(rows(page).count())
+        assert average.locator(".scores").get_attribute("aria-label") != first_average
+
+        seen, session = [], session_of(page)
+        for number in range(1, rows(page).count() + 1):
+            rows(page).nth(number - 1).click()
+            answer = page.request.get(f"/api/sessions/{session['id']}/utterances/{number}")
+            result = answer.json()["result"]
+            expect_utterance(last, number, faces=len(result["faces"]))
+            if result["faces"] and result["transcript"]["text"]:
+                seen.append(result["start"])
+        assert len(matched([u["start"] for u in talker_truth[:10]], seen)) >= 8
+
+    def test_the_light_the_captions_and_the_box_follow(self, page: Page) -> None:
+        start(page)
+        expect(page.locator(".light.on")).to_have_text("Speech", timeout=SOON)
+        expect(page.locator(".caption.partial")).to_have_text(re.compile(r"\w"), timeout=SOON)
+        expect(page.locator(".picture svg.on")).to_be_visible(timeout=SOON)
+        assert page.locator(".picture rect").evaluate("box => box.width.baseVal.value") > 40
+        expect(page.locator(".caption:not(.partial)")).to_have_text(re.compile(r"\w"), timeout=SOON)
+        expect(page.locator(".spoken")).to_have_text(re.compile("expressed: "), timeout=SOON)
+        assert page.locator("video").evaluate("video => video.videoWidth") == 360
+
+    def test_closing_the_page_ends_its_session_and_keeps_what_was_found(
+        self, page: Page, camera_browser: Browser, address: str
+    ) -> None:
+        start(page)
+        expect(rows(page).first).to_be_visible(timeout=LONG)
+        url = page.url
+        page.close(run_before_unload=True)
+
+        later = new_page(camera_browser, address)
+        later.goto(url)
+        expect(later.locator(".state")).to_have_text(re.compile("ended"), timeout=SOON)
+        rows(later).first.click()
+        expect(later.locator(".last")).to_have_attribute("data-utterance", "1")
+        later.context.close()
+
+    def test_a_reload_finds_the_session_again(self, page: Page) -> None:
+        start(page)
+        expect(rows(page).first).to_be_visible(timeout=LONG)
+        page.reload()
+        expect(rows(page).first).to_be_visible(timeout=SOON)
+        expect(page.locator(".state")).to_have_text(re.compile("ended"), timeout=SOON)
+
+    def test_microphone_only(self, page: Page) -> None:
+        page.get_by_role("combobox", name="Camera").select_option("none")
+        start(page)
+        expect(page.locator(".note")).to_have_text(re.compile("Microphone only"))
+        expect_utterance(page.locator(".last"), 1, faces=0)
+        expect(page.locator(".no-inputs")).to_have_text("No face was found.")
+
+    def test_camera_only(self, page: Page) -> None:
+        page.get_by_role("combobox", name="Microphone").select_option("none")
+        start(page)
+        panel = page.locator(".last")
+        expect(panel.locator(".faces img")).to_have_count(5, timeout=LONG)
+        expect(panel.locator(".no-inputs")).to_have_text("There was no sound.")
+
+    def test_refused_permission_is_explained(self, page: Page) -> None:
+        page.evaluate(
+            """() => {
+                navigator.mediaDevices.getUserMedia = async () => {
+                    throw new DOMException("", "NotAllowedError");
+                };
+            }"""
+        )
+        page.get_by_role("button", name="Start", exact=True).click()
+        expect(page.locator("#camera .message")).to_contain_text("did not allow")
+
+    def test_a_computer_without_devices_is_told_so(
+        self, playwright: Playwright, address: str
+    ) -> None:
+        with chromium(playwright) as browser:
+            page = new_page(browser, address)
+            page.goto("/")
+            page.get_by_role("button", name="Start", exact=True).click()
+            expect(page.locator("#camera .message")).to_contain_text("No camera and no microphone")
+
+    def test_an_insecure_page_says_so(self, playwright: Playwright, address: str) -> None:
+        with chromium(
+            playwright, options=("--host-resolver-rules=MAP dashboard.test 127.0.0.1",)
+        ) as browser:
+            page = new_page(browser, address.replace("127.0.0.1", "dashboard.test"))
+            page.goto("/")
+            expect(page.locator("#camera .message")).to_contain_text("secure pages only")
+
+
+class TestUpload:
+    @pytest.mark.parametrize(
+        ("clip", "playing"),
+        [
+            ("talker_512.mp4", "img.naturalWidth > 0"),  # MPEG-4 Visual: only the server can
+            ("talker_700.mp4", "video.currentTime > 1"),
+        ],
+    )
+    def test_live_pace_from_submit_to_clear(
+        self, page: Page, shared: Path, clip: str, playing: str
+    ) -> None:
+        upload(page, shared / "media" / clip, pace="live")
+        expect(page.locator("article header progress")).to_be_visible(timeout=SOON)
+        page.wait_for_function(
+            f"() => {{ const [video, img] = document.querySelectorAll('.picture :is(video, img)');"
+            f" return {playing}; }}",
+            timeout=SOON,
+        )
+        expect(page.locator(".average h3")).to_have_text("Final average", timeout=SOON)
+        expect_utterance(page.locator(".last"), rows(page).count())
+        page.get_by_role("button", name="Clear").click()
+        expect(page.locator("#choose")).to_be_visible()
+        expect(page.locator(".file-name")).to_have_text("No file chosen yet.")
+        expect(page.locator("#session-list")).to_contain_text(clip)
+
+    def test_a_file_is_dropped(self, page: Page, shared: Path) -> None:
+        page.get_by_role("heading", name="Video file").click()
+        files = page.evaluate_handle(
+            """() => {
+                const files = new DataTransfer();
+                files.items.add(new File(["x"], "dropped.mp4", { type: "video/mp4" }));
+                return files;
+            }"""
+        )
+        page.dispatch_event("#upload .drop", "drop", {"dataTransfer": files})
+        expect(page.locator(".file-name")).to_contain_text("dropped.mp4")
+
+    @pytest.mark.parametrize(
+        ("clip", "utterances", "words"),
+        [
+            ("talker_700.mp4", True, None),
+            ("talker_portrait_hevc.mp4", True, None),
+            ("two_people_interview.mp4", True, None),
+            ("many_faces_1080p.mp4", False, None),
+            ("no_face.mp4", False, None),
+            ("no_audio_track.mp4", False, "no audio"),
+        ],
+    )
+    def test_other_clips(
+        self, page: Page, shared: Path, clip: str, utterances: bool, words: str | None
+    ) -> None:
+        page.get_by_role("heading", name="Video file").click()
+        form = page.locator("#upload")
+        form.locator("input[type=file]").set_input_files(shared / "media" / clip)
+        form.locator("input[value=fast]").check()
+        form.get_by_role("button", name="Submit").click()
+        if words:
+            expect(form.locator(".message")).to_contain_text(words, timeout=SOON)
+            return
+        expect(page.locator(".state")).to_have_text(re.compile("ended"), timeout=LONG)
+        if utterances:
+            expect(page.locator(".average h3")).to_have_text("Final average", timeout=SOON)
+            expect(rows(page).first).to_be_visible()
+        else:
+            expect(rows(page)).to_have_count(0)
+
+    def test_a_text_file_is_refused_in_words(self, page: Page, tmp_path: Path) -> None:
+        text = tmp_path / "talk.mp4"
+        text.write_text("not a video")
+        page.get_by_role("heading", name="Video file").click()
+        page.locator("#upload input[type=file]").set_input_files(text)
+        page.get_by_role("button", name="Submit").click()
+        expect(page.locator("#upload .message")).to_contain_text("talk.mp4", timeout=SOON)
+
+
+class TestReading:
+    """What a person does with what was found."""
+
+    @pytest.fixture
+    def ended(self, page: Page, shared: Path) -> Page:
+        upload(page, shared / "media" / "talker_portrait_hevc.mp4", pace="fast")
+        expect(page.locator(".average h3")).to_have_text("Final average", timeout=LONG)
+        return page
+
+    def test_thresholds_move_what_is_expressed_everywhere(self, ended: Page) -> None:
+        page = ended
+        page.locator("summary", has_text="Thresholds").click()
+        for emotion in ("happiness", "sadness", "anger", "fear", "disgust", "surprise"):
+            page.get_by_role("slider", name=emotion).fill("0")
+        for place in (".last .expressed", ".average .expressed"):
+            expect(page.locator(place)).to_contain_text("happiness")
+        expect(rows(page).first.locator(".found")).to_contain_text("surprise")
+        page.locator("summary", has_text="Export").click()
+        link = page.get_by_role("link", name="JSON", exact=True)
+        expect(link).to_have_attribute("href", re.compile("thresholds=happiness:0"))
+        with page.expect_download() as download:
+            link.click()
+        told = json.loads(Path(download.value.path()).read_text(encoding="utf-8"))
+        assert "happiness" in json.dumps(told)
+
+        page.get_by_role("slider", name="happiness").fill("1")
+        expect(page.locator(".last .expressed")).not_to_contain_text("happiness")
+        page.get_by_role("button", name="As the model says").click()
+        expect(link).to_have_attribute("href", re.compile(r"results\.json$"))
+
+    def test_the_timeline_by_keyboard(self, ended: Page) -> None:
+        page = ended
+        count = rows(page).count()
+        assert count > 1
+        rows(page).last.focus()
+        page.keyboard.press("Home")
+        expect_utterance(page.locator(".last"), 1)
+        expect(rows(page).first).to_have_attribute("aria-current", "true")
+        page.keyboard.press("ArrowDown")
+        expect_utterance(page.locator(".last"), 2)
+        page.get_by_role("button", name="Follow the latest").click()
+        expect_utterance(page.locator(".last"), count)
+
+    def test_every_export_opens(self, ended: Page) -> None:
+        page = ended
+        page.locator("summary", has_text="Export").click()
+        for link in page.locator("#exports a").all():
+            answer = page.request.get(str(link.evaluate("link => link.href")))
+            assert answer.ok
+            assert answer.text()
+
+    def test_deleting_a_session_clears_it_from_page_and_list(self, ended: Page) -> None:
+        page = ended
+        session = session_of(page)
+        page.locator(f"[data-key=forget-{session['id']}]").click()
+        expect(page.locator("#choose")).to_be_visible()
+        expect(page.locator(f"[data-key=forget-{session['id']}]")).to_have_count(0)
+
+
+def test_a_lost_line_is_found_again_and_nothing_comes_twice(page: Page) -> None:
+    start(page)
+    expect(rows(page).first).to_be_visible(timeout=LONG)
+    page.context.set_offline(True)
+    expect(page.locator(".connection")).to_have_text(re.compile("lost"), timeout=SOON)
+    page.wait_for_timeout(5000)
+    page.context.set_offline(False)
+    expect(page.locator(".connection")).to_have_text("", timeout=SOON)
+    page.locator("#stop").click()
+    expect(page.locator(".state")).to_have_text(re.compile("ended"), timeout=SOON)
+    expect(page.locator(".average h3")).to_have_text("Final average", timeout=SOON)
+    assert rows(page).count() == session_of(page)["utterances"]
+
+
+def test_a_source_of_the_server(page: Page, shared: Path) -> None:
+    page.get_by_role("heading", name="Source of the server").click()
+    form = page.locator("#server")
+    form.get_by_label("Webcam, path or address").fill("/nowhere/talk.mp4")
+    form.get_by_role("button", name="Open").click()
+    expect(form.locator(".message")).to_contain_text("talk.mp4", timeout=SOON)
+    form.get_by_label("Webcam, path or address").fill(str(shared / "media" / "talker_512.mp4"))
+    form.get_by_role("button", name="Open").click()
+    page.wait_for_function("document.querySelector('.picture img').naturalWidth > 0", timeout=SOON)
+    expect(page.locator(".average h3")).to_have_text("Final average", timeout=LONG)
+
+
+class TestCall:
+    def test_two_people_apart(
+        self,
+        page: Page,
+        camera_browser: Browser,
+        playwright: Playwright,
+        shared: Path,
+        tmp_path: Path,
+        address: str,
+    ) -> None:
+        page.get_by_role("heading", name="Call").click()
+        page.get_by_label("Who analyses?").fill("Dr Example")
+        page.get_by_role("button", name="New call").click()
+        link = page.get_by_label("Link for those who join").input_value()
+
+        other = FakeDevices.of(shared / "media" / "talker_512.mp4", tmp_path, seconds=8)
+        with chromium(playwright, devices=other) as second_browser:
+            anna, ben = new_page(camera_browser, address), new_page(second_browser, address)
+            join(anna, link, "Anna")
+            join(ben, link, "Ben")
+            for guest, seen in ((anna, "Ben"), (ben, "Anna")):
+                tile = guest.locator(".tile", has_text=seen)
+                expect(tile).to_be_visible(timeout=SOON)
+                video = tile.locator("video").element_handle(timeout=SOON)
+                guest.wait_for_function("video => video.videoWidth > 0", arg=video, timeout=SOON)
+                assert heard(guest, seen)
+
+            people = {name: page.get_by_role("article", name=name) for name in ("Anna", "Ben")}
+            for view in people.values():
+                expect(rows(view).first).to_be_visible(timeout=LONG)
+                expect_utterance(
+                    view.locator(".last"),
+                    int(str(view.locator(".last").get_attribute("data-utterance"))),
+                )
+            sizes = {
+                name: view.locator("video").evaluate("v => v.videoWidth / v.videoHeight")
+                for name, view in people.items()
+            }
+            assert sizes["Anna"] == pytest.approx(360 / 288, abs=0.05)
+            assert sizes["Ben"] == pytest.approx(1, abs=0.05)
+            assert violations(page) == []
+
+            ben.get_by_role("button", name="Pause analysis of me").click()
+            expect(people["Ben"].locator(".state")).to_contain_text("paused", timeout=SOON)
+            expect(anna.locator(".tile", has_text="Ben")).to_contain_text(
+                "not being analysed", timeout=SOON
+            )
+            ben.get_by_role("button", name="Leave").click()
+            expect(ben.locator("#notice")).to_have_text("You have left the call.")
+            expect(tile).to_have_count(0, timeout=SOON)
+            expect(people["Ben"].locator(".state")).to_contain_text("ended", timeout=SOON)
+            expect(people["Anna"].locator(".state")).not_to_contain_text("ended")
+            before = rows(people["Anna"]).count()
+            expect(rows(people["Anna"]).nth(before)).to_be_visible(timeout=SOON)
+            assert anna.errors == ben.errors == []  # type: ignore[attr-defined]
+            anna.context.close()
+
+    def test_nobody_joins_without_agreeing(self, page: Page) -> None:
+        room = page.request.post("/api/calls", data={"name": "Dr Example"}).json()
+        page.goto(room["link"])
+        expect(page.locator("#before ~ p .host")).to_have_text("Dr Example")
+        page.get_by_label("Your name").fill("Anna")
+        page.get_by_role("button", name="Join").click()
+        expect(page.locator("#join")).to_be_visible()
+        assert page.request.get(f"/api/calls/{room['room']}").json()["participants"] == []
+
+
+def join(page: Page, link: str, name: str) -> None:
+    page.goto(link)
+    page.get_by_label("Your name").fill(name)
+    page.get_by_label("I have read this").check()
+    page.get_by_role("button", name="Join").click()
+    expect(page.get_by_role("button", name="Leave")).to_be_visible(timeout=SOON)
+
+
+def heard(page: Page, name: str) -> bool:
+    """Whether the sound of that person's tile is ever above silence, within some seconds."""
+    tile = page.locator(".tile", has_text=name).locator("video")
+    return bool(
+        tile.evaluate(
+            """async (video) => {
+                const context = new AudioContext();
+                await context.resume();
+                const meter = context.createAnalyser();
+                context.createMediaStreamSource(video.srcObject).connect(meter);
+                const samples = new Float32Array(meter.fftSize);
+                for (let i = 0; i < 200; i++) {
+                    await new Promise((next) => setTimeout(next, 50));
+                    meter.getFloatTimeDomainData(samples);
+                    if (Math.max(...samples) > 0.02) return true;
+                }
+                return false;
+            }"""
+        )
+    )
+
+
+class TestEverybody:
+    """The pages can be read by everybody, on what they have."""
+
+    @pytest.mark.parametrize("scheme", ["light", "dark"])
+    def test_no_violations(self, page: Page, shared: Path, scheme: Any) -> None:
+        page.emulate_media(color_scheme=scheme)
+        expect(page.locator("#server-state")).to_contain_text("Ready", timeout=SOON)
+        found = violations(page)
+        for name in ("Video file", "Source of the server", "Call"):
+            page.get_by_role("heading", name=name).click()
+            found += violations(page)
+        upload(page, shared / "media" / "talker_700.mp4", pace="fast")
+        expect(page.locator(".average h3")).to_have_text("Final average", timeout=LONG)
+        page.locator("summary", has_text="Thresholds").click()
+        page.locator("summary", has_text="Export").click()
+        page.get_by_role("slider", name="happiness").fill("0")
+        rows(page).first.click()
+        found += violations(page)
+        page.goto("/api/docs")
+        expect(page.locator("#event-list h3").first).to_be_visible()
+        found += violations(page)
+        page.goto(page.request.post("/api/calls", data={}).json()["link"])
+        found += violations(page)
+        assert found == []
+
+    def test_a_phone_needs_no_sideways_scrolling(self, page: Page, shared: Path) -> None:
+        page.set_viewport_size({"width": 360, "height": 740})
+        sideways = "document.documentElement.scrollWidth > innerWidth"
+        assert not page.evaluate(sideways)
+        upload(page, shared / "media" / "talker_700.mp4", pace="fast")
+        expect(page.locator(".average h3")).to_have_text("Final average", timeout=LONG)
+        assert not page.evaluate(sideways)
+
+
+def matched(truth: list[float], found: list[float], tolerance: float = 0.35) -> list[float]:
+    """The true starts that were found, whatever the delay at which the recording began."""
+    best: list[float] = []
+    for delay in {there - here for here in truth for there in found}:
+        near = [min(found, key=lambda f: abs(f - t - delay)) - t for t in truth]
+        middle = median(n for n in near if abs(n - delay) <= tolerance)
+        hits = [t for t, n in zip(truth, near, strict=True) if abs(n - middle) <= tolerance]
+        best = max(best, hits, key=len)
+    return best

@@ -1,0 +1,365 @@
+"""Sessions over a real server: uploads, sources, events, and what goes wrong with them."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import json
+import tempfile
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+import pytest_asyncio
+from web_client import SOON_S, Client, rest_of, serving
+
+from models.errors import UsageError
+from realtime.analysis import UtteranceAnalyzer
+from realtime.events import event_schema
+from web.settings import ServerSettings
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def client(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Client]:
+    """Of a server for all tests, whose uploads lie in a folder of their own."""
+    before, tempfile.tempdir = tempfile.tempdir, str(tmp_path_factory.mktemp("uploads"))
+    async with serving(ServerSettings(max_upload_mb=5, max_sessions=3)) as client:
+        yield client
+    assert uploads() == []
+    tempfile.tempdir = before
+
+
+def uploads() -> list[Path]:
+    return [*Path(tempfile.gettempdir()).glob("upload-*")]
+
+
+# --- uploads ---
+
+
+async def test_an_upload_is_analysed_and_followed_from_any_event_on(
+    client: Client, shared: Path
+) -> None:
+    answer = await client.upload(shared / "media" / "talker_512.mp4")
+    session = answer.json()
+    id = session["id"]
+    assert answer.status_code == 201
+    assert answer.headers["location"] == f"/api/sessions/{id}"
+    assert session["kind"] == "upload"
+    assert session["name"] == session["source"] == "talker_512.mp4"
+    assert session["duration"] == pytest.approx(8, abs=1)
+
+    events = await client.events(id)
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+    assert events[0]["type"] == "session.started"
+    assert events[-1]["type"] == "session.ended"
+    assert {event["session"] for event in events} == {id}
+    assert "utterance.result" in {event["type"] for event in events}
+    assert uploads() == []
+    for after in (1, len(events) // 2, len(events) - 1, len(events), 10**6):
+        assert await client.events(id, after) == events[after:]
+
+    session = await client.json(f"/api/sessions/{id}")
+    results = [event for event in events if event["type"] == "utterance.result"]
+    assert session["state"] == "ended"
+    assert session["utterances"] == len(results)
+    assert session["last_seq"] == len(events)
+    lines = (await client.http.get(f"/api/sessions/{id}/results.jsonl")).text.splitlines()
+    assert [json.loads(line) for line in lines] == events
+    assert session in (await client.json("/api/sessions"))["sessions"]
+
+
+async def test_an_utterance_is_shown_with_what_the_model_was_given(
+    client: Client, shared: Path
+) -> None:
+    id = (await client.upload(shared / "media" / "talker_512.mp4")).json()["id"]
+    events = await client.events(id)
+    result = next(event for event in events if event["type"] == "utterance.result")
+    del result["seq"]
+    view = await client.json(f"/api/sessions/{id}/utterances/{result['utterance']}")
+    inputs = view["inputs"]
+    assert view["result"] == result
+    assert len(inputs["faces"]) == len(result["faces"]) == 5
+    assert [face["time"] for face in inputs["faces"]] == [face["time"] for face in result["faces"]]
+    head, _, data = inputs["faces"][0]["image"].partition(",")
+    assert head == "data:image/jpeg;base64"
+    assert PIL.Image.open(io.BytesIO(base64.b64decode(data))).size == (160, 160)
+    assert len(inputs["waveform"]) == 240
+    assert all(-1 <= low <= high <= 1 for low, high in inputs["waveform"])
+    assert inputs["duration"] == pytest.approx(result["end"] - result["start"])
+    assert inputs["frame"] == [512, 512]
+    assert await client.error("GET", f"/api/sessions/{id}/utterances/99") == (
+        404,
+        "unknown_utterance",
+        f"session {id} has no result 99 (yet)",
+    )
+
+
+@pytest.mark.parametrize(
+    "clip", ["no_face.mp4", "many_faces_1080p.mp4", "talker_portrait_hevc.mp4"]
+)
+async def test_odd_clips_come_to_their_end(client: Client, shared: Path, clip: str) -> None:
+    id = (await client.upload(shared / "media" / clip)).json()["id"]
+    last = (await client.events(id))[-1]
+    assert last["type"] == "session.ended"
+    assert last["reason"] == "end"
+    assert uploads() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("no_audio_track.mp4", None, "has no sound"),
+        ("notes.mp4", b"these are no moving pictures" * 99, "is not a sound or video file"),
+        ("empty.mp4", b"", "is empty"),
+    ],
+)
+async def test_what_is_no_recording_of_a_speaker_is_refused(
+    client: Client, shared: Path, name: str, content: bytes | None, said: str
+) -> None:
+    content = (shared / "media" / name).read_bytes() if content is None else content
+    status, code, message = await client.error(
+        "POST", "/api/sessions", files={"video": (name, content)}
+    )
+    assert (status, code) == (400, "unreadable_source")
+    assert message.startswith(f"{name} {said}")
+    assert "\n" not in message
+    assert uploads() == []
+
+
+async def test_uploads_have_a_limit_whether_or_not_they_tell_their_size(client: Client) -> None:
+    big = b"0" * 5_000_001
+    told = await client.error("POST", "/api/sessions", files={"video": ("big.mp4", big)})
+    assert told[:2] == (413, "too_big")
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b'--x\r\nContent-Disposition: form-data; name="video"; filename="big.mp4"\r\n\r\n'
+        for start in range(0, len(big), 65536):
+            yield big[start : start + 65536]
+
+    kind = {"Content-Type": "multipart/form-data; boundary=x"}
+    told = await client.error("POST", "/api/sessions", content=pieces(), headers=kind)
+    assert told[:2] == (413, "too_big")
+    assert "5 MB" in told[2]
+    assert uploads() == []
+
+
+def part(disposition: str, content: bytes) -> bytes:
+    return f"--x\r\nContent-Disposition: form-data; {disposition}\r\n\r\n".encode() + content
+
+
+@pytest.mark.parametrize(
+    ("body", "boundary"),
+    [
+        (part("name=video; filename=a", b"abc"), "x"),
+        (part("name=pace", b"fast\r\n--x--\r\n"), "x"),
+        (part("name=pace", b"a" * 9999), "x"),
+        (b"what is this", "x"),
+        (b"", ""),
+    ],
+    ids=["cut off", "without a file", "long field", "no form", "no boundary"],
+)
+async def test_forms_that_are_not_whole_are_refused(
+    client: Client, body: bytes, boundary: str
+) -> None:
+    kind = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+    told = await client.error("POST", "/api/sessions", content=body, headers=kind)
+    assert told[:2] == (400, "bad_form")
+    assert uploads() == []
+
+
+async def test_the_name_of_an_upload_leads_nowhere_else(client: Client, shared: Path) -> None:
+    clip = (shared / "media" / "talker_700.mp4").read_bytes()
+    files = {"video": ("../../etc/<b>talk:1</b>.mp4", clip)}
+    session = (await client.http.post("/api/sessions", files=files)).json()
+    assert session["name"] == "b_.mp4"
+    await client.http.delete(f"/api/sessions/{session['id']}")
+    assert uploads() == []
+
+
+# --- sources of the server ---
+
+
+async def test_a_source_at_live_pace_shows_its_picture_until_it_is_stopped(
+    client: Client, shared: Path
+) -> None:
+    body = {"source": str(shared / "media" / "talker_grid_120s.mp4"), "pace": "live"}
+    answer = await client.http.post("/api/sessions", json=body)
+    assert answer.status_code == 201
+    id = answer.json()["id"]
+    pictures = b""
+    async with client.http.stream("GET", f"/api/sessions/{id}/picture") as stream:
+        kind = stream.headers["content-type"]
+        async for piece in stream.aiter_bytes():
+            pictures += piece
+            if pictures.count(b"--frame") == 4:
+                break
+    assert kind == "multipart/x-mixed-replace; boundary=frame"
+    parts = pictures.split(b"--frame\r\n")[1:4]
+    shown = [np.asarray(PIL.Image.open(io.BytesIO(p.partition(b"\r\n\r\n")[2]))) for p in parts]
+    assert {image.shape for image in shown} == {(288, 360, 3)}
+    assert not np.array_equal(shown[0], shown[1])
+
+    assert await client.error("POST", f"/api/sessions/{id}/pause", json={"paused": True}) == (
+        409,
+        "not_pausable",
+        "only a running session of a browser's camera can be paused",
+    )
+    stopped = await client.http.post(f"/api/sessions/{id}/stop")
+    assert stopped.json()["id"] == id
+    last = (await client.events(id))[-1]
+    assert (last["type"], last["reason"]) == ("session.ended", "stopped")
+    async with client.http.stream("GET", f"/api/sessions/{id}/picture") as stream:
+        assert [piece async for piece in stream.aiter_bytes()] == [b"--frame\r\n"]
+
+    assert (await client.http.delete(f"/api/sessions/{id}")).status_code == 204
+    assert (await client.error("GET", f"/api/sessions/{id}"))[:2] == (404, "unknown_session")
+    async with client.connect(f"/api/sessions/{id}/events") as feed:
+        assert json.loads(await feed.recv())["error"]["code"] == "unknown_session"
+        await feed.wait_closed()
+        assert feed.close_code == 1008
+
+
+async def test_a_session_that_runs_can_be_forgotten_while_it_is_followed(
+    client: Client, shared: Path
+) -> None:
+    body = {"source": str(shared / "media" / "talker_grid_120s.mp4"), "pace": "live"}
+    id = (await client.http.post("/api/sessions", json=body)).json()["id"]
+    async with client.connect(f"/api/sessions/{id}/events") as feed:
+        assert json.loads(await feed.recv())["type"] == "session.started"
+        assert (await client.http.delete(f"/api/sessions/{id}")).status_code == 204
+        assert (await rest_of(feed))[-1]["type"] == "session.ended"
+
+
+async def test_no_more_sessions_run_than_may(client: Client, shared: Path) -> None:
+    body = {"source": str(shared / "media" / "talker_grid_120s.mp4"), "pace": "live"}
+    begun = [(await client.http.post("/api/sessions", json=body)).json()["id"] for _ in range(3)]
+    told = await client.error("POST", "/api/sessions", json=body)
+    assert told[:2] == (503, "full")
+    for id in begun:
+        assert (await client.http.delete(f"/api/sessions/{id}")).status_code == 204
+    assert not client.hub._tasks
+
+
+async def test_what_a_session_held_is_released_with_its_end(client: Client, shared: Path) -> None:
+    await asyncio.sleep(0.1)
+    tasks, threads = len(asyncio.all_tasks()), threading.active_count()
+    for _ in range(3):
+        id = (await client.upload(shared / "media" / "talker_700.mp4")).json()["id"]
+        async with client.connect(f"/api/sessions/{id}/events") as feed:
+            await feed.recv()  # and goes
+        await client.events(id)
+    for _ in range(100):
+        if len(asyncio.all_tasks()) <= tasks:
+            break
+        await asyncio.sleep(0.1)
+    assert len(asyncio.all_tasks()) <= tasks
+    assert threading.active_count() <= threads + 4  # the pool for short blocking work may grow
+    assert not [t for t in threading.enumerate() if t.name.startswith("source")]
+
+
+# --- errors ---
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "options", "status", "code"),
+    [
+        ("GET", "/api/nothing", {}, 404, "not_found"),
+        ("PUT", "/api/sessions", {}, 405, "method_not_allowed"),
+        ("GET", "/api/sessions/0123456789ab", {}, 404, "unknown_session"),
+        ("POST", "/api/sessions/0123456789ab/stop", {}, 404, "unknown_session"),
+        ("DELETE", "/api/sessions/0123456789ab", {}, 404, "unknown_session"),
+        ("POST", "/api/sessions", {"json": {"source": ""}}, 422, "invalid_request"),
+        (
+            "POST",
+            "/api/sessions",
+            {"json": {"source": "a", "pace": "slow"}},
+            422,
+            "invalid_request",
+        ),
+        ("POST", "/api/sessions", {"content": b"a"}, 415, "unsupported_media_type"),
+        ("POST", "/api/sessions", {"json": {"source": "nowhere.mp4"}}, 400, "unreadable_source"),
+        ("POST", "/api/sessions", {"json": {"source": "ftp://a/b"}}, 400, "unreadable_source"),
+        ("GET", "/api/sessions/x/utterances/one", {}, 422, "invalid_request"),
+    ],
+)
+async def test_every_error_has_one_form(
+    client: Client, method: str, path: str, options: dict[str, Any], status: int, code: str
+) -> None:
+    told = await client.error(method, path, **options)
+    assert told[:2] == (status, code)
+    assert "\n" not in told[2]
+
+
+async def test_pages_schema_and_description_are_served(client: Client) -> None:
+    for path, kind in (
+        ("/", "text/html"),
+        ("/api/docs", "text/html"),
+        ("/static/plotly.min.js", "text/javascript"),
+        ("/static/style.css", "text/css"),
+    ):
+        answer = await client.http.get(path)
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith(kind)
+        assert answer.headers["cache-control"] == "no-cache"
+    gone = await client.http.get("/calls/nowhere")
+    assert gone.status_code == 404
+    assert "There is no such call" in gone.text
+    assert await client.json("/api/schema") == event_schema()
+    described = await client.json("/openapi.json")
+    assert {"/api/sessions", "/api/sessions/{id}/results.csv"} <= described["paths"].keys()
+    assert "http" not in (await client.http.get("/")).text.replace("http-equiv", "")
+
+
+# --- models that load, or do not ---
+
+
+async def test_the_page_answers_and_sessions_wait_while_the_models_load(shared: Path) -> None:
+    go_on = threading.Event()
+
+    def load() -> UtteranceAnalyzer:
+        go_on.wait(SOON_S)
+        raise UsageError("the weights are not here: download them")
+
+    clip = str(shared / "media" / "talker_700.mp4")
+    async with serving(load=load) as client:
+        try:
+            assert (await client.http.get("/")).status_code == 200
+            assert (await client.json("/api/server"))["state"] == "loading"
+            ids = []
+            for _ in range(2):
+                begun = (await client.http.post("/api/sessions", json={"source": clip})).json()
+                assert begun["state"] == "waiting"
+                ids.append(begun["id"])
+            await client.http.post(f"/api/sessions/{ids[0]}/stop")
+            (ended,) = await client.events(ids[0])
+            assert (ended["type"], ended["reason"]) == ("session.ended", "stopped")
+        finally:
+            go_on.set()
+        warning, ended = await client.events(ids[1])
+        assert (warning["type"], warning["code"]) == ("warning", "models_failed")
+        assert warning["message"] == "the weights are not here: download them"
+        assert (ended["type"], ended["reason"]) == ("session.ended", "source_error")
+        server = await client.json("/api/server")
+        assert (server["state"], server["problem"]) == ("failed", warning["message"])
+        told = await client.error("POST", "/api/sessions", json={"source": clip})
+        assert told == (503, "models_failed", warning["message"])
+
+
+async def test_the_server_ends_though_the_models_still_load() -> None:
+    go_on = threading.Event()
+
+    def load() -> UtteranceAnalyzer:
+        go_on.wait(SOON_S)
+        raise UsageError("too late")
+
+    async with serving(load=load) as client:
+        assert (await client.json("/api/server"))["state"] == "loading"
+    assert not go_on.is_set()
+    go_on.set()

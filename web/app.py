@@ -1,0 +1,216 @@
+"""The server's application: every route in its place.
+
+In: settings, and how to load the models. Out: the FastAPI application.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
+from fastapi.staticfiles import StaticFiles
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.types import Scope
+from typing_extensions import TypedDict  # pydantic, which documents it, wants this one
+
+from models.errors import UsageError
+from realtime.analysis import UtteranceAnalyzer
+from realtime.events import event_schema
+from web import calls, exports, feed, ingest, peers, sessions
+from web.errors import ApiError, invalid
+from web.hub import Hub
+from web.report import plotly_js
+from web.settings import ServerSettings
+
+_STATIC = Path(__file__).parent / "static"
+
+
+def create_app(settings: ServerSettings, load: Callable[[], UtteranceAnalyzer]) -> FastAPI:
+    """The application; `app.state.hub` is its `Hub`.
+
+    Args:
+        load: gives the models; called in a thread when the application starts.
+    """
+    hub = Hub(settings, load)
+    rooms = calls.Calls(hub)
+    publishers = peers.Peers(hub, rooms)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await hub.start()
+        yield
+        await hub.aclose()
+        await publishers.aclose()
+
+    app = FastAPI(
+        title="Live emotion",
+        summary="What was said and felt, utterance by utterance, while it is said.",
+        version=_version(),
+        lifespan=lifespan,
+        docs_url=None,  # its page comes from a CDN; ours is below
+        redoc_url=None,
+        responses={"4XX": {"model": ErrorBody}, "5XX": {"model": ErrorBody}},
+    )
+    app.state.hub = hub
+    _tell_errors_in_one_form(app)
+    app.include_router(sessions.routes(hub))
+    app.include_router(feed.routes(hub))
+    app.include_router(exports.routes(hub, rooms))
+    app.include_router(ingest.routes(hub))
+    app.include_router(calls.routes(rooms))
+    app.include_router(peers.routes(publishers, settings.ice_servers))
+    _add_server(app, hub)
+    _add_pages(app, rooms)
+    return app
+
+
+class ServerState(TypedDict):
+    """What a client should know before it begins."""
+
+    state: Literal["loading", "ready", "failed"]
+    problem: str
+    profile: str | None
+    stt: str | None
+    version: str
+    limits: dict[str, int | float]
+    ice_servers: list[dict[str, Any]]
+
+
+def _add_server(app: FastAPI, hub: Hub) -> None:
+    @app.get("/api/server", tags=["server"])
+    async def server() -> ServerState:
+        """Whether the models are loaded, which they are, and what the limits are."""
+        options = asdict(hub.settings)
+        return {
+            "state": hub.state,
+            "problem": hub.problem,
+            "profile": hub.analyzer.profile if hub.analyzer else None,
+            "stt": hub.analyzer.transcriber.name if hub.analyzer else None,
+            "version": app.version,
+            "limits": {k: v for k, v in options.items() if k.startswith(("max_", "idle_"))},
+            "ice_servers": options["ice_servers"],
+        }
+
+    @app.get("/api/schema", tags=["server"])
+    async def schema() -> dict[str, Any]:
+        """The JSON Schema of the events; on sockets each also has its number, `seq`."""
+        return event_schema()
+
+
+def _add_pages(app: FastAPI, rooms: calls.Calls) -> None:
+    def page(name: str) -> FileResponse:
+        return FileResponse(_STATIC / name, headers=_REVALIDATE)
+
+    @app.get("/", include_in_schema=False)
+    async def dashboard() -> Response:
+        return page("index.html")
+
+    @app.get("/calls/{room}", include_in_schema=False)
+    async def call(room: str) -> Response:
+        try:
+            rooms.get(room)
+        except ApiError as error:
+            return HTMLResponse(_NO_CALL, error.status)
+        return page("call.html")
+
+    @app.get("/api/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return page("api.html")
+
+    @app.get("/static/plotly.min.js", include_in_schema=False)
+    async def plotly() -> Response:
+        return FileResponse(plotly_js(), headers=_REVALIDATE)
+
+    app.mount("/static", _Static(directory=_STATIC))
+
+
+_REVALIDATE = {"Cache-Control": "no-cache"}
+"""A browser asks whether its copy is still good, so that an update is seen at once."""
+
+_NO_CALL = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>No such call</title>
+<link rel="stylesheet" href="/static/style.css">
+</head>
+<body>
+<main>
+<h1>There is no such call</h1>
+<p>Perhaps the link is not whole, or the call is over. Ask whoever sent it for a new one.</p>
+</main>
+</body>
+</html>
+"""
+
+
+class _Static(StaticFiles):
+    def file_response(
+        self,
+        full_path: str | os.PathLike[str],
+        stat_result: os.stat_result,
+        scope: Scope,
+        status_code: int = 200,
+    ) -> Response:
+        response = super().file_response(full_path, stat_result, scope, status_code)
+        response.headers.update(_REVALIDATE)
+        return response
+
+
+class ErrorDetail(BaseModel):
+    """What went wrong: `code` for programs, `message` for people."""
+
+    code: str
+    message: str
+
+
+class ErrorBody(BaseModel):
+    """Every error of the interface."""
+
+    error: ErrorDetail
+
+
+def _tell_errors_in_one_form(app: FastAPI) -> None:
+    def answer(error: ApiError) -> JSONResponse:
+        return JSONResponse(error.to_json(), error.status)
+
+    @app.exception_handler(ApiError)
+    async def ours(_: Request, error: ApiError) -> JSONResponse:
+        return answer(error)
+
+    @app.exception_handler(UsageError)
+    async def unreadable(_: Request, error: UsageError) -> JSONResponse:
+        return answer(ApiError(400, "unreadable_source", str(error)))
+
+    @app.exception_handler(RequestValidationError)
+    async def malformed(_: Request, error: RequestValidationError) -> JSONResponse:
+        return answer(invalid(error))
+
+    @app.exception_handler(HTTPException)
+    async def plain(request: Request, error: HTTPException) -> JSONResponse:
+        code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
+        message = f"{request.method} {request.url.path}: {error.detail}"
+        response = answer(ApiError(error.status_code, code, message))
+        response.headers.update(error.headers or {})
+        return response
+
+    @app.exception_handler(Exception)
+    async def unexpected(_: Request, __: Exception) -> JSONResponse:
+        return answer(ApiError(500, "internal", "the server failed: its log says how"))
+
+
+def _version() -> str:
+    try:
+        return version("live-emotion")
+    except PackageNotFoundError:  # run from a copy that was not installed
+        return "0"

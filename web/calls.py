@@ -1,0 +1,186 @@
+"""Calls: rooms in which people see and hear each other, each analysed in a session of their own.
+
+In: the sessions that publishers began for a room (`POST /whip?room=`). Out: who is there, as HTTP
+and as a WebSocket of who comes, goes and changes. Nobody's media is ever mixed with another's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import APIRouter, Response, WebSocket, WebSocketDisconnect
+from pydantic import BaseModel, Field
+from typing_extensions import TypedDict  # pydantic, which documents it, wants this one
+
+from web.errors import ApiError, refuse
+from web.hub import Hosted, Hub, Session
+
+MAX_ROOMS = 100
+"""Beyond it, the oldest room with nobody in it goes when a new one is made."""
+
+LOOK_S = 0.5
+"""How often a follower of a room looks who is there. Sessions come, end, pause and are forgotten
+in many ways; looking misses none of them, and costs nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One room.
+
+    Attributes:
+        room: its name, which nobody can guess: who has it may join.
+        name: of the host, who is the one that analyses.
+    """
+
+    room: str
+    name: str
+
+
+class Change(TypedDict):
+    """What is told of a room: ``participant.joined``, ``.left`` or ``.changed`` (its state)."""
+
+    type: str
+    session: Session
+
+
+class Calls:
+    """The rooms of this server."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._calls: dict[str, Call] = {}
+
+    def create(self, name: str) -> Call:
+        """A new room; nobody is in it."""
+        empty = (room for room in self._calls if not any(map(_present, self.hosted(room))))
+        if len(self._calls) >= MAX_ROOMS and (oldest := next(empty, None)):
+            del self._calls[oldest]
+        call = Call(room=secrets.token_urlsafe(9), name=name)
+        self._calls[call.room] = call
+        return call
+
+    def get(self, room: str) -> Call:
+        """The call in `room`; `ApiError` if there is none."""
+        try:
+            return self._calls[room]
+        except KeyError:
+            raise ApiError(
+                404, "unknown_room", f"there is no call {room}: ask its host for a new link"
+            ) from None
+
+    def all(self) -> list[Call]:
+        """All calls, newest first."""
+        return list(reversed(self._calls.values()))
+
+    def hosted(self, room: str) -> list[Hosted]:
+        """The sessions of all who are in the room, or were, in the order they came."""
+        return [hosted for hosted in self._hub.sessions.values() if hosted.room == room]
+
+    async def follow(self, room: str) -> AsyncIterator[Change]:
+        """First, who is there; then who comes, goes and changes. Endless."""
+        known: dict[str, Session] = {}
+        while True:
+            there = {h.id: h.to_json() for h in self.hosted(room) if _present(h)}
+            for id, session in there.items():
+                before = known.get(id)
+                if before is None:
+                    yield {"type": "participant.joined", "session": session}
+                elif _state(before) != _state(session):
+                    yield {"type": "participant.changed", "session": session}
+            for id in known.keys() - there.keys():
+                last = self._hub.sessions.get(id)  # None: forgotten, with all it found
+                session = last.to_json() if last else {**known[id], "state": "ended"}
+                yield {"type": "participant.left", "session": session}
+            known = there
+            await asyncio.sleep(LOOK_S)
+
+
+class NewCall(BaseModel):
+    """Who calls."""
+
+    name: Annotated[str, Field(max_length=80)] = ""
+
+
+class CallCreated(TypedDict):
+    """A new call, and the path of the page by which others join."""
+
+    room: str
+    name: str
+    link: str
+
+
+class CallState(TypedDict):
+    """A call, and who is in it."""
+
+    room: str
+    name: str
+    participants: list[Session]
+
+
+class CallList(TypedDict):
+    """All calls, newest first."""
+
+    calls: list[CallState]
+
+
+def routes(calls: Calls) -> APIRouter:
+    """The routes under ``/api/calls``."""
+    router = APIRouter(prefix="/api/calls", tags=["calls"])
+
+    def state(call: Call) -> CallState:
+        present = [h.to_json() for h in calls.hosted(call.room) if _present(h)]
+        return {"room": call.room, "name": call.name, "participants": present}
+
+    @router.post("", status_code=201)
+    async def create(response: Response, new: NewCall | None = None) -> CallCreated:
+        """Make a room; whoever gets the link may join."""
+        call = calls.create((new or NewCall()).name)
+        response.headers["Location"] = f"/api/calls/{call.room}"
+        return {"room": call.room, "name": call.name, "link": f"/calls/{call.room}"}
+
+    @router.get("")
+    async def list_calls() -> CallList:
+        """All calls, newest first."""
+        return {"calls": [state(call) for call in calls.all()]}
+
+    @router.get("/{room}")
+    async def get(room: str) -> CallState:
+        """One call, and who is in it now."""
+        return state(calls.get(room))
+
+    @router.websocket("/{room}/events")
+    async def events(socket: WebSocket, room: str) -> None:
+        await socket.accept()
+        try:
+            calls.get(room)
+        except ApiError as error:
+            await refuse(socket, error)
+            return
+
+        async def tell() -> None:
+            async for change in calls.follow(room):
+                await socket.send_json(change)
+
+        telling = asyncio.create_task(tell())
+        try:
+            with suppress(WebSocketDisconnect):
+                while True:
+                    await socket.receive_text()  # nothing is expected but the end
+        finally:
+            telling.cancel()
+            await asyncio.gather(telling, return_exceptions=True)
+
+    return router
+
+
+def _present(hosted: Hosted) -> bool:
+    return hosted.state != "ended"
+
+
+def _state(session: Session) -> tuple[str, bool]:
+    return session["state"], session["paused"]

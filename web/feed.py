@@ -1,0 +1,62 @@
+"""The events of a session on a WebSocket.
+
+In: the number of the last event the client has. Out: all after it, one JSON message each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Annotated, Any, NoReturn
+
+from fastapi import APIRouter, Query, WebSocket, WebSocketDisconnect
+
+from web.errors import ApiError, refuse
+from web.hub import Hosted, Hub, wire
+
+
+def routes(hub: Hub) -> APIRouter:
+    """The route ``/api/sessions/{id}/events``."""
+    router = APIRouter()
+
+    @router.websocket("/api/sessions/{id}/events")
+    async def events(socket: WebSocket, id: str, after: Annotated[int, Query(ge=0)] = 0) -> None:
+        await socket.accept()
+        with suppress(WebSocketDisconnect):
+            try:
+                await converse(socket, hub.get(id), after, _ignore(socket))
+            except ApiError as error:
+                await refuse(socket, error)
+
+    return router
+
+
+async def converse(
+    socket: WebSocket, hosted: Hosted, after: int, hearing: Coroutine[Any, Any, NoReturn]
+) -> None:
+    """Send the events of `hosted` while `hearing` takes what the client sends.
+
+    Ends, and closes the socket, after the session's last event; raises what `hearing` raises.
+    """
+
+    async def tell() -> None:
+        async for seq, event in hosted.follow(after):
+            await socket.send_text(wire(seq, event))
+
+    tasks = {asyncio.create_task(tell()), asyncio.create_task(hearing)}
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+        await socket.close()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _ignore(socket: WebSocket) -> NoReturn:
+    """Take what a client sends that has nothing to say, until it goes."""
+    while True:
+        await socket.receive_text()

@@ -1,0 +1,303 @@
+"""One peer connection: a publisher, whose media a session analyses, or a viewer of such media.
+
+In: an SDP offer. Out: the answer; of a publisher, a `WebRTCSource`, its media relayed to viewers,
+and its session's events through the data channel `events`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+from aiortc import (
+    MediaStreamTrack,
+    RTCConfiguration,
+    RTCDataChannel,
+    RTCIceServer,
+    RTCPeerConnection,
+    RTCSessionDescription,
+)
+from aiortc.contrib.media import MediaRelay
+from aiortc.sdp import candidate_from_sdp
+
+from realtime.sources.webrtc import WebRTCSource
+from web.errors import ApiError
+from web.hub import Hosted, wire
+from web.settings import ServerSettings
+
+CONNECT_S = 30.0
+"""How long a peer may take from its offer to its connection."""
+
+OPEN_CHANNEL_S = 1.0
+"""How long, once connected, a publisher may take to open the channel `events` before we do."""
+
+FAREWELL_S = 2.0
+"""How long the last events of a session may take through the data channel."""
+
+SETTLE_S = 2.0
+"""How long a connection that is being made may go on to be, before it is closed."""
+
+MAX_BUFFERED_BYTES = 256 * 1024
+"""Of a data channel: whoever reads it slowly makes its own events wait, and nobody else's."""
+
+
+class Peer:
+    """One peer connection that answers an offer.
+
+    Attributes:
+        connected: set once media flows.
+        gone: set when the connection is over, or is to be: whoever keeps the peer then closes it.
+        closed: set when all is released.
+        problem: why it is over, in one line; None: because the peer wished so.
+    """
+
+    def __init__(self, settings: ServerSettings, name: str) -> None:
+        self.name = name
+        self.connected = asyncio.Event()
+        self.gone = asyncio.Event()
+        self.closed = asyncio.Event()
+        self.problem: str | None = None
+        self._settled = asyncio.Event()
+        # Without a list of its own, aiortc would ask a STUN server of a third party.
+        servers = [
+            RTCIceServer(
+                urls=list(server.urls), username=server.username, credential=server.credential
+            )
+            for server in settings.ice_servers
+        ]
+        self._pc = RTCPeerConnection(RTCConfiguration(iceServers=servers))
+        self._pc.on("connectionstatechange", self._follow_state)
+        loop = asyncio.get_running_loop()
+        self._patience = loop.call_later(CONNECT_S, self._fail, "did not connect in time")
+
+    async def accept(self, offer: str) -> None:
+        """Take `offer`; `ApiError` if that cannot be."""
+        try:
+            await self._pc.setRemoteDescription(RTCSessionDescription(offer, "offer"))
+        except Exception as error:  # aiortc's parser has no exception of its own
+            raise ApiError(
+                400, "bad_offer", f"the SDP offer cannot be used ({error!r}): send one of WebRTC's"
+            ) from error
+        self._arrange()
+
+    async def answer(self) -> str:
+        """The answer to the offer that was accepted; from now on the connection is made."""
+        await self._pc.setLocalDescription()
+        return str(self._pc.localDescription.sdp)
+
+    async def trickle(self, fragment: str) -> None:
+        """Take the candidates in an SDP fragment; `ApiError` if they cannot be taken."""
+        mid: str | None = None
+        for line in fragment.splitlines():
+            attribute, _, value = line.removeprefix("a=").partition(":")
+            if attribute == "ice-ufrag" and f"a=ice-ufrag:{value}" not in self._offered:
+                raise ApiError(
+                    422, "ice_restart", "ICE cannot be restarted here: publish again instead"
+                )
+            if attribute == "mid":
+                mid = value
+            elif attribute == "end-of-candidates":
+                await self._pc.addIceCandidate(None)
+            elif attribute == "candidate":
+                try:
+                    candidate = candidate_from_sdp(value)
+                    candidate.sdpMid = mid
+                    await self._pc.addIceCandidate(candidate)
+                except (ValueError, IndexError, AssertionError) as error:
+                    raise ApiError(
+                        400, "bad_candidate", f"no ICE candidate with its mid: {line[:200]}"
+                    ) from error
+
+    async def close(self) -> None:
+        """Close the connection. Idempotent."""
+        self._patience.cancel()
+        if self._pc.connectionState == "connecting":
+            # Closed in the middle of it, aiortc leaves tasks behind that nobody can end.
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._settled.wait(), SETTLE_S)
+        await self._pc.close()
+        self.closed.set()
+
+    def _arrange(self) -> None:
+        """Decide, between offer and answer, what flows; `ApiError` if nothing can."""
+        raise NotImplementedError
+
+    @property
+    def _offered(self) -> list[str]:
+        return str(self._pc.remoteDescription.sdp).splitlines()
+
+    def _follow_state(self) -> None:
+        if self._pc.connectionState != "connecting":
+            self._settled.set()
+        match self._pc.connectionState:
+            case "connected":
+                self._patience.cancel()
+                self.connected.set()
+            case "failed" if self.connected.is_set():
+                self._fail("was lost: its network, or its program, went away")
+            case "failed" if self._pc.iceConnectionState == "completed":
+                self._fail(
+                    "failed to encrypt (DTLS): an FFmpeg built with GnuTLS needs a certificate on "
+                    "the curve P-256, by its options cert_file and key_file"
+                )
+            case "failed":
+                self._fail("found no way through the network: a TURN server may help")
+            case "closed":
+                self.gone.set()
+
+    def _fail(self, problem: str) -> None:
+        self.problem = f"the connection of {self.name} {problem}"
+        self.gone.set()
+
+
+class Publisher(Peer):
+    """One who sends sound, pictures or both, which we analyse, and send on to viewers.
+
+    Attributes:
+        source: what is analysed; made by `accept`.
+        viewers: who watches, by id.
+    """
+
+    source: WebRTCSource
+    viewers: dict[str, Viewer]
+
+    def __init__(self, settings: ServerSettings, name: str) -> None:
+        super().__init__(settings, name)
+        self.viewers = {}
+        self._idle_s = settings.idle_s
+        self._tracks: dict[str, MediaStreamTrack] = {}  # the first of each kind
+        self._relay = MediaRelay()
+        self._hosted: Hosted | None = None
+        self._telling: set[asyncio.Task[None]] = set()  # one a data channel
+        self._pc.on("datachannel", self._take_channel)
+
+    def _arrange(self) -> None:
+        for transceiver in self._pc.getTransceivers():
+            track = transceiver.receiver.track
+            if track is None or track.kind in self._tracks:
+                transceiver.direction = "inactive"  # nobody would drain it
+            else:
+                self._tracks[track.kind] = track
+        if not self._tracks:
+            raise ApiError(
+                400, "no_media", "the offer sends neither sound nor pictures: add one of them"
+            )
+        self.source = WebRTCSource(
+            self.name, self.relayed("audio"), self.relayed("video"), idle_s=self._idle_s
+        )
+
+    def relayed(self, kind: str) -> MediaStreamTrack | None:
+        """For one more consumer, the track of that kind, if there is one.
+
+        Of pictures a consumer that is slow misses some, so that it is never late. Sound is whole.
+        """
+        track = self._tracks.get(kind)
+        return track and self._relay.subscribe(track, buffered=kind == "audio")
+
+    async def flowing(self) -> None:
+        """Wait until media flows; `ApiError` if the connection is not made.
+
+        Before that the relay must not be asked: aiortc does not end a track that never began.
+        """
+        await first_of(self.connected, self.gone)
+        if self.gone.is_set():
+            raise ApiError(404, "not_published", f"{self.name} has gone: there is no media to send")
+
+    async def live(self, hosted: Hosted) -> None:
+        """Serve until the session ends or the peer has gone; then release everything."""
+        self._hosted = hosted
+        serving = asyncio.create_task(self._serve())
+        try:
+            await first_of(hosted.ended, self.gone)
+            if self._telling and not self.gone.is_set():
+                await asyncio.wait(self._telling, timeout=FAREWELL_S)
+            self.source.end(self.problem)
+        finally:
+            tasks = [serving, *self._telling]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self.close()
+
+    async def _serve(self) -> None:
+        await self.connected.wait()
+        self.source.start()
+        if self._pc.sctp is None:
+            self._waive_consent()
+            return
+        await asyncio.sleep(OPEN_CHANNEL_S)
+        if not self._telling:
+            self._take_channel(self._pc.createDataChannel("events"))
+
+    def _waive_consent(self) -> None:
+        """Go on without asking every 5 s whether we may send: we send nothing but RTCP.
+
+        FFmpeg (8.1) leaves such requests (RFC 7675) unanswered once its media flows, and aioice,
+        which cannot be told otherwise in public, would hang up after 30 s. That a publisher is
+        there is seen by its media; when that stops, its source says so.
+        """
+        for transceiver in self._pc.getTransceivers():
+            asking = transceiver.receiver.transport.transport._connection._query_consent_task
+            if asking is not None:
+                asking.cancel()
+
+    def _take_channel(self, channel: RTCDataChannel) -> None:
+        if channel.label == "events":
+            task = asyncio.create_task(self._tell(channel))
+            self._telling.add(task)
+            task.add_done_callback(self._telling.discard)
+
+    async def _tell(self, channel: RTCDataChannel) -> None:
+        assert self._hosted is not None
+        changed = asyncio.Event()
+        for change in ("open", "close", "bufferedamountlow"):
+            channel.on(change, changed.set)
+
+        async def writable(at_most: int) -> bool:
+            """Wait until the channel holds at most so many bytes; False if it has closed."""
+            channel.bufferedAmountLowThreshold = at_most
+            while channel.readyState == "connecting" or channel.bufferedAmount > at_most:
+                changed.clear()
+                await changed.wait()
+                if channel.readyState != "open":
+                    break
+            return bool(channel.readyState == "open")
+
+        async for seq, event in self._hosted.follow():
+            if not await writable(MAX_BUFFERED_BYTES):
+                return
+            channel.send(wire(seq, event))
+        await writable(0)
+
+
+class Viewer(Peer):
+    """One who watches what a publisher sends."""
+
+    def __init__(self, settings: ServerSettings, publisher: Publisher) -> None:
+        super().__init__(settings, f"a viewer of {publisher.name}")
+        self._publisher = publisher
+
+    def _arrange(self) -> None:
+        sent: set[str] = set()
+        for transceiver in self._pc.getTransceivers():
+            track = None if transceiver.kind in sent else self._publisher.relayed(transceiver.kind)
+            if track is None:
+                transceiver.direction = "inactive"
+            else:
+                transceiver.sender.replaceTrack(track)
+                transceiver.direction = "sendonly"
+                sent.add(transceiver.kind)
+        if not sent:
+            raise ApiError(
+                400, "no_media", f"the offer asks for nothing that {self._publisher.name} sends"
+            )
+
+
+async def first_of(*events: asyncio.Event) -> None:
+    """Wait until one of the events is set."""
+    waits = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()

@@ -1,0 +1,219 @@
+"""Sessions over HTTP: begin, list, look at, pause, stop, forget.
+
+In: requests. Out: JSON, and the session's picture as it changes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Any, Literal
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, Field, ValidationError
+from typing_extensions import TypedDict  # pydantic, which documents it, wants this one
+
+from models.errors import UsageError
+from realtime.events import UtteranceResult
+from realtime.sources import open_source
+from web.errors import ApiError, invalid
+from web.hub import Hosted, Hub, Session, UtteranceInputs
+from web.pictures import jpeg
+from web.uploads import Upload
+
+PICTURE_EVERY_S = 0.2
+
+_PICTURE_QUALITY = 80
+
+
+class NewSession(BaseModel):
+    """A source that the server opens itself."""
+
+    source: str = Field(min_length=1)
+    """``webcam``, ``webcam:1``, a path on the server, or an http, https, rtsp or rtsps URL."""
+    pace: Literal["live", "fast"] = "fast"
+    """Of a recording: as it was recorded, or as fast as the machine can."""
+
+
+class SessionList(TypedDict):
+    """All sessions, newest first."""
+
+    sessions: list[Session]
+
+
+class Pause(BaseModel):
+    """Whether the person analysed wishes not to be, for now."""
+
+    paused: bool
+
+
+class WireInputFace(TypedDict):
+    """A face the model was shown: media time in seconds, and a data URL."""
+
+    time: float
+    image: str
+
+
+class WireInputs(TypedDict):
+    """What the model was given; `frame` is the size of the pictures, in pixels of the source."""
+
+    faces: list[WireInputFace]
+    waveform: list[tuple[float, float]]
+    duration: float
+    frame: tuple[int, int] | None
+
+
+class UtteranceView(TypedDict):
+    """One utterance; without inputs where they are no longer kept."""
+
+    result: UtteranceResult
+    inputs: WireInputs | None
+
+
+def routes(hub: Hub) -> APIRouter:
+    """The routes under ``/api/sessions``."""
+    router = APIRouter(prefix="/api/sessions", tags=["sessions"])
+
+    @router.post("", status_code=201, openapi_extra={"requestBody": _BEGIN_BODY})
+    async def begin(request: Request, response: Response) -> Session:
+        """Begin a session of an uploaded recording, or of a source that the server opens."""
+        hub.admit()  # rather than after an upload of minutes
+        content = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if content == "multipart/form-data":
+            hosted = await _begin_upload(hub, request)
+        elif content == "application/json":
+            hosted = await _begin_source(hub, await request.body())
+        else:
+            raise ApiError(
+                415, "unsupported_media_type", "send multipart/form-data or application/json"
+            )
+        response.headers["Location"] = f"/api/sessions/{hosted.id}"
+        return hosted.to_json()
+
+    @router.get("")
+    async def list_sessions() -> SessionList:
+        """All sessions, newest first."""
+        return {"sessions": [hosted.to_json() for hosted in reversed([*hub.sessions.values()])]}
+
+    @router.get("/{id}")
+    async def get(id: str) -> Session:
+        """One session as it is now."""
+        return hub.get(id).to_json()
+
+    @router.delete("/{id}", status_code=204)
+    async def forget(id: str) -> None:
+        """Stop a session, and forget all that it found."""
+        await hub.forget(id)
+
+    @router.post("/{id}/stop")
+    async def stop(id: str) -> Session:
+        """Stop a session. What was said so far is still analysed; its events tell when it ended."""
+        hosted = hub.get(id)
+        hosted.stop()
+        return hosted.to_json()
+
+    @router.post("/{id}/pause")
+    async def pause(id: str, wish: Pause) -> Session:
+        """Pause or resume the analysis of a browser's camera."""
+        hosted = hub.get(id)
+        hosted.pause(wish.paused)
+        return hosted.to_json()
+
+    @router.get("/{id}/utterances/{number}")
+    async def utterance(id: str, number: int) -> UtteranceView:
+        """One utterance, with what the model was given for it."""
+        hosted = hub.get(id)
+        for _, event in hosted.events:
+            if isinstance(event, UtteranceResult) and event.utterance == number:
+                inputs = hosted.inputs.get(number)
+                return {"result": event, "inputs": _wire_inputs(inputs) if inputs else None}
+        raise ApiError(404, "unknown_utterance", f"session {id} has no result {number} (yet)")
+
+    @router.get("/{id}/picture", response_class=StreamingResponse)
+    async def picture(id: str) -> StreamingResponse:
+        """The newest picture, again and again (MJPEG), until the session ends."""
+        return StreamingResponse(
+            _pictures(hub.get(id)),
+            media_type="multipart/x-mixed-replace; boundary=frame",
+            headers={"Cache-Control": "no-store"},
+        )
+
+    return router
+
+
+_BEGIN_BODY: dict[str, Any] = {
+    "required": True,
+    "content": {
+        "application/json": {"schema": NewSession.model_json_schema()},
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": ["video"],
+                "properties": {
+                    "video": {"type": "string", "format": "binary"},
+                    "pace": {"type": "string", "enum": ["live", "fast"], "default": "fast"},
+                },
+            }
+        },
+    },
+}
+
+
+async def _begin_upload(hub: Hub, request: Request) -> Hosted:
+    upload = Upload()
+    try:
+        await upload.receive(request, field="video", max_mb=hub.settings.max_upload_mb)
+        new = _new_session({"source": upload.name, **upload.fields})
+        source = await open_source(str(upload.path), new.pace)
+    except BaseException as error:
+        upload.delete()
+        if isinstance(error, UsageError):  # where the server keeps it is of no interest
+            raise UsageError(str(error).replace(str(upload.path), upload.name)) from error
+        raise
+    return await hub.begin(source, kind="upload", name=upload.name, at_end=upload.delete)
+
+
+async def _begin_source(hub: Hub, body: bytes) -> Hosted:
+    new = _new_session(body)
+    if new.source.partition(":")[0] == "webcam":
+        await hub.ready()  # a device delivers at once, and nobody would take it
+    source = await open_source(new.source, new.pace)
+    return await hub.begin(source, kind="source", name=source.name)
+
+
+def _new_session(given: bytes | dict[str, str]) -> NewSession:
+    try:
+        if isinstance(given, bytes):
+            return NewSession.model_validate_json(given)
+        return NewSession.model_validate(given)
+    except ValidationError as error:
+        raise invalid(error) from error
+
+
+def _wire_inputs(inputs: UtteranceInputs) -> WireInputs:
+    return {
+        "faces": [
+            {"time": time, "image": f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"}
+            for time, data in inputs.faces
+        ],
+        "waveform": list(inputs.waveform),
+        "duration": inputs.duration,
+        "frame": inputs.frame,
+    }
+
+
+async def _pictures(hosted: Hosted) -> AsyncIterator[bytes]:
+    shown = None
+    yield b"--frame\r\n"
+    while not hosted.ended.is_set():
+        frame = hosted.picture
+        if frame is not None and frame is not shown:
+            shown = frame
+            data = await asyncio.to_thread(jpeg, frame.image, _PICTURE_QUALITY)
+            # The boundary goes with the picture: browsers show a part only when it is over.
+            yield b"Content-Type: image/jpeg\r\n\r\n" + data + b"\r\n--frame\r\n"
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(hosted.ended.wait(), PICTURE_EVERY_S)

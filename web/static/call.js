@@ -1,0 +1,174 @@
+// The page of somebody who joins a call: agree, join, see and hear the others, pause, leave.
+
+import { ask } from "./api.js";
+import { DevicePicker, insecure } from "./devices.js";
+import { fromTemplate } from "./dom.js";
+import { Feed } from "./feed.js";
+import { notice, onSubmit } from "./forms.js";
+import { publish, watch } from "./rtc.js";
+
+const find = (selector) => document.querySelector(selector);
+const room = location.pathname.split("/").at(-1);
+const form = find("#join-form");
+const picker = new DevicePicker(form.querySelector(".devices"), { on: ["echoCancellation"] });
+let call = null; // while this person is in it
+
+if (!window.isSecureContext) form.querySelector(".message").textContent = insecure();
+showHost();
+onSubmit(form, join);
+find("#leave").addEventListener("click", () => leave("You have left the call."));
+find("#mute").addEventListener("click", () => call.mute(toggle(find("#mute"))));
+find("#pause").addEventListener("click", () => call.pause(toggle(find("#pause"))));
+
+async function showHost() {
+  try {
+    const { name } = await ask("GET", `/api/calls/${room}`);
+    if (name) document.querySelectorAll(".host").forEach((place) => (place.textContent = name));
+  } catch (error) {
+    notice(error.message);
+  }
+}
+
+async function join() {
+  const { stream, notes } = await picker.open();
+  call = new Call(stream, form.elements.name.value.trim());
+  try {
+    await call.connection.open();
+  } catch (error) {
+    call.leave();
+    throw error;
+  }
+  document.body.dataset.mode = "room";
+  notice(notes.join(" "));
+  find("#mute").focus();
+}
+
+function leave(words) {
+  call.leave();
+  document.body.dataset.mode = "join";
+  for (const button of [find("#mute"), find("#pause")]) button.ariaPressed = "false";
+  showAnalysis(false);
+  notice(words);
+}
+
+function toggle(button) {
+  const on = button.ariaPressed !== "true";
+  button.ariaPressed = String(on);
+  return on;
+}
+
+function showAnalysis(paused) {
+  find("#analysis").textContent = paused
+    ? "The analysis of you is paused. The others still see and hear you."
+    : "You are being analysed.";
+}
+
+/** This person in the room, and the others as they come and go. */
+class Call {
+  #stream;
+  #feed;
+  #others = new Map(); // session id -> { tile, viewer }
+  #own;
+  #paused = false;
+
+  constructor(stream, name) {
+    this.#stream = stream;
+    this.#own = addTile(`${name} (you)`);
+    const video = this.#own.querySelector("video");
+    video.muted = true;
+    video.srcObject = stream;
+    this.#own.classList.add("mirrored");
+    this.connection = publish(stream, { room, name });
+    this.connection.addEventListener("open", () => this.#joined());
+    this.connection.addEventListener("interrupted", () =>
+      notice("The connection was lost. Trying to get it back…"),
+    );
+    this.connection.addEventListener("resumed", () => notice(""));
+    this.connection.addEventListener("refused", ({ detail }) => leave(detail.message));
+  }
+
+  get #session() {
+    return this.connection.resource.split("/").at(-1);
+  }
+
+  leave() {
+    this.connection.close();
+    this.#feed?.close();
+    this.#stream.getTracks().forEach((track) => track.stop());
+    for (const id of this.#others.keys()) this.#part(id);
+    this.#own.remove();
+  }
+
+  mute(is) {
+    for (const track of this.#stream.getAudioTracks()) track.enabled = !is;
+  }
+
+  async pause(is) {
+    try {
+      await ask("POST", `/api/sessions/${this.#session}/pause`, { paused: is });
+      this.#paused = is;
+      notice("");
+    } catch (error) {
+      notice(error.message);
+    }
+    find("#pause").ariaPressed = String(this.#paused);
+    showAnalysis(this.#paused);
+  }
+
+  /** In the room, for the first time or again after a break. */
+  #joined() {
+    notice("");
+    if (this.#paused) this.pause(true);
+    if (this.#feed) return;
+    const path = `/api/calls/${room}`;
+    this.#feed = new Feed(`${path}/events`, path);
+    this.#feed.addEventListener("back", () => this.#compare(path));
+    this.#feed.addEventListener("message", ({ detail }) => this.#hear(detail));
+    this.#feed.addEventListener("gone", () => leave("The call is over."));
+  }
+
+  /** Part from those who left while the line was broken; who is there, the feed tells anyway. */
+  async #compare(path) {
+    const call = await ask("GET", path).catch(() => null);
+    const here = call?.participants.map(({ id }) => id);
+    for (const id of this.#others.keys()) if (here && !here.includes(id)) this.#part(id);
+  }
+
+  #hear({ type, session }) {
+    const gone = type === "participant.left";
+    if (gone && session.id === this.#session && this.connection.state === "live") {
+      leave("The host has ended your part of the call.");
+    } else if (gone) {
+      this.#part(session.id);
+    } else {
+      this.#meet(session);
+    }
+  }
+
+  #meet(session) {
+    if (session.id === this.#session || session.state === "ended") return;
+    if (!this.#others.has(session.id)) {
+      const tile = addTile(session.name);
+      const viewer = watch(session.id, tile.querySelector("video"));
+      viewer.open().catch(({ message }) => notice(message));
+      this.#others.set(session.id, { tile, viewer });
+    }
+    const { tile } = this.#others.get(session.id);
+    tile.querySelector(".about").textContent = session.paused ? "not being analysed" : "";
+  }
+
+  #part(id) {
+    const other = this.#others.get(id);
+    this.#others.delete(id);
+    other?.viewer.close();
+    other?.tile.remove();
+  }
+}
+
+function addTile(name) {
+  const tile = fromTemplate("tile");
+  tile.querySelector(".name").textContent = name;
+  tile.querySelector("video").setAttribute("aria-label", `Picture of ${name}`);
+  find("#tiles").append(tile);
+  return tile;
+}

@@ -1,0 +1,74 @@
+// A socket that is never lost for long: it comes back after a break, and nothing comes twice.
+
+import { ask } from "./api.js";
+import { Backoff } from "./backoff.js";
+
+/** Messages of one socket, across breaks.
+ *
+ * Tells "message" (detail: the parsed JSON), "broken", "back", and "gone" when the server
+ * does not know `resource` any more. Messages that carry `seq` are asked for after the last one.
+ */
+export class Feed extends EventTarget {
+  #backoff = new Backoff();
+  #socket = null;
+  #last = 0;
+  #over = new AbortController();
+
+  /** `path` of the socket; `resource`, the path of what it tells about. */
+  constructor(path, resource) {
+    super();
+    this.path = path;
+    this.resource = resource;
+    // A socket may take minutes to find out by itself that its network has gone.
+    window.addEventListener("offline", () => this.#socket.close(4000), { signal: this.#over.signal });
+    this.#connect();
+  }
+
+  close() {
+    this.#over.abort();
+    this.#socket.close();
+  }
+
+  get #closed() {
+    return this.#over.signal.aborted;
+  }
+
+  #connect() {
+    const address = new URL(this.path, location.href);
+    address.protocol = address.protocol.replace("http", "ws");
+    if (this.#last) address.searchParams.set("after", this.#last);
+    this.#socket = new WebSocket(address);
+    this.#socket.addEventListener("open", () => {
+      this.#backoff.reset();
+      this.#tell("back");
+    });
+    this.#socket.addEventListener("message", ({ data }) => this.#receive(JSON.parse(data)));
+    this.#socket.addEventListener("close", ({ code }) => this.#lost(code));
+  }
+
+  #receive(message) {
+    if (this.#closed || message.error || message.seq <= this.#last) return;
+    this.#last = message.seq ?? 0;
+    this.#tell("message", message);
+  }
+
+  async #lost(code) {
+    if (code === 1000) this.#over.abort(); // the server has told everything
+    if (this.#closed) return;
+    this.#tell("broken");
+    await this.#backoff.wait();
+    try {
+      await ask("GET", this.resource);
+    } catch (error) {
+      if (!error.passing) {
+        this.#over.abort();
+        return this.#tell("gone");
+      }
+    }
+    if (!this.#closed) this.#connect();
+  }
+
+  #tell(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+}

@@ -1,0 +1,221 @@
+// Everything about one session on the page: it follows the events and shows what they tell.
+
+import { ask } from "./api.js";
+import { drawScores, onColourChange } from "./charts.js";
+import { fromTemplate, make } from "./dom.js";
+import { expressedInWords } from "./emotions.js";
+import { Feed } from "./feed.js";
+import { Findings } from "./findings.js";
+import { clock } from "./format.js";
+import { watch } from "./rtc.js";
+import { Stage } from "./stage.js";
+import { Timeline } from "./timeline.js";
+import { UtterancePanel } from "./utterance-panel.js";
+
+// Which parts of the page an event changes.
+const PARTS = {
+  "utterance.provisional": ["last"],
+  "utterance.result": ["caption", "face", "last", "timeline"],
+  "utterance.failed": ["caption", "last", "timeline"],
+  "average.updated": ["average"],
+  "session.ended": ["caption", "average"],
+};
+
+const STATE_MS = 1000; // how often the server is asked how far a session is
+
+/** Tells "event" (detail: each event of the session). */
+export class SessionView extends EventTarget {
+  root = fromTemplate("session-view");
+  findings = new Findings();
+
+  #thresholds;
+  #feed;
+  #viewer = null; // the connection that brings the picture of somebody else
+  #panel;
+  #timeline;
+  #chosen = null; // the number of the utterance the person looks at; null follows the latest
+  #shown = null; // the event whose inputs are on the page
+  #frameSize = null; // [width, height] that the boxes of the faces refer to
+  #stale = new Set();
+  #over = new AbortController();
+
+  /** `own` is what this page itself sends or plays, if it does: see camera-source.js. */
+  constructor(session, thresholds, own = null) {
+    super();
+    this.session = session;
+    this.own = own;
+    this.#thresholds = thresholds;
+    this.root.setAttribute("aria-label", session.name);
+    this.root.querySelector(".who").textContent = session.name;
+    this.stage = new Stage(this.root.querySelector(".stage"));
+    this.#panel = new UtterancePanel(this.root.querySelector(".last"));
+    if (own) own.show(this.stage);
+    else this.#showFromServer();
+    this.#timeline = new Timeline(this.root.querySelector(".timeline ol"));
+    this.#timeline.addEventListener("choose", ({ detail }) => this.#choose(detail));
+    this.root.querySelector(".latest").addEventListener("click", () => this.#choose(null));
+    const redraw = () => this.#redraw("last", "average", "timeline");
+    thresholds.addEventListener("change", redraw, { signal: this.#over.signal });
+    const recolour = () => {
+      this.#shown = null; // the inputs, too, are drawn anew
+      redraw();
+    };
+    onColourChange(recolour, { signal: this.#over.signal });
+
+    const path = `/api/sessions/${session.id}`;
+    this.#feed = new Feed(`${path}/events`, path);
+    this.#feed.addEventListener("message", ({ detail }) => this.#take(detail));
+    this.#feed.addEventListener("broken", () => this.#connection("Connection lost, trying again…"));
+    this.#feed.addEventListener("back", () => this.#connection(""));
+    this.#feed.addEventListener("gone", () =>
+      this.#connection("The server does not know this session any more."),
+    );
+    this.#followState();
+  }
+
+  close() {
+    this.#over.abort();
+    this.#viewer?.close();
+    this.#feed.close();
+    this.stage.close();
+    this.root.remove();
+  }
+
+  #showFromServer() {
+    const { id, kind, state } = this.session;
+    if (state === "ended") {
+      this.stage.end();
+    } else if (kind === "camera" || kind === "call") {
+      this.stage.showRemote();
+      this.#viewer = watch(id, this.stage.video);
+      this.#viewer.open().catch(({ message }) => this.stage.showNote(message));
+    } else {
+      this.stage.showPicture(`/api/sessions/${id}/picture`);
+    }
+  }
+
+  /** What the events do not tell: whether it waits, how far it is, whether it is paused. */
+  async #followState() {
+    while (!this.#over.signal.aborted) {
+      this.#drawState();
+      if (this.session.state === "ended") return;
+      await new Promise((resolve) => setTimeout(resolve, STATE_MS));
+      this.session = await ask("GET", `/api/sessions/${this.session.id}`).catch(() => this.session);
+    }
+  }
+
+  #drawState() {
+    const { state, paused, time, duration } = this.session;
+    const now = clock(time, { tenths: false });
+    const words = { waiting: "waiting for the models to load", running: now, ended: `ended at ${now}` };
+    this.root.dataset.state = state;
+    const wish = paused ? ", analysis paused by this person" : "";
+    this.root.querySelector(".state").textContent = words[state] + wish;
+    const progress = this.root.querySelector("header progress");
+    progress.hidden = !duration || state === "ended";
+    if (duration) progress.value = time / duration;
+  }
+
+  #take(event) {
+    this.findings.add(event);
+    this.#redraw(...(PARTS[event.type] ?? ["caption"]));
+    if (/^speech|started$/.test(event.type)) this.stage.follow(event.time);
+    if (event.type === "session.ended") {
+      this.stage.end();
+      this.#viewer?.close();
+      this.own?.ended();
+    }
+    this.dispatchEvent(new CustomEvent("event", { detail: event }));
+  }
+
+  /** Draw these parts with the next picture of the screen: a hundred events may come at once. */
+  #redraw(...parts) {
+    if (!this.#stale.size) requestAnimationFrame(() => this.#draw());
+    parts.forEach((part) => this.#stale.add(part));
+  }
+
+  #draw() {
+    const stale = this.#stale;
+    this.#stale = new Set();
+    if (stale.has("caption")) this.#drawCaption();
+    if (stale.has("timeline")) this.#drawTimeline();
+    if (stale.has("last")) this.#drawLast();
+    if (stale.has("face")) this.#drawFace();
+    if (stale.has("average")) this.#drawAverage();
+  }
+
+  #drawCaption() {
+    const { caption, speaking, warnings, latest } = this.findings;
+    this.stage.caption(caption);
+    this.stage.speaking(speaking);
+    const lines = warnings.slice(-3).map(({ time, message }) => `${clock(time)} ${message}`);
+    this.root.querySelector(".warnings").replaceChildren(...lines.map((line) => make("li", {}, line)));
+    // One sentence an utterance for those who listen to the page.
+    if (latest?.type === "utterance.result" && caption.final) {
+      const scores = this.#thresholds.judge(latest);
+      const words = `“${latest.transcript.text}” ${expressedInWords(scores)}`;
+      const spoken = this.root.querySelector(".spoken");
+      if (spoken.textContent !== words) spoken.textContent = words;
+    }
+  }
+
+  #drawTimeline() {
+    const { utterances, latest } = this.findings;
+    this.#timeline.draw(utterances, (scores) => this.#thresholds.judge(scores));
+    const following = this.#chosen === null;
+    this.#timeline.choose(this.#chosen ?? latest?.utterance, { scroll: following });
+    this.root.querySelector(".latest").hidden = following;
+  }
+
+  #drawLast() {
+    const { utterances, latest, provisional } = this.findings;
+    const event = this.#chosen ? utterances.get(this.#chosen) : (provisional ?? latest);
+    if (!event) return;
+    this.root.querySelector(".last h3").textContent = this.#chosen ? "Utterance" : "Last utterance";
+    if (event.type === "utterance.failed") {
+      this.#panel.showFailure(event);
+    } else {
+      this.#panel.showScores(this.#thresholds.judge(event));
+      if (event.type === "utterance.result" && event !== this.#shown) this.#loadInputs(event);
+    }
+    this.#shown = event;
+  }
+
+  #drawFace() {
+    const face = this.findings.latest?.faces?.at(-1);
+    if (face) this.stage.box(face, this.#frameSize);
+  }
+
+  async #loadInputs(event) {
+    const path = `/api/sessions/${this.session.id}/utterances/${event.utterance}`;
+    const answer = await ask("GET", path).catch(() => null);
+    if (this.#shown !== event) return; // another one is looked at by now
+    this.#panel.showInputs(answer?.inputs);
+    const size = answer?.inputs?.frame;
+    if (size && String(size) !== String(this.#frameSize)) {
+      this.#frameSize = size;
+      this.#redraw("face");
+    }
+  }
+
+  #drawAverage() {
+    const { average, ended } = this.findings;
+    if (!average) return;
+    const root = this.root.querySelector(".average");
+    root.classList.remove("empty");
+    root.dataset.utterances = average.utterances;
+    const count = average.utterances === 1 ? "1 utterance" : `${average.utterances} utterances`;
+    root.querySelector("h3").textContent = ended ? "Final average" : "Running average";
+    root.querySelector(".when").textContent = `over ${count}`;
+    drawScores(root, this.#thresholds.judge(average));
+  }
+
+  #choose(number) {
+    this.#chosen = number;
+    this.#redraw("last", "timeline");
+  }
+
+  #connection(words) {
+    this.root.querySelector(".connection").textContent = words;
+  }
+}

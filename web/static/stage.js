@@ -1,0 +1,137 @@
+// The picture of a session, with the box around the face, the speech light and the captions.
+
+const BOX_S = 4; // a face is where it was found for about that long
+
+export class Stage {
+  #root;
+  #video;
+  #image;
+  #overlay;
+  #light;
+  #caption;
+  #note;
+  #hidden; // timer of the box
+  #live = false; // the video is a file that is played in step with the server
+
+  constructor(root) {
+    this.#root = root;
+    this.#video = root.querySelector("video");
+    this.#image = root.querySelector("img");
+    this.#overlay = root.querySelector("svg");
+    this.#light = root.querySelector(".light");
+    this.#caption = root.querySelector(".caption");
+    this.#note = root.querySelector(".note");
+    const sound = root.querySelector(".sound");
+    sound.addEventListener("click", () => {
+      this.#video.muted = !this.#video.muted;
+    });
+    this.#video.addEventListener("volumechange", () => {
+      sound.textContent = this.#video.muted ? "Sound on" : "Sound off";
+    });
+  }
+
+  get video() {
+    return this.#video;
+  }
+
+  /** The person's own camera, like a mirror, and without its sound. */
+  showOwn(stream) {
+    if (stream.getVideoTracks().length) this.#show(this.#video);
+    else this.showNote("Microphone only: no picture.");
+    this.#video.muted = true;
+    this.#video.srcObject = stream;
+    this.#root.classList.add("mirrored");
+  }
+
+  /** A stream that comes from the server, silent until the person asks for sound. */
+  showRemote() {
+    this.#show(this.#video);
+    this.#video.muted = true;
+    this.#root.classList.add("has-sound");
+  }
+
+  /** A file of the person's own, played in step (`live`) or shown where the analysis is.
+   *
+   * What this browser cannot play, it sees as the server does: at the address `picture`.
+   */
+  showFile(file, live, picture) {
+    this.#show(this.#video);
+    this.#live = live;
+    this.#video.muted = !live;
+    this.#root.classList.toggle("has-sound", live);
+    this.#video.src = URL.createObjectURL(file);
+    this.#video.addEventListener("loadeddata", () => {
+      if (!this.#video.videoWidth) this.showPicture(picture);
+    }, { once: true });
+    this.#video.addEventListener("error", () => this.showPicture(picture), { once: true });
+  }
+
+  /** The picture as the server sees it, a few times a second. */
+  showPicture(address) {
+    this.#show(this.#image, "No picture."); // which the picture, if there is one, covers
+    this.#image.src = address;
+  }
+
+  showNote(words) {
+    this.#show(null, words);
+  }
+
+  /** Nothing more will come. A file of the person's own stays where it is. */
+  end() {
+    if (this.#video.src) this.#video.pause();
+    else this.showNote("This session has ended. No picture of it is kept.");
+  }
+
+  /** Let go of streams and files. */
+  close() {
+    this.showNote("");
+  }
+
+  /** The analysis has come to `time` seconds: bring a played file there. */
+  follow(time) {
+    if (!this.#video.src) return;
+    if (this.#live && this.#video.paused && !this.#video.ended) {
+      this.#video.play().catch(() => {
+        this.#video.muted = true; // a browser may refuse sound, but not a silent picture
+        this.#video.play().catch(() => {});
+      });
+    }
+    if (!this.#live || Math.abs(this.#video.currentTime - time) > 0.5) this.#video.currentTime = time;
+  }
+
+  /** Whether somebody speaks. */
+  speaking(is) {
+    this.#light.classList.toggle("on", is);
+    this.#light.textContent = is ? "Speech" : "Silence";
+  }
+
+  caption({ text, final }) {
+    this.#caption.textContent = text || "…";
+    this.#caption.classList.toggle("partial", !final);
+  }
+
+  /** Put the box around the newest face; `size` is the [width, height] its numbers refer to. */
+  box(face, size) {
+    if (this.#video.hidden && this.#image.hidden) return;
+    const [width, height] = size ?? [this.#video.videoWidth, this.#video.videoHeight];
+    this.#overlay.setAttribute("viewBox", `0 0 ${width} ${height}`);
+    const rectangle = this.#overlay.firstElementChild;
+    ["x", "y", "width", "height"].forEach((name, i) => rectangle.setAttribute(name, face.box[i]));
+    this.#overlay.classList.add("on");
+    clearTimeout(this.#hidden);
+    this.#hidden = setTimeout(() => this.#overlay.classList.remove("on"), BOX_S * 1000);
+  }
+
+  #show(element, words = "") {
+    if (this.#video.src) URL.revokeObjectURL(this.#video.src);
+    this.#video.removeAttribute("src");
+    this.#video.srcObject = null;
+    this.#image.removeAttribute("src"); // ends the request for its pictures
+    this.#live = false;
+    this.#root.classList.remove("mirrored", "has-sound");
+    this.#video.hidden = element !== this.#video;
+    this.#image.hidden = element !== this.#image;
+    this.#note.textContent = words;
+    this.#overlay.classList.remove("on");
+  }
+}

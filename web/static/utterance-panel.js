@@ -1,0 +1,85 @@
+// One utterance: its scores, what the model was given, and which part of that moved what.
+
+import { drawScores, drawWaveform } from "./charts.js";
+import { make } from "./dom.js";
+import { EMOTIONS, MODALITIES } from "./emotions.js";
+import { clock } from "./format.js";
+
+export class UtterancePanel {
+  #root;
+  #find;
+
+  constructor(root) {
+    this.#root = root;
+    this.#find = (name) => root.querySelector(name);
+  }
+
+  /** The scores of a result, or of a long utterance so far; judged by the thresholds in them. */
+  showScores(scores) {
+    const final = scores.type === "utterance.result";
+    this.#root.classList.remove("empty");
+    this.#root.dataset.utterance = scores.utterance;
+    this.#find(".when").textContent = final
+      ? `${scores.utterance}, from ${clock(scores.start)} to ${clock(scores.end)}`
+      : `${scores.utterance}, so far`;
+    drawScores(this.#root, scores);
+    this.#find(".words").textContent = final ? scores.transcript.text || "(no words recognised)" : "…";
+    this.#find(".contributions").replaceChildren(...(final ? contributions(scores) : []));
+    this.#find(".delay").textContent = final ? delay(scores.latency) : "";
+    if (!final) this.showInputs(null);
+  }
+
+  /** What the model was given: five faces and the sound; null while or where there is nothing. */
+  showInputs(inputs) {
+    const faces = (inputs?.faces ?? []).map((face, index) =>
+      make("li", {}, make("img", {
+        src: face.image,
+        alt: `Face ${index + 1}, seen at ${clock(face.time)}`,
+        title: clock(face.time),
+      })),
+    );
+    this.#find(".faces").replaceChildren(...faces);
+    const heard = (inputs?.waveform ?? []).length > 0;
+    this.#find(".waveform").hidden = !heard;
+    if (heard) drawWaveform(this.#find(".waveform"), inputs.waveform, inputs.duration);
+    this.#find(".no-inputs").textContent = inputs ? missing(faces.length, heard) : "";
+  }
+
+  /** An utterance that could not be analysed. */
+  showFailure(failed) {
+    this.#root.classList.add("empty");
+    this.#root.dataset.utterance = failed.utterance;
+    this.#find(".when").textContent = `${failed.utterance} could not be analysed: ${failed.message}`;
+  }
+}
+
+function missing(faces, heard) {
+  const parts = [faces ? "" : "No face was found.", heard ? "" : "There was no sound."];
+  return parts.filter(Boolean).join(" ");
+}
+
+/** One line for each emotion that something moved, the largest first. */
+function contributions({ emotions, contributions: moved }) {
+  const lines = EMOTIONS.map((emotion) => {
+    const parts = Object.entries(moved[emotion] ?? {})
+      .filter(([, by]) => Math.abs(by) >= 0.005)
+      .sort(([, a], [, b]) => Math.abs(b) - Math.abs(a));
+    return { emotion, parts, most: Math.abs(parts[0]?.[1] ?? 0) };
+  });
+  const worth = lines.filter(({ parts }) => parts.length).sort((a, b) => b.most - a.most);
+  if (!worth.length) return [make("li", {}, "nothing moved any emotion by 0.01 or more")];
+  return worth.map(({ emotion, parts }) => {
+    const words = parts.map(([modality, by]) => `${MODALITIES[modality]} ${signed(by)}`).join(", ");
+    return make("li", {}, make("b", {}, `${emotion} ${emotions[emotion].toFixed(2)}`), `: ${words}`);
+  });
+}
+
+function signed(value) {
+  return (value < 0 ? "−" : "+") + Math.abs(value).toFixed(2);
+}
+
+function delay({ close_to_result: close, end_to_result: end, stages }) {
+  const parts = Object.entries(stages).map(([stage, taken]) => `${stage} ${taken.toFixed(2)} s`);
+  const after = end === null ? "" : `, ${end.toFixed(2)} s after the last word`;
+  return `Result ${close.toFixed(2)} s after the pause was certain${after} (${parts.join(", ")})`;
+}

@@ -1,0 +1,155 @@
+"""An uploaded recording, on its way from the socket to the disk.
+
+In: a multipart request. Out: a file in a folder of its own. However big it is, memory holds only
+the piece that has just come.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+from typing import IO
+
+from fastapi import Request
+from python_multipart import MultipartParser
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import parse_options_header
+from starlette.requests import ClientDisconnect
+
+from web.errors import ApiError
+
+MAX_FIELDS_BYTES = 4096
+"""Of all fields beside the file, and of their names."""
+
+
+class Upload:
+    """One recording, which lies on the disk until `delete`.
+
+    Attributes:
+        name: the file's name with whoever sent it, without what no file's name may hold.
+        fields: the other fields of the form, by name.
+    """
+
+    def __init__(self) -> None:
+        self.name = ""
+        self.fields: dict[str, str] = {}
+        self._folder = Path(tempfile.mkdtemp(prefix="upload-"))
+
+    @property
+    def path(self) -> Path:
+        """Where the recording lies."""
+        return self._folder / self.name
+
+    def delete(self) -> None:
+        """Delete the recording. Idempotent."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    async def receive(self, request: Request, *, field: str, max_mb: int) -> None:
+        """Write the form's file `field`, of at most `max_mb` 10^6 bytes, to the disk.
+
+        Raises:
+            ApiError: the form is too big, breaks off, lacks the file or is none; the disk is full.
+        """
+        too_big = ApiError(
+            413, "too_big", f"a recording may have up to {max_mb} MB: send a shorter or smaller one"
+        )
+        limit = max_mb * 1_000_000
+        if int(request.headers.get("content-length", 0)) > limit:
+            raise too_big
+        _, options = parse_options_header(request.headers.get("content-type"))
+        taken = 0
+        try:
+            form = _Form(self._folder, field, options.get(b"boundary", b""))
+            try:
+                async for piece in request.stream():
+                    taken += len(piece)
+                    if taken > limit:
+                        raise too_big
+                    await asyncio.to_thread(form.parser.write, piece)
+            finally:
+                form.close()
+        except FormParserError as error:
+            raise ApiError(400, "bad_form", f"this is no multipart form: {error}") from error
+        except ClientDisconnect as error:
+            raise ApiError(400, "cut_off", "the upload broke off: send it again") from error
+        except OSError as error:
+            raise ApiError(
+                507, "disk_full", f"the recording cannot be kept ({error.strerror}): make room"
+            ) from error
+        if not form.complete or form.filename is None:
+            raise ApiError(400, "bad_form", f"the form is not whole, or lacks the file {field!r}")
+        self.name = form.filename
+        self.fields = {name: value.decode(errors="replace") for name, value in form.fields.items()}
+
+
+class _Form:
+    """What the parser finds: one file, written to `folder` as it comes, and small fields."""
+
+    def __init__(self, folder: Path, wanted: str, boundary: bytes) -> None:
+        self.filename: str | None = None
+        self.fields: defaultdict[str, bytes] = defaultdict(bytes)
+        self.complete = False
+        self._folder = folder
+        self._wanted = wanted
+        self._header = self._value = b""
+        self._disposition = b""
+        self._part = ""  # the name of the field that is being read
+        self._file: IO[bytes] | None = None
+        self.parser = MultipartParser(
+            boundary,
+            {
+                "on_header_field": self._on_header,
+                "on_header_value": self._on_value,
+                "on_header_end": self._on_header_end,
+                "on_headers_finished": self._on_part,
+                "on_part_data": self._on_data,
+                "on_part_end": self.close,
+                "on_end": self._on_end,
+            },
+        )
+
+    def close(self) -> None:
+        """Close the file, if it is open."""
+        if self._file is not None:
+            self._file.close()
+        self._file = None
+
+    def _on_header(self, data: bytes, start: int, stop: int) -> None:
+        self._header += data[start:stop]
+
+    def _on_value(self, data: bytes, start: int, stop: int) -> None:
+        self._value += data[start:stop]
+
+    def _on_header_end(self) -> None:
+        if self._header.lower() == b"content-disposition":
+            self._disposition = self._value
+        self._header = self._value = b""
+
+    def _on_part(self) -> None:
+        _, options = parse_options_header(self._disposition)
+        self._part = options.get(b"name", b"").decode(errors="replace")
+        if self._part == self._wanted and b"filename" in options and self.filename is None:
+            self.filename = _plain(options[b"filename"].decode(errors="replace"))
+            self._file = open(self._folder / self.filename, "wb")  # noqa: SIM115 - see close
+
+    def _on_data(self, data: bytes, start: int, stop: int) -> None:
+        if self._file is not None:
+            self._file.write(data[start:stop])
+            return
+        self.fields[self._part] += data[start:stop]
+        if sum(len(name) + len(value) for name, value in self.fields.items()) > MAX_FIELDS_BYTES:
+            raise FormParserError("its fields are too long")
+
+    def _on_end(self) -> None:
+        self.complete = True
+
+
+def _plain(filename: str) -> str:
+    """`filename` without folders and without what some system refuses; at most 100 characters."""
+    name = re.sub(r'[\x00-\x1f\x7f<>:"|?*\ufffd]', "_", re.split(r"[/\\]", filename)[-1])
+    stem, dot, suffix = name.strip(" .").rpartition(".")
+    return f"{stem[:80]}{dot}{suffix[:19]}" if stem else suffix[:100] or "recording"
