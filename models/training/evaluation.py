@@ -266,14 +266,16 @@ def _trust(given: str, looks: Sequence[_Look], calibration: Calibration | None) 
     logits, truths = _as_one(looks)
     probabilities = np.concatenate([_probabilities(look, calibration) for look in looks])
     parts = folds([group for look in looks for group in look.groups], _FOLDS)
+    several = bool(parts.any())  # else nobody is left to fit a calibration on
     before, after, curves = {}, {}, {}
     for column, emotion in enumerate(EMOTIONS):
         logit, truth = logits[:, column], truths[:, column]
         before[emotion] = reliability(calibrated(logit, (1, 0)), truth)
-        after[emotion] = reliability(_calibrated_by_others(logit, truth, parts), truth)
+        if calibration and several:
+            after[emotion] = reliability(_calibrated_by_others(logit, truth, parts), truth)
         curves[emotion] = _curve(probabilities[:, column], truth)
     names = tuple(look.name for look in looks)
-    return Trust(given, names, before, after if calibration else None, curves)
+    return Trust(given, names, before, after or None, curves)
 
 
 def _calibrated_by_others(

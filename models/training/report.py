@@ -104,7 +104,7 @@ class Trust:
         sets: what it was measured on.
         before: emotion to its bins, of probabilities that are the bare sigmoid.
         after: the same with a calibration fitted on other examples, four fifths of them at a time;
-            None for a model without calibration.
+            None for a model without calibration, or where all examples are of one speaker.
         curves: emotion to (threshold, precision, recall), a hundredth apart, as far as there is a
             yes; of the probabilities that the model gives.
     """
