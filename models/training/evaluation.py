@@ -40,7 +40,7 @@ from models.training.metrics import (
 from models.training.report import TOGETHER, Classification, Report, SetReport, Trust
 
 _TOGETHER_EXAMPLES = 3000
-_NEUTRAL_TOGETHER = 0.3  # part of them that expresses nothing
+_NEUTRAL_TOGETHER = 0.5  # part of them that expresses nothing
 _BATCH = 64
 _FOLDS = 5
 
