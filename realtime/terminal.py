@@ -79,7 +79,8 @@ def expression(
 def moved_by(contributions: Mapping[str, float]) -> str:
     """How much each modality moved one probability, the strongest first."""
     strongest = sorted(contributions, key=lambda name: -abs(contributions[name]))
-    return ", ".join(f"{_PLAIN_NAMES[name]} {contributions[name]:+.2f}" for name in strongest)
+    rounded = {name: round(contributions[name], 2) + 0.0 for name in strongest}  # + 0: no -0.00
+    return ", ".join(f"{_PLAIN_NAMES[name]} {moved:+.2f}" for name, moved in rounded.items())
 
 
 _PLAIN_NAMES = {"visual": "face", "acoustic": "voice", "textual": "words"}

@@ -437,8 +437,29 @@ def test_labels_are_found_by_the_classifiers_and_by_the_six_outputs(report, judg
         one = found[name, "classifier"]
         assert one.examples == len(pairs) == 21 - (name == "FER+")
         assert one.accuracy == pytest.approx(accuracy_score(labels, answers))
-        assert one.f1 == pytest.approx(
-            f1_score(labels, answers, labels=EMOTIONS, average="macro", zero_division=0)
+        shares = torch.softmax(logits[name].double(), dim=1).numpy()
+        shares = shares[[label is not None for label in faces.classes[name]]]
+        best = [
+            max(
+                f1_score(truth, shares[:, classes.index(emotion)] > n / 20, zero_division=0)
+                for n in range(1, 20)
+            )
+            for emotion in EMOTIONS
+            if (truth := np.array(labels) == emotion).any()
+        ]
+        assert one.f1 == pytest.approx(np.mean(best))
+        six = found[name, "six outputs"]
+        told = [
+            classes[n] for row in six.confusion for n, count in enumerate(row) for _ in range(count)
+        ]
+        true = [
+            label
+            for label, row in zip(classes, six.confusion, strict=True)
+            for _ in range(sum(row))
+        ]
+        occurring = [emotion for emotion in EMOTIONS if emotion in true]
+        assert six.f1 == pytest.approx(
+            f1_score(true, told, labels=occurring, average="macro", zero_division=0)
         )
 
 
@@ -449,7 +470,8 @@ def test_goals_are_met_or_not_by_what_was_measured():
         return SetReport(name, given, 2, emotions, None, labels)
 
     def label(name, by, right):
-        return Classification(name, by, ("fear", "neutral"), ((right, 100 - right), (0, 0)))
+        counts = ((right, 100 - right), (0, 0))
+        return Classification(name, by, ("fear", "neutral"), counts, f1=right / 100)
 
     faces = (
         label("FER2013", "classifier", 72),
@@ -471,7 +493,7 @@ def test_goals_are_met_or_not_by_what_was_measured():
     assert [(round(goal.measured, 3), goal.met) for goal in report.goals] == [
         (0.639, False),
         (0.72, True),
-        (pytest.approx(2 * 72 / 172, abs=1e-3), True),
+        (0.72, True),
         (0.85, False),
         (0.8, True),
         (pytest.approx(0.05), True),

@@ -519,7 +519,7 @@ def test_the_command_learns_32_examples_by_heart(built, here, small, tmp_path, m
     shutil.copytree(built[0], folder)
     # The same again and again: fewer epochs, which each end with a judgement and a state.
     (folder / "splits" / "train.txt").write_text("\n".join(IDS * 4))
-    monkeypatch.setattr(paper, "SCHEDULE", replace(small, epochs=5))
+    monkeypatch.setattr(paper, "SCHEDULE", replace(small, epochs=8))
     options = ["--data", folder, "--out", out, "--device", "cpu", "--profile", "paper"]
     monkeypatch.setattr(sys, "argv", ["run_live.py", "train", *map(str, options)])
     assert run_live.main() == 0

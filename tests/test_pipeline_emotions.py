@@ -102,7 +102,7 @@ def film(
 
 
 @pytest.mark.parametrize(
-    "emotion", ["happiness", "anger", "fear", "disgust", "surprise", "neutral"]
+    "emotion", ["happiness", "sadness", "anger", "fear", "disgust", "surprise", "neutral"]
 )
 async def test_a_filmed_emotion_is_what_the_average_expresses(
     shared: Path, analyzer: UtteranceAnalyzer, tmp_path: Path, emotion: str

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from realtime import events
-from realtime.terminal import LiveView, PlainView, bar, clock
+from realtime.terminal import LiveView, PlainView, bar, clock, moved_by
 
 
 def example(kind: type[events.Event]) -> events.Event:
@@ -67,6 +67,10 @@ def test_live_view_shows_words_bars_marks_and_average() -> None:
     assert "average of 1" in text
     assert "0.74 s after the utterance" in text
     assert "│ happiness: face +0.31, words +0.12, voice -0.02" in text
+
+
+def test_what_hardly_moved_anything_has_no_sign_of_its_own() -> None:
+    assert moved_by({"visual": -0.004, "acoustic": -0.006}) == "voice -0.01, face +0.00"
 
 
 def test_what_is_not_expressed_needs_no_reason_and_a_score_on_the_way_has_none_yet() -> None:

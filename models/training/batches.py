@@ -16,9 +16,6 @@ import numpy.typing as npt
 from models.emotions import EMOTIONS, MODALITIES
 from models.training.datasets import ExampleSet, Truths
 
-PAIRED = "paired"
-"""The kind of batch in which faces, voice and words come together."""
-
 Raw: TypeAlias = dict[str, Any]
 """One utterance as `MERModel.prepare` takes it: modality to value, only those that are there."""
 
@@ -69,10 +66,10 @@ def paired(
     size: int,
     rng: np.random.Generator,
     *,
-    neutral: float = 0.35,
+    neutral: float = 0.5,
     lost: float = 0.2,
-    unmoved: float = 0.15,
     wrong: float = 0.15,
+    acted: float = 0.3,
 ) -> tuple[list[Raw], Truths]:
     """Utterances put together across the sets.
 
@@ -82,10 +79,11 @@ def paired(
         rng: decides everything.
         neutral: part of them that expresses nothing.
         lost: probability that a modality is missing; one always stays.
-        unmoved: probability that a modality is neutral although the utterance is not, like a
-            plain sentence said in anger; one always carries the emotion.
         wrong: probability that, where all three are there, one of them is any example, like the
-            words of a recogniser that erred; the two others then agree.
+            words of a recogniser that erred.
+        acted: probability that, where all three are there, the voice is any clip. The voices are
+            actors': a person who speaks plainly can sound like an actor who mourns, and then face
+            and words are to decide.
 
     Returns:
         The utterances, and their truths bool (size, 6).
@@ -95,19 +93,18 @@ def paired(
         emotion = None if rng.random() < neutral else EMOTIONS[rng.integers(len(EMOTIONS))]
         if emotion is not None:
             truths[row, EMOTIONS.index(emotion)] = True
-        moved, *others = rng.permutation(MODALITIES)
-        one: Raw = {}
-        for name in (moved, *others):
-            if name != moved and rng.random() < lost:
-                continue
-            plain = name != moved and rng.random() < unmoved
-            pool = pools[name]
-            one[name] = pool.items[rng.choice(pool.alone[None if plain else emotion])]
-        if len(one) == len(MODALITIES) and rng.random() < wrong:
-            pool = pools[others[0]]
-            one[others[0]] = pool.items[rng.integers(len(pool.items))]
-            if emotion is not None:
-                pool = pools[others[1]]
-                one[others[1]] = pool.items[rng.choice(pool.alone[emotion])]
+        kept, *others = rng.permutation(MODALITIES)
+        there = [kept, *(name for name in others if rng.random() >= lost)]
+        one: Raw = {name: _draw(pools[name], pools[name].alone[emotion], rng) for name in there}
+        if len(one) == len(MODALITIES):
+            if rng.random() < wrong:
+                one[kept] = _draw(pools[kept], None, rng)
+            if rng.random() < acted:
+                one["acoustic"] = _draw(pools["acoustic"], None, rng)
         raw.append(one)
     return raw, truths
+
+
+def _draw(pool: Pool, among: npt.NDArray[np.int64] | None, rng: np.random.Generator) -> Any:
+    """One of these examples of the pool, or any."""
+    return pool.items[rng.integers(len(pool.items)) if among is None else rng.choice(among)]

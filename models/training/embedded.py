@@ -371,7 +371,7 @@ class Fusion:
         self._pools = _pools(train, seed)
         self._valid = valid
         raw, truths = paired(
-            _pools(valid, 0), 2000, np.random.default_rng(0), lost=0.3, unmoved=0.0, wrong=0.0
+            _pools(valid, 0), 2000, np.random.default_rng(0), lost=0.3, wrong=0.0, acted=0.0
         )
         self._together = self._vectors(raw), truths
 

@@ -31,8 +31,10 @@ from models.training.metrics import (
     Probabilities,
     best_threshold,
     calibrated,
+    f1,
     fit_calibration,
     folds,
+    mean_figures,
     precision_and_recall,
     reliability,
     score,
@@ -40,7 +42,7 @@ from models.training.metrics import (
 from models.training.report import TOGETHER, Classification, Report, SetReport, Trust
 
 _TOGETHER_EXAMPLES = 3000
-_NEUTRAL_TOGETHER = 0.3  # part of them that expresses nothing
+_NEUTRAL_TOGETHER = 0.5  # part of them that expresses nothing
 _BATCH = 64
 _FOLDS = 5
 
@@ -235,10 +237,11 @@ def _judge_look(
     classifications = []
     for labelling, labels in look.classes.items():
         if labelling in classifiers:
-            chosen = classifiers[labelling].argmax(dim=1).tolist()
-            names = [model.classes[labelling][n] for n in chosen]
-            classifications.append(_classification(labelling, "classifier", labels, names))
-        classifications.append(_classification(labelling, "six outputs", labels, answers.tolist()))
+            shares = torch.softmax(classifiers[labelling].double(), dim=1).cpu().numpy()
+            classifications.append(
+                _by_classifier(labelling, model.classes[labelling], shares, labels)
+            )
+        classifications.append(_by_six_outputs(labelling, answers, labels))
     return SetReport(
         name=look.name,
         given=look.given,
@@ -253,27 +256,58 @@ def _judge_look(
     )
 
 
+def _by_classifier(
+    labelling: str, names: Sequence[str], shares: Probabilities, labels: Sequence[str | None]
+) -> Classification:
+    """How well a classifier with these classes finds a set's labels."""
+    answers = np.array(names)[shares.argmax(axis=1)]
+    labelled = np.array([label is not None for label in labels])
+    six = shares[labelled][:, [names.index(emotion) for emotion in EMOTIONS]]
+    mean_f1, _ = mean_figures(six, _six(labels)[labelled])
+    return _classification(labelling, "classifier", labels, answers, mean_f1)
+
+
+def _by_six_outputs(
+    labelling: str, answers: npt.NDArray[np.str_], labels: Sequence[str | None]
+) -> Classification:
+    labelled = np.array([label is not None for label in labels])
+    yes, truths = _six(answers.tolist())[labelled], _six(labels)[labelled]
+    scores = [f1(*pair) for pair in zip(yes.T, truths.T, strict=True) if pair[1].any()]
+    return _classification(labelling, "six outputs", labels, answers, float(np.mean(scores)))
+
+
+def _six(labels: Sequence[str | None]) -> Truths:
+    """Which of the six each label is: bool (n, 6)."""
+    return np.array([[label == emotion for emotion in EMOTIONS] for label in labels])
+
+
 def _classification(
-    labelling: str, by: str, labels: Sequence[str | None], answers: Sequence[str]
+    labelling: str,
+    by: str,
+    labels: Sequence[str | None],
+    answers: npt.NDArray[np.str_],
+    mean_f1: float,
 ) -> Classification:
     classes = FACE_CLASSES.get(labelling, SEVEN)
-    counts = Counter(zip(labels, answers, strict=True))
+    counts = Counter(zip(labels, answers.tolist(), strict=True))
     confusion = tuple(tuple(counts[true, answer] for answer in classes) for true in classes)
-    return Classification(labelling, by, classes, confusion)
+    return Classification(labelling, by, classes, confusion, mean_f1)
 
 
 def _trust(given: str, looks: Sequence[_Look], calibration: Calibration | None) -> Trust:
     logits, truths = _as_one(looks)
     probabilities = np.concatenate([_probabilities(look, calibration) for look in looks])
     parts = folds([group for look in looks for group in look.groups], _FOLDS)
+    several = bool(parts.any())  # else nobody is left to fit a calibration on
     before, after, curves = {}, {}, {}
     for column, emotion in enumerate(EMOTIONS):
         logit, truth = logits[:, column], truths[:, column]
         before[emotion] = reliability(calibrated(logit, (1, 0)), truth)
-        after[emotion] = reliability(_calibrated_by_others(logit, truth, parts), truth)
+        if calibration and several:
+            after[emotion] = reliability(_calibrated_by_others(logit, truth, parts), truth)
         curves[emotion] = _curve(probabilities[:, column], truth)
     names = tuple(look.name for look in looks)
-    return Trust(given, names, before, after if calibration else None, curves)
+    return Trust(given, names, before, after or None, curves)
 
 
 def _calibrated_by_others(

@@ -31,12 +31,15 @@ class Classification:
             ``six outputs``: the emotion furthest above its threshold, neutral when none is above.
         classes: all the labels there are.
         confusion: for each class, in order, how many of its examples got which answer.
+        f1: mean F1 of the emotions that occur, each against all the rest; of a classifier at the
+            probability that is best for each, as everywhere where nothing forces a single answer.
     """
 
     labelling: str
     by: str
     classes: tuple[str, ...]
     confusion: tuple[tuple[int, ...], ...]
+    f1: float
 
     @property
     def examples(self) -> int:
@@ -47,15 +50,6 @@ class Classification:
     def accuracy(self) -> float:
         """Part of the examples whose label is found."""
         return sum(row[n] for n, row in enumerate(self.confusion)) / self.examples
-
-    @property
-    def f1(self) -> float:
-        """Mean F1 of the emotions that occur, each against all the rest."""
-        counts = np.array(self.confusion)
-        hits, true, claimed = counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)
-        scores = 2 * hits / np.maximum(true + claimed, 1)
-        six = [name in EMOTIONS for name in self.classes]
-        return float(scores[six & (true > 0)].mean())
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +98,7 @@ class Trust:
         sets: what it was measured on.
         before: emotion to its bins, of probabilities that are the bare sigmoid.
         after: the same with a calibration fitted on other examples, four fifths of them at a time;
-            None for a model without calibration.
+            None for a model without calibration, or where all examples are of one speaker.
         curves: emotion to (threshold, precision, recall), a hundredth apart, as far as there is a
             yes; of the probabilities that the model gives.
     """
@@ -197,10 +191,7 @@ class Report:
         """Every figure, as a JSON object."""
         sets = []
         for one in self.sets:
-            labels = [
-                {**asdict(each), "accuracy": each.accuracy, "f1": each.f1}
-                for each in one.classifications
-            ]
+            labels = [{**asdict(each), "accuracy": each.accuracy} for each in one.classifications]
             means = {"f1": one.f1, "wacc": one.wacc, "guess_f1": one.guess_f1}
             sets.append({**asdict(one), **means, "classifications": labels})
         return json.dumps(
