@@ -207,7 +207,8 @@ def _in_a_thread(load: Callable[[], UtteranceAnalyzer]) -> asyncio.Future[Uttera
 
 
 class Session(TypedDict):
-    """A session as the HTTP interface tells it. Times are in seconds of media time."""
+    """A session as the HTTP interface tells it. Times are in seconds of media time; `reason` is why
+    it has ended."""
 
     id: str
     kind: Kind
@@ -221,6 +222,7 @@ class Session(TypedDict):
     utterances: int
     last_seq: int
     paused: bool
+    reason: Literal["end", "stopped", "source_error"] | None
 
 
 class Hosted:
@@ -266,6 +268,7 @@ class Hosted:
         self._last_seq = 0
         self._time = 0.0
         self._utterances = 0
+        self._reason: Literal["end", "stopped", "source_error"] | None = None
         self._changed = asyncio.Event()
 
     @property
@@ -327,6 +330,7 @@ class Hosted:
             "utterances": self._utterances,
             "last_seq": self._last_seq,
             "paused": self.paused,
+            "reason": self._reason,
         }
 
     async def run(self, ready: Callable[[], Awaitable[UtteranceAnalyzer]]) -> None:
@@ -384,6 +388,8 @@ class Hosted:
         self._time = max(self._time, event.time)
         if isinstance(event, UtteranceResult | UtteranceFailed):
             self._utterances += 1
+        if isinstance(event, SessionEnded):
+            self._reason = event.reason
         if len(self._events) > self._settings.max_events and not self._stop.is_set():
             self._thin_out()
         self._wake()

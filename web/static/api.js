@@ -9,7 +9,7 @@ export class ServerError extends Error {
 
   /** Whether the same request may succeed later. */
   get passing() {
-    return this.status === 0 || this.status >= 500;
+    return this.status === 0 || (this.status >= 500 && this.code !== "models_failed");
   }
 }
 

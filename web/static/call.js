@@ -137,7 +137,8 @@ class Call {
   #hear({ type, session }) {
     const gone = type === "participant.left";
     if (gone && session.id === this.#session && this.connection.state === "live") {
-      leave("The host has ended your part of the call.");
+      if (session.reason === "source_error") this.connection.renew();
+      else leave("The host has ended your part of the call.");
     } else if (gone) {
       this.#part(session.id);
     } else {

@@ -46,8 +46,10 @@ class Publisher {
   }
 
   /** The server has ended the session; after a break that may be news from before it. */
-  ended() {
-    if (this.connection.state === "live") this.end();
+  ended(reason) {
+    const sending = this.stream.getTracks().some(({ readyState }) => readyState === "live");
+    if (reason === "source_error" && sending) this.connection.renew();
+    else if (this.connection.state === "live") this.end();
   }
 
   end() {

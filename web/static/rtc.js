@@ -51,6 +51,13 @@ export class Connection extends EventTarget {
     this.dispatchEvent(new Event("open"));
   }
 
+  /** The server has lost us, even if the network seems well from here: connect anew. */
+  renew() {
+    if (this.state !== "live") return; // or it is being done already
+    this.#tell("interrupted", "interrupted");
+    this.#renew();
+  }
+
   /** End it, here and on the server. */
   close() {
     if (this.state === "closed") return;

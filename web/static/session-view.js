@@ -123,7 +123,7 @@ export class SessionView extends EventTarget {
     if (event.type === "session.ended") {
       this.stage.end();
       this.#viewer?.close();
-      this.own?.ended();
+      this.own?.ended(event.reason);
     }
     this.dispatchEvent(new CustomEvent("event", { detail: event }));
   }

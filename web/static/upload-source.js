@@ -1,6 +1,6 @@
 // A video file of the person's own: chosen or dropped, sent, and played in step with the analysis.
 
-import { ServerError, problem } from "./api.js";
+import { ServerError, ask, problem } from "./api.js";
 import { onSubmit } from "./forms.js";
 
 /** Let `form` upload a file and `begin` show its session. */
@@ -32,6 +32,11 @@ export function uploadSource(form, begin) {
   onSubmit(form, async () => {
     const file = chooser.files[0];
     if (!file) throw new Error("Choose a video file first.");
+    const { max_upload_mb: limit } = (await ask("GET", "/api/server")).limits;
+    if (file.size > limit * 1e6) {
+      // The server would say so too, but browsers do not read an answer while they send.
+      throw new Error(`A recording may have up to ${limit} MB: choose a shorter or smaller one.`);
+    }
     const pace = form.elements.pace.value;
     progress.hidden = false;
     try {
