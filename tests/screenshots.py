@@ -31,6 +31,7 @@ SPEECH_HZ = 22_050  # what espeak-ng speaks at
 PAUSE_S = 1.2
 
 DESK: ViewportSize = {"width": 1280, "height": 860}
+TALL_DESK: ViewportSize = {"width": 1280, "height": 1180}
 PHONE: ViewportSize = {"width": 390, "height": 844}
 WAIT_MS = 120_000
 
@@ -67,7 +68,7 @@ def main() -> None:
         ):
             take_dashboard(first.new_page(base_url=address, viewport=DESK))
             take_phone(first.new_page(base_url=address, viewport=PHONE, color_scheme="dark"))
-            host = first.new_page(base_url=address, viewport=DESK, color_scheme="dark")
+            host = first.new_page(base_url=address, viewport=TALL_DESK, color_scheme="dark")
             guests = [browser.new_page(base_url=address) for browser in (first, second)]
             take_call(host, dict(zip(("Anna", "Ben"), guests, strict=True)))
 
@@ -106,14 +107,14 @@ def take_call(host: Page, guests: dict[str, Page]) -> None:
     for name in guests:
         average = host.get_by_role("article", name=name).locator(".average")
         expect(average).to_have_attribute("data-utterances", "3", timeout=WAIT_MS)
-    take(host, "call.png", whole=True)
+    take(host, "call.png")
 
 
-def take(page: Page, name: str, *, whole: bool = False) -> None:
-    """Take a picture of what is in view, or of the whole page, once its inputs are drawn."""
+def take(page: Page, name: str) -> None:
+    """Take a picture of what is in view, once the newest utterance's faces are drawn."""
     expect(page.locator(".last .faces img")).not_to_have_count(0)
     page.wait_for_timeout(1500)
-    page.screenshot(path=OUT / name, full_page=whole)
+    page.screenshot(path=OUT / name)
 
 
 def clip(path: Path, sentences: Sequence[str], *, voice: str, mirrored: bool = False) -> Path:
