@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import sys
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated, NoReturn, TextIO
 
 import typer
 
@@ -631,5 +633,15 @@ def main() -> int:
 _WRONG_OPTIONS = typer.BadParameter.__mro__[1]
 
 
+def _leave(status: int) -> NoReturn:
+    """Exit; at once where the server ended while its models were being loaded."""
+    if any(thread.name == "loading" for thread in threading.enumerate()):
+        # Native code in a thread that the interpreter stops at its end would abort the process.
+        for stream in filter(None, (sys.stdout, sys.stderr)):
+            stream.flush()
+        os._exit(status)
+    sys.exit(status)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    _leave(main())

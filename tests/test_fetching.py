@@ -116,7 +116,7 @@ def test_wrong_bytes_are_not_kept(server: FileServer, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("told", [SHA256, GIT_SHA1])
+@pytest.mark.parametrize("told", [SHA256, GIT_SHA1], ids=["sha256", "git"])
 def test_the_hash_that_the_hub_tells_before_it_redirects_is_checked(
     server: FileServer, tmp_path: Path, told: str
 ) -> None:
