@@ -7,6 +7,7 @@ and its session's events through the data channel `events`.
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from contextlib import suppress
 
 from aiortc import (
@@ -41,7 +42,7 @@ MAX_BUFFERED_BYTES = 256 * 1024
 """Of a data channel: whoever reads it slowly makes its own events wait, and nobody else's."""
 
 
-class Peer:
+class Peer(ABC):
     """One peer connection that answers an offer.
 
     Attributes:
@@ -118,9 +119,9 @@ class Peer:
         await self._pc.close()
         self.closed.set()
 
+    @abstractmethod
     def _arrange(self) -> None:
         """Decide, between offer and answer, what flows; `ApiError` if nothing can."""
-        raise NotImplementedError
 
     @property
     def _offered(self) -> list[str]:
