@@ -1,10 +1,12 @@
 """Faces: where they are in a picture, and the main one cut out upright for the MER model.
 
-In: pictures, RGB. Out: every face in each, or the face of one person through all of them.
+In: pictures, RGB. Out: every face in each, or the face of one person through all of them: of
+pictures that are far apart (`FaceFinder`), or of a film as it is shown (`FaceTracker`).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -37,6 +39,14 @@ _CONFIDENCE = (0.6, 0.7, 0.9)
 lost that could show an emotion, and hands and patterns pass no more."""
 
 _PYRAMID = 0.709  # MTCNN's own: each level has half the area of the one before
+
+SEARCH_EVERY_S = 2.0
+"""A tracker searches whole pictures so often for people who have come into view."""
+
+SEARCH_AGAIN_S = 0.5
+"""The same while somebody it had found is missing, or nobody is there."""
+
+_SAME = 0.5  # overlap (intersection over union) from which two boxes show the same face
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,8 +89,12 @@ class FaceFinder:
     def __init__(self) -> None:
         from facenet_pytorch import MTCNN
 
+        from models.acceleration import accelerate
+
         networks = MTCNN(device="cpu")  # the weights lie inside the package
         self._networks = (networks.pnet, networks.rnet, networks.onet)
+        for network in self._networks:
+            accelerate(network)
 
     def find(self, images: Sequence[Image]) -> list[Face | None]:
         """The face of one person in each picture of a sequence.
@@ -112,28 +126,89 @@ class FaceFinder:
         """
         return [self._detect(image) for image in images]
 
+    def follow(self, image: Image, faces: Sequence[DetectedFace]) -> list[DetectedFace]:
+        """Those of `faces` that are still about where they were, a moment later.
+
+        Only the last network of MTCNN looks, at the squares around the boxes, and corrects them.
+        Its landmarks lie within 2 % (median) of the distance between the eyes of those that a
+        search of the whole picture finds, in 1.5 ms instead of 40 to 100.
+
+        Args:
+            image: uint8 (height, width, 3) RGB, of the same size as the picture before.
+            faces: in the picture before.
+
+        Returns:
+            The faces, the largest first.
+        """
+        import torch
+        from facenet_pytorch.models.utils.detect_face import bbreg, imresample, pad, rerec
+
+        height, width = _checked(image).shape[:2]
+        if not faces:
+            return []
+        corners = [(x, y, x + w, y + h) for x, y, w, h in (face.box for face in faces)]
+        with torch.inference_mode():
+            squares = rerec(torch.tensor(corners, dtype=torch.float32))
+            pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None]
+            tops, bottoms, lefts, rights = pad(squares, width, height)
+            crops = [
+                imresample(pixels[:, :, top - 1 : bottom, left - 1 : right].float(), (48, 48))
+                for top, bottom, left, right in zip(tops, bottoms, lefts, rights, strict=True)
+            ]
+            moves, marks, probabilities = self._networks[2]((torch.cat(crops) - 127.5) / 128)
+            sides = squares[:, 2:3] - squares[:, :1] + 1
+            points = (
+                torch.stack(
+                    (marks[:, :5] * sides + squares[:, :1], marks[:, 5:] * sides + squares[:, 1:2]),
+                    2,
+                )
+                - 1
+            )
+            boxes = bbreg(squares, moves)
+        rows = torch.cat((boxes, probabilities[:, 1:]), dim=1).numpy()
+        sure = rows[:, 4] > _CONFIDENCE[2]
+        return _distinct(_faces(rows[sure], points.numpy()[sure], width, height))
+
     def _detect(self, image: Image) -> list[DetectedFace]:
         import torch
         from facenet_pytorch.models.utils.detect_face import detect_face
 
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            raise ValueError(
-                f"a picture must be uint8 (height, width, 3), not {image.dtype} {image.shape}"
-            )
-        height, width = image.shape[:2]
+        height, width = _checked(image).shape[:2]
         smallest = max(20.0, 0.08 * min(height, width))
         if min(height, width) < smallest:
             return []
         with torch.inference_mode():
+            # In planes, because there torch averages quicker than over interleaved colours.
+            planes = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
             found, points = detect_face(
-                image, smallest, *self._networks, _CONFIDENCE, _PYRAMID, "cpu"
+                planes.permute(1, 2, 0), smallest, *self._networks, _CONFIDENCE, _PYRAMID, "cpu"
             )
-        faces = [
-            DetectedFace(_box(row[:4], width, height), float(row[4]), landmarks.astype(np.float32))
-            for row, landmarks in zip(found[0], points[0], strict=True)
-        ]
-        faces = [face for face in faces if area(face) > 0]
-        return sorted(faces, key=area, reverse=True)
+        return _faces(found[0], points[0], width, height)
+
+
+class FaceTracker:
+    """The faces in the pictures of one film, followed as the pictures come.
+
+    Whole pictures are searched now and then; between, each face is looked for where it was. What is
+    found in a picture depends on the pictures before it, and on nothing else.
+    """
+
+    def __init__(self, finder: FaceFinder) -> None:
+        self.pictures: list[list[DetectedFace]] = []
+        """The faces in each picture so far, the largest first."""
+        self._finder = finder
+        self._searched_s = -math.inf  # when the last whole picture was searched
+        self._known = 0  # how many faces were found then
+
+    def add(self, time_s: float, image: Image) -> list[DetectedFace]:
+        """The faces in the next picture, uint8 (height, width, 3) RGB, at `time_s` seconds."""
+        faces = self._finder.follow(image, self.pictures[-1]) if self.pictures else []
+        complete = faces and len(faces) >= self._known
+        if time_s - self._searched_s >= (SEARCH_EVERY_S if complete else SEARCH_AGAIN_S):
+            (faces,) = self._finder.detect([image])
+            self._searched_s, self._known = time_s, len(faces)
+        self.pictures.append(faces)
+        return faces
 
 
 def main_track(pictures: Sequence[Sequence[DetectedFace]]) -> list[DetectedFace | None]:
@@ -212,6 +287,48 @@ def _distance(a: DetectedFace, b: DetectedFace) -> float:
     (ax, ay, aw, ah), (bx, by, bw, bh) = a.box, b.box
     dx, dy = (ax + aw / 2) - (bx + bw / 2), (ay + ah / 2) - (by + bh / 2)
     return float(np.hypot(dx, dy)) / ((aw + bw) / 2)
+
+
+def _checked(image: Image) -> Image:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(
+            f"a picture must be uint8 (height, width, 3), not {image.dtype} {image.shape}"
+        )
+    return image
+
+
+def _faces(
+    rows: npt.NDArray[np.float32], landmarks: npt.NDArray[np.float32], width: int, height: int
+) -> list[DetectedFace]:
+    """What MTCNN returned, as faces, the largest first.
+
+    Args:
+        rows: float32 (n, 5), two corners and a confidence each.
+        landmarks: float32 (n, 5, 2).
+        width, height: of the picture.
+    """
+    faces = [
+        DetectedFace(_box(row[:4], width, height), float(row[4]), marks.astype(np.float32))
+        for row, marks in zip(rows, landmarks, strict=True)
+    ]
+    return sorted((face for face in faces if area(face) > 0), key=area, reverse=True)
+
+
+def _distinct(faces: list[DetectedFace]) -> list[DetectedFace]:
+    """Without those that have come to lie on a larger one."""
+    kept: list[DetectedFace] = []
+    for face in faces:
+        if all(_overlap(face.box, other.box) < _SAME for other in kept):
+            kept.append(face)
+    return kept
+
+
+def _overlap(a: Box, b: Box) -> float:
+    """Intersection over union."""
+    width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
+    height = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
+    shared = max(0.0, width) * max(0.0, height)
+    return shared / (a[2] * a[3] + b[2] * b[3] - shared)
 
 
 def _box(corners: npt.NDArray[np.float32], width: int, height: int) -> Box:

@@ -14,6 +14,7 @@ from models.faces import (
     DetectedFace,
     Face,
     FaceFinder,
+    FaceTracker,
     align,
     area,
     main_track,
@@ -160,6 +161,80 @@ def test_whoever_is_followed_was_seen_and_is_there_if_anybody_is(pictures):
     assert len(track) == len(pictures)
     assert all(one is None or one in faces for one, faces in zip(track, pictures, strict=True))
     assert any(track) == any(pictures)
+
+
+# --- following as the pictures come ---
+
+
+@pytest.fixture(scope="module")
+def film(shared):
+    """A function: the first pictures of a clip, five a second, longest side 640."""
+
+    @cache
+    def read(name, count=25):
+        pictures = []
+        with av.open(str(shared / "media" / name)) as container:
+            for frame in container.decode(video=0):
+                if frame.time >= len(pictures) / 5:
+                    scale = min(1, 640 / max(frame.width, frame.height))
+                    size = round(frame.width * scale), round(frame.height * scale)
+                    picture = frame.to_ndarray(format="rgb24", width=size[0], height=size[1])
+                    pictures.append(picture)
+                if len(pictures) == count:
+                    break
+        return pictures
+
+    return read
+
+
+def tracked(finder, pictures):
+    tracker = FaceTracker(finder)
+    for number, picture in enumerate(pictures):
+        tracker.add(number / 5, picture)
+    return tracker.pictures
+
+
+@pytest.mark.parametrize(
+    "clip", ["talker_grid_120s.mp4", "talker_512.mp4", "talker_700.mp4", "two_people_interview.mp4"]
+)
+def test_followed_faces_lie_where_searching_finds_them(finder, film, clip):
+    pictures = film(clip)
+    found, searched = tracked(finder, pictures), finder.detect(pictures)
+    assert list(map(len, found)) == list(map(len, searched))
+    errors = []
+    for faces in zip(main_track(found), main_track(searched), strict=True):
+        followed, other = (face.landmarks for face in faces)
+        eyes = np.linalg.norm(other[1] - other[0])
+        errors.append(np.abs(followed - other).mean() / eyes)
+    assert np.median(errors) < 0.03
+    assert max(errors) < 0.1
+
+
+def test_what_is_found_depends_only_on_the_pictures_before(finder, film):
+    pictures = film("two_people_interview.mp4")
+    whole, part = tracked(finder, pictures), tracked(finder, pictures[:13])
+    for one, other in zip(whole[:13], part, strict=True):
+        assert [(f.box, f.confidence) for f in one] == [(f.box, f.confidence) for f in other]
+
+
+def test_who_goes_is_lost_and_who_comes_is_found(finder, film):
+    talker = film("talker_512.mp4")
+    empty = [np.full_like(talker[0], 128)] * 5
+    counts = list(map(len, tracked(finder, [*talker[:5], *empty, *talker[5:15]])))
+    assert counts[:5] == [1] * 5
+    assert counts[5:10] == [0] * 5
+    assert counts[13:] == [1] * 7  # at most half a second later
+    counts = list(map(len, tracked(finder, [*empty, *talker[:10]])))
+    assert counts[8:] == [1] * 7
+
+
+def test_two_that_come_to_lie_on_each_other_are_one(finder, film):
+    (picture,) = film("talker_512.mp4", 1)
+    (face,) = finder.detect([picture])[0]
+    x, y, width, height = face.box
+    beside = DetectedFace((x + 0.05 * width, y, width, height), 1.0, face.landmarks)
+    assert len(finder.follow(picture, [face, beside])) == 1
+    assert finder.follow(picture, []) == []
 
 
 # --- alignment -------------------------------------------------------------------------------

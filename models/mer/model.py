@@ -22,6 +22,11 @@ from models.mer.visual import Image
 Prepared: TypeAlias = dict[str, Tensor]
 """One utterance as the backbones take it: modality to tensor, only those that are there."""
 
+Encoded: TypeAlias = dict[str, Tensor]
+"""Modality to its vector, float32 (1, sequence_width), of one utterance; only those given."""
+
+_NOTHING = "faces, audio and text are all missing: there is nothing to analyse"
+
 Calibration: TypeAlias = dict[str, dict[str, tuple[float, float]]]
 """Combination of modalities to emotion to the scale a > 0 and the offset b of its logit."""
 
@@ -146,8 +151,7 @@ class MERModel(nn.Module):
 
         The digits equal those of `predict` up to the last bits of float32.
         """
-        if self.thresholds is None:
-            raise UsageError("this model was never trained, so it has no answer: load a checkpoint")
+        self._require_trained()
         if not len(faces) == len(audio) == len(text):
             raise ValueError(
                 "faces, audio and text must be equally many, "
@@ -157,15 +161,49 @@ class MERModel(nn.Module):
             return []
         examples = [self.prepare(*one) for one in zip(faces, audio, text, strict=True)]
         present = [tuple(name for name in MODALITIES if name in example) for example in examples]
+        with torch.inference_mode():
+            return self._scores(self.embed(examples), present)
+
+    def encode(
+        self,
+        faces: Sequence[Image] | None = None,
+        audio: Samples | None = None,
+        text: str | None = None,
+    ) -> Encoded:
+        """The vectors of those modalities that are given; see `predict` for their forms.
+
+        What is known of an utterance early can be encoded early, and `decide` do the rest: the
+        digits are those of `predict`.
+        """
+        self._require_trained()
+        example = self.prepare(faces, audio, text, needed=False)
+        with torch.inference_mode():
+            return {name: self._pooled(name, [example]) for name in MODALITIES if name in example}
+
+    def decide(self, encoded: Encoded) -> EmotionScores:
+        """What an utterance of which `encode` made these vectors expresses.
+
+        Raises:
+            ValueError: there is none.
+        """
+        present = tuple(name for name in MODALITIES if name in encoded)
+        if not present:
+            raise ValueError(_NOTHING)
+        with torch.inference_mode():
+            missing = next(iter(encoded.values())).new_zeros(1, self.sequence_width)
+            vectors = torch.stack([encoded.get(name, missing) for name in MODALITIES], dim=1)
+            return self._scores(vectors, [present])[0]
+
+    def _scores(self, vectors: Tensor, present: Sequence[tuple[str, ...]]) -> list[EmotionScores]:
+        """What each utterance expresses, of which `embed` made these vectors of what is present."""
+        assert self.thresholds is not None
         # Every utterance, and every utterance without one of its modalities.
         left_out = [(row, name) for row, names in enumerate(present) for name in names]
         rest = [tuple(name for name in present[row] if name != out) for row, out in left_out]
-        with torch.inference_mode():
-            vectors = self.embed(examples)
-            without = vectors[[row for row, _ in left_out]]
-            without[range(len(rest)), [MODALITIES.index(out) for _, out in left_out]] = 0
-            probabilities = self._probabilities(self.fuse(vectors), present)
-            remaining = self._probabilities(self.fuse(without), rest)
+        without = vectors[[row for row, _ in left_out]]
+        without[range(len(rest)), [MODALITIES.index(out) for _, out in left_out]] = 0
+        probabilities = self._probabilities(self.fuse(vectors), present)
+        remaining = self._probabilities(self.fuse(without), rest)
         moved = dict(zip(left_out, remaining, strict=True))
         return [
             EmotionScores(
@@ -182,10 +220,23 @@ class MERModel(nn.Module):
             for row, whole in enumerate(probabilities)
         ]
 
+    def _require_trained(self) -> None:
+        if self.thresholds is None:
+            raise UsageError("this model was never trained, so it has no answer: load a checkpoint")
+
     def prepare(
-        self, faces: Sequence[Image] | None, audio: Samples | None, text: str | None
+        self,
+        faces: Sequence[Image] | None,
+        audio: Samples | None,
+        text: str | None,
+        *,
+        needed: bool = True,
     ) -> Prepared:
-        """What `predict` takes, checked, as tensors; see there."""
+        """What `predict` takes, checked, as tensors; see there.
+
+        Args:
+            needed: whether it is an error if all three are missing.
+        """
         example: Prepared = {}
         if faces is not None and len(faces) > 0:
             for face in faces:
@@ -202,8 +253,8 @@ class MERModel(nn.Module):
             example["acoustic"] = self._backbone("acoustic").prepare(audio)
         if text is not None and text.strip():
             example["textual"] = self._backbone("textual").prepare(text)
-        if not example:
-            raise ValueError("faces, audio and text are all missing: there is nothing to analyse")
+        if needed and not example:
+            raise ValueError(_NOTHING)
         return example
 
     def forward(self, examples: Sequence[Prepared]) -> Tensor:
