@@ -259,14 +259,14 @@ def test_texts_are_said_heard_and_not_said_again(tmp_path):
     if shutil.which("espeak-ng") is None:
         require_or_skip("espeak-ng, the synthetic voice")
     texts = toy_set("textual")
-    plain = ["good morning", "thank you very much"]
+    plain = ["I am happy to see you", "you make me angry"]
     said = replace(texts, items=plain, truths=texts.truths[:2])
     done = []
     first = heard([said], 2, tmp_path / "heard.jsonl", on_progress=done.append)
     assert done == [1, 2]
     lines = [json.loads(line) for line in (tmp_path / "heard.jsonl").read_text().splitlines()]
     assert sorted(one for one, _ in lines) == sorted(plain)
-    assert any(word in text for _, text in lines for word in ("morning", "good", "thank", "you"))
+    assert any(word in text.split() for _, text in lines for word in ("see", "you"))
     for text, truth in zip(first.items, first.truths, strict=True):
         row = plain.index(next(one for one, understood in lines if understood == text))
         np.testing.assert_array_equal(truth, said.truths[row])

@@ -72,6 +72,9 @@ class Transcriber(ABC):
         any other utterance.
         """
 
+    def expect(self, speakers: int) -> None:  # noqa: B027 - most have nothing to do
+        """So many speakers may talk at the same time: make ready for them, in the background."""
+
     @abstractmethod
     def close(self) -> None:
         """Release what the engine holds; open streams fail."""

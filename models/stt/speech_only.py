@@ -34,6 +34,10 @@ class SpeechOnly(Transcriber):
         """A stream for one utterance; see `Transcriber.stream`."""
         return _SpeechOnlyStream(self._engine.stream(), self.name)
 
+    def expect(self, speakers: int) -> None:
+        """See `Transcriber.expect`."""
+        self._engine.expect(speakers)
+
     def close(self) -> None:
         """Close the engine."""
         self._engine.close()

@@ -33,7 +33,19 @@ class _Decoder:
     def __init__(self) -> None:
         from pocketsphinx import Decoder
 
-        self._decoder = Decoder(samprate=16_000, loglevel="FATAL")
+        # No second pass (fwdflat), and narrower beams than by default (30000; 1e-48, 7e-29, 1e-40):
+        # an utterance takes 0.06 instead of 0.15 of its duration, and its end 0.01 s instead of
+        # 0.1 to 0.6. On LibriSpeech 59.6 % of the words are wrong instead of 58.9 %, on GRID 88.3 %
+        # instead of 89.2 %.
+        self._decoder = Decoder(
+            samprate=16_000,
+            loglevel="FATAL",
+            fwdflat=False,
+            maxhmmpf=3000,
+            pbeam=1e-40,
+            wbeam=1e-16,
+            lpbeam=1e-30,
+        )
         # The decoder adapts its cepstral mean and its estimate of the noise to what it has heard;
         # starting each utterance from the same makes the transcript depend on that alone.
         self._first_mean = self._decoder.get_cmn(False)
@@ -115,13 +127,14 @@ class SphinxTranscriber(Transcriber):
     the next utterance waits with its samples until one is free.
 
     Args:
-        processes: how many decoders at most (about 91 MiB each). Default: one a core, at most 4.
+        processes: how many decoders at most (about 91 MiB each); None: six a core, because the
+            speech of one person takes less than a tenth of one.
     """
 
     name = "sphinx"
 
     def __init__(self, processes: int | None = None) -> None:
-        self._most = processes or min(4, os.cpu_count() or 1)
+        self._most = processes or 6 * (os.cpu_count() or 1)
         self._lock = threading.Lock()
         self._idle: list[ProcessPoolExecutor] = []
         self._busy: set[ProcessPoolExecutor] = set()
@@ -143,6 +156,13 @@ class SphinxTranscriber(Transcriber):
         elif process is not None:
             stream.run_on(process)
         return stream
+
+    def expect(self, speakers: int) -> None:
+        """Begin to load as many decoders as there are speakers; each takes a second of a core."""
+        with self._lock:
+            missing = min(speakers, self._most) - len(self._idle) - len(self._busy)
+            if not self._closed:
+                self._idle += [self._new_process() for _ in range(missing)]
 
     def close(self) -> None:
         """End all decoder processes."""
@@ -223,6 +243,7 @@ class _SphinxStream(TranscriptionStream):
 
     def finish(self) -> Future[Transcript]:
         transcript: Future[Transcript] = Future()
+        transcript.set_running_or_notify_cancel()
 
         def deliver(decoded: Future[tuple[str, list[tuple[str, float, float]]]]) -> None:
             self._end(broken=isinstance(decoded.exception(), AnalysisError))
@@ -258,6 +279,7 @@ class _SphinxStream(TranscriptionStream):
 
     def _call(self, function: Callable[..., T], *arguments: Any) -> Future[T]:
         future: Future[T] = Future()
+        future.set_running_or_notify_cancel()  # nobody can cancel it any more
         with self._lock:
             if self._failure is not None:
                 future.set_exception(self._failure)
