@@ -92,11 +92,17 @@ class FrameThinner:
 
     def wants(self, time: float) -> bool:
         """True for the first frame in each slot of 1/rate seconds; call once a frame, in order."""
-        slot = int(time * self.rate + 1e-6)
-        if slot <= self._last_slot:
+        if self.has(time):
             return False
-        self._last_slot = slot
+        self._last_slot = self._slot(time)
         return True
+
+    def has(self, time: float) -> bool:
+        """True if the slot already has its frame, so that another one need not be decoded."""
+        return self._slot(time) <= self._last_slot
+
+    def _slot(self, time: float) -> int:
+        return int(time * self.rate + 1e-6)
 
     def reduced_size(self, width: int, height: int) -> tuple[int, int]:
         """(width, height) with the longest side at most `longest_side`, aspect kept."""

@@ -30,6 +30,7 @@ from hypothesis import strategies as st
 from models.errors import SourceError, UsageError
 from realtime.media import SAMPLE_RATE, AudioBlock, Media, SourceNotice, VideoFrame
 from realtime.sources import Source, open_source
+from realtime.sources.decoding import MediaReader
 from realtime.sources.timeline import AudioTimeline, Interleaver, media_time
 
 Sound = npt.NDArray[np.float32]
@@ -69,7 +70,7 @@ def write(
         if frames:
             video = container.add_stream(video_codec, rate=25)
             video.width, video.height = size
-            video.pix_fmt = "yuv420p"
+            video.pix_fmt = "yuvj420p" if video_codec == "mjpeg" else "yuv420p"
             video.bit_rate = 1_000_000
             if video_codec == "mpeg4":
                 video.codec_context.time_base = Fraction(1, 1000)
@@ -349,6 +350,26 @@ async def test_frames_are_thinned_and_true_to_their_time(tmp_path: Path) -> None
     for n, frame in enumerate(frames):
         assert frame.image.shape == (120, 160, 3)
         assert frame.image.mean() == pytest.approx(n * 2 + 20, abs=3)
+
+
+async def test_of_pictures_coded_alone_those_that_are_kept_are_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded = 0
+    see = MediaReader._see
+
+    def counting(reader: MediaReader, picture: av.VideoFrame) -> Iterator[Media]:
+        nonlocal decoded
+        decoded += 1
+        return see(reader, picture)
+
+    monkeypatch.setattr(MediaReader, "_see", counting)
+    clip = write(tmp_path / "a.mkv", [(0, tone(20))], frames=film(20), video_codec="mjpeg")
+    frames = frames_of(await read(clip))
+    assert [round(frame.time, 3) for frame in frames] == [n / 5 for n in range(100)]
+    for n, frame in enumerate(frames):
+        assert frame.image.mean() == pytest.approx(n * 2 + 20, abs=3)
+    assert decoded < 250  # of 500: some are on their way when the first of their slot is there
 
 
 async def test_a_variable_frame_rate(tmp_path: Path) -> None:

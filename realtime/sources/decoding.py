@@ -133,7 +133,11 @@ class MediaReader:
             if packet.stream.index == self._audio.index:
                 for sound in self._audio.decode(packet):
                     yield from self._hear(sound)
-            elif self._video is not None and packet.stream.index == self._video.index:
+            elif (
+                self._video is not None
+                and packet.stream.index == self._video.index
+                and not self._is_unwanted(packet)
+            ):
                 for picture in self._video.decode(packet):
                     yield from self._see(picture)
         except av.error.EOFError:  # a decoder that was flushed already
@@ -167,6 +171,16 @@ class MediaReader:
             assert self._video is not None
             aspect = float(self._video.sample_aspect_ratio or 1)
             yield self._reducer.reduce(picture, time, aspect)
+
+    def _is_unwanted(self, packet: av.Packet[Stream]) -> bool:
+        """Whether the picture is coded without others, and need not be decoded either."""
+        assert self._video is not None
+        if not self._video.codec.intra_only or packet.pts is None or self._origin_s is None:
+            return False
+        time = float(packet.pts * packet.time_base) - self._origin_s
+        if unwanted := self._thinner.has(time):
+            self._merger.video_s = max(self._merger.video_s, time)
+        return unwanted
 
     def _media_time(self, frame: av.AudioFrame | av.VideoFrame) -> float | None:
         if frame.time is None:

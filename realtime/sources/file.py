@@ -92,8 +92,9 @@ class FileSource(ThreadedSource):
         live_stream = self._is_url and not self._container.duration
         if live_stream:
             self.live, self._paced = True, False
-        elif video is not None:
-            video.thread_type = "AUTO"  # decodes faster, and later by a few frames
+        elif video is not None and video.width > 640:
+            # Decodes faster, and later by a few frames. For small pictures it only costs.
+            video.thread_type = "AUTO"
         self.duration = (self._container.duration or 0) / av.time_base or None
         self.has_video = video is not None
         self._reader = MediaReader(
