@@ -172,6 +172,18 @@ class Endpointer:
             return self._position
         return min(self._position, end + self._pad)
 
+    @property
+    def closing(self) -> UtteranceClosed | None:
+        """What will close if the pause that has begun lasts; None while speech goes on.
+
+        If speech resumes in time, it will not have been so.
+        """
+        if self._speech is None or self._pause is None or self._ended is not None:
+            return None
+        if self._pause - self._speech <= self._min_speech:
+            return None
+        return UtteranceClosed(self._start, self._without_tail(self._pause) + self._pad, "silence")
+
     def window(self, probability: float) -> list[SpeechChange]:
         """Take the speech probability of the next window; return what it changed, in order."""
         here = self._position

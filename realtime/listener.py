@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from models.vad import WINDOW, VADStream
-from realtime.endpointing import Endpointer, EndpointingSettings, SpeechChange
+from realtime.endpointing import Endpointer, EndpointingSettings, SpeechChange, UtteranceClosed
 from realtime.rings import AudioRing
 
 
@@ -29,6 +29,11 @@ class Listener:
         """See `Endpointer.speaking_until`; never beyond what the ring holds."""
         until = self._endpointer.speaking_until
         return None if until is None else min(until, self._ring.stop)
+
+    @property
+    def closing(self) -> UtteranceClosed | None:
+        """See `Endpointer.closing`."""
+        return self._endpointer.closing
 
     def listen(self) -> Iterator[SpeechChange]:
         """Take all whole windows that have arrived; yields each change as its window is taken."""

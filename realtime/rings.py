@@ -6,11 +6,15 @@ part of it is gone; never silence in place of what was lost.
 
 from __future__ import annotations
 
+import math
 from collections import deque
+from typing import TypeVar
 
 import numpy as np
 
 from realtime.media import SAMPLE_RATE, AudioBlock, Samples, VideoFrame
+
+T = TypeVar("T")
 
 
 class OutOfRingError(LookupError):
@@ -93,6 +97,11 @@ class FrameRing:
         self._bytes = 0
         self._lost_until = float("-inf")
 
+    @property
+    def start(self) -> float:
+        """Media time from which on no frame was given up, in seconds."""
+        return math.nextafter(self._lost_until, math.inf)
+
     def write(self, frame: VideoFrame) -> None:
         """Append a frame, giving up the oldest where a bound is reached.
 
@@ -116,14 +125,14 @@ class FrameRing:
         Raises:
             OutOfRingError: frames of the interval were given up.
         """
-        if start <= self._lost_until:
+        if start < self.start:
             raise OutOfRingError(
                 f"frames from {start:.3f} s asked for, those to {self._lost_until:.3f} s are gone"
             )
         return [frame for frame in self._frames if start <= frame.time < stop]
 
 
-def spread(frames: list[VideoFrame], count: int) -> list[VideoFrame]:
+def spread(frames: list[T], count: int) -> list[T]:
     """At most `count` of the frames, evenly spread over them, in order.
 
     Each pick is the frame in the middle of one of `count` equal parts, so that the very first and

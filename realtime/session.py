@@ -1,7 +1,8 @@
 """One source, analysed live: source -> rings -> endpointing -> analysis -> events.
 
 In: a `Source` and an `UtteranceAnalyzer`. Out: `async for event in session.events()`.
-Read on from `_run`: `_follow_source`, `_take`, `_hear`, `_follow`, `_close`, `_analyze_closed`.
+Read on from `_run`: `_follow_source`, `_take`, `_hear`, `_work_ahead`, `_follow`, `_close`,
+`_tell_results`.
 """
 
 from __future__ import annotations
@@ -11,15 +12,16 @@ import math
 import time
 import uuid
 from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import Future
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
 from models.errors import AnalysisError, SourceError
-from models.stt import TranscriptionStream
 from models.vad import load_vad
-from realtime.analysis import FACES, Analysis, SeenFace, Utterance, UtteranceAnalyzer
+from realtime.analysis import Analysis, SeenFace, Utterance, UtteranceAnalyzer, UtteranceStream
 from realtime.average import RunningAverage
 from realtime.endpointing import (
     EndpointingSettings,
@@ -51,15 +53,21 @@ from realtime.events import SpeechResumed as SpeechResumedEvent
 from realtime.events import SpeechStarted as SpeechStartedEvent
 from realtime.listener import Listener
 from realtime.media import SAMPLE_RATE, AudioBlock, Media, SourceNotice, VideoFrame
-from realtime.rings import AudioRing, FrameRing, spread
+from realtime.rings import AudioRing, FrameRing
 from realtime.sources import Source
 
-_FEED = SAMPLE_RATE // 5  # samples the recogniser gets at a time: a new partial text 5 times/s
+# Samples the recogniser gets at a time: a new partial text 5 times a second while people watch; at
+# full speed once, because each piece on its way to the recogniser's process costs 1 to 2 ms.
+_FEED_LIVE, _FEED_FAST = SAMPLE_RATE // 5, SAMPLE_RATE
 _PROVISIONAL = 3 * SAMPLE_RATE  # how often a long utterance is scored while it goes on
-_RING_MARGIN_S = 5.0  # what the rings hold beyond the longest utterance
+# Silence beyond the padding after which a pause is likely to last: with the default settings,
+# analysis begins 0.16 s into a pause, and has 0.34 s until the pause is certain.
+_LIKELY = 60 * SAMPLE_RATE // 1000
+_RING_MARGIN_S = 2.0  # what the rings hold beyond the longest utterance
 _WAITING_UTTERANCES = 4  # closed, not analysed; at more the source must wait
 _WAITING_EVENTS = 1000  # told, not taken; at more the session waits for its reader
 _OVERLOAD_S = 2.0  # further behind a live source than this is worth a warning
+_OVERLOAD_OVER_S = 10.0  # after so much media without another reason, it may be warned of again
 _FRAME_BYTES = 640 * 640 * 3  # of the largest reduced frame
 _FRAMES_PER_SECOND = 5
 
@@ -69,13 +77,35 @@ class _OpenUtterance:
     """The utterance being spoken."""
 
     start: int
-    transcription: TranscriptionStream
+    stream: UtteranceStream
     fed: int  # the recogniser has heard [start, fed)
+    partial: Future[str] | None = None  # the text of [start, fed), when it is decoded
     text: str = ""
+    ahead: _Ahead | None = None
     next_provisional: int = field(init=False)
 
     def __post_init__(self) -> None:
         self.next_provisional = self.start + _PROVISIONAL
+
+
+@dataclass(frozen=True, slots=True)
+class _Ahead:
+    """The analysis of the open utterance as it is if the pause that has begun lasts."""
+
+    utterance: Utterance
+    frames: int  # that it has seen
+    task: asyncio.Task[Analysis]
+
+
+@dataclass(frozen=True, slots=True)
+class _Closed:
+    """A closed utterance on its way to its result."""
+
+    utterance: Utterance
+    stream: UtteranceStream
+    task: asyncio.Task[Analysis]
+    heard: float  # media time at which it was known to be over, seconds
+    at: float = field(default_factory=time.perf_counter)  # wall time of the same
 
 
 class LiveSession:
@@ -127,15 +157,19 @@ class LiveSession:
         )
         self._listener = Listener(self._audio, load_vad().stream(), self._endpointing)
         self._open: _OpenUtterance | None = None
-        self._transcriptions: set[TranscriptionStream] = set()  # not yet known to have ended
+        self._streams: set[UtteranceStream] = set()  # not yet known to have ended
+        self._watched: UtteranceStream | None = None  # without a microphone: the current window
         self._seen_from = 0.0  # without a microphone: where the current window of seeing began
         self._count = 0
         self._provisional: asyncio.Task[None] | None = None
-        self._closed: asyncio.Queue[Utterance | None] = asyncio.Queue(_WAITING_UTTERANCES)
+        self._closed: asyncio.Queue[_Closed | None] = asyncio.Queue(_WAITING_UTTERANCES)
+        self._analyses: set[asyncio.Task[Analysis]] = set()
         self._told: asyncio.Queue[Event | None] = asyncio.Queue(_WAITING_EVENTS)
         self._stopping: asyncio.Task[None] | None = None
         self._clock = _LiveClock() if source.live else None
+        self._feed_samples = _FEED_LIVE if source.live else _FEED_FAST
         self._overloaded = False
+        self._overloaded_at = -math.inf  # media time, seconds
         self._abandoned = False
 
     @property
@@ -172,7 +206,11 @@ class LiveSession:
             self._stopping = asyncio.create_task(self._source.aclose())
 
     async def _run(self) -> None:
-        analysis = asyncio.create_task(self._analyze_closed())
+        with self._analyzer.live_source() if self._source.live else nullcontext():
+            await self._run_through()
+
+    async def _run_through(self) -> None:
+        telling = asyncio.create_task(self._tell_results())
         try:
             await self._tell(
                 SessionStarted(
@@ -190,7 +228,7 @@ class LiveSession:
             if not self._source.has_audio:
                 await self._close_seen("end")
             await self._closed.put(None)
-            await analysis
+            await telling
             average = WireAverage(
                 utterances=self.average.utterances,
                 emotions=self.average.emotions,
@@ -207,12 +245,12 @@ class LiveSession:
                 )
             )
         finally:
-            tasks = [analysis] if self._provisional is None else [analysis, self._provisional]
+            tasks = [telling, *self._analyses, *filter(None, [self._provisional])]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            for transcription in self._transcriptions:
-                transcription.cancel()
+            for stream in self._streams:
+                stream.cancel()
             await self._source.aclose()
             if not self._abandoned:
                 await self._told.put(None)
@@ -237,7 +275,9 @@ class LiveSession:
                 self._frames.write(item)
                 self.picture = item
                 if not self._source.has_audio:
-                    await self._see(item)
+                    await self._watch(item)
+                elif self._open and item.time >= self._open.start / SAMPLE_RATE:
+                    await self._see(self._open.stream, item)
             case SourceNotice():
                 await self._warn(item.code, item.message)
 
@@ -248,13 +288,19 @@ class LiveSession:
             return
         self._clock.arrived(now)
         behind = self._clock.since(now)
-        if behind > _OVERLOAD_S and not self._overloaded:
-            self._overloaded = True
-            await self._warn(
-                "overload", f"this machine is {behind:.1f} s behind the source; results come late"
-            )
-        elif behind < _OVERLOAD_S / 2:
+        if behind > _OVERLOAD_S:
+            await self._overload(f"it is {behind:.1f} s behind the source, so results come late")
+        elif behind < _OVERLOAD_S / 2 and now - self._overloaded_at > _OVERLOAD_OVER_S:
             self._overloaded = False
+
+    async def _overload(self, consequence: str) -> None:
+        """Say that this machine does not keep up with a live source, unless that is known."""
+        if self._clock is None:
+            return
+        self._overloaded_at = self.now
+        if not self._overloaded:
+            self._overloaded = True
+            await self._warn("overload", f"this machine does not keep up: {consequence}")
 
     async def _hear(self) -> None:
         """Follow the speech in the audio that has arrived, and pass it to the recogniser."""
@@ -262,42 +308,107 @@ class LiveSession:
             await self._follow(change)
         until = self._listener.speaking_until
         if self._open and until is not None:
-            # In a pause nothing is added any more: what is left is decoded while the pause lasts.
-            paused = until < self._listener.position
-            if until - self._open.fed >= (1 if paused else _FEED):
-                self._feed(self._open, until)
+            await self._feed(self._open, until)
             if until >= self._open.next_provisional:
-                self._score_provisionally(self._open, until)
+                await self._score_provisionally(self._open, until)
+            self._work_ahead(self._open)
+
+    def _work_ahead(self, spoken: _OpenUtterance) -> None:
+        """If a pause has begun, analyse the utterance as if it were over.
+
+        Should speech resume, that is dropped. Should the pause last, the answer is there. At full
+        speed nothing is gained by it.
+        """
+        closing = self._listener.closing
+        if self._clock is None or spoken.ahead is not None or closing is None:
+            return
+        if self._audio.stop >= closing.stop + _LIKELY:
+            utterance = self._complete(spoken, closing)
+            frames = spoken.stream.seen(utterance.stop_s)
+            spoken.ahead = _Ahead(utterance, frames, self._analyze(spoken.stream, utterance))
+
+    def _analyze(self, stream: UtteranceStream, utterance: Utterance) -> asyncio.Task[Analysis]:
+        task = asyncio.create_task(stream.result(utterance))
+        self._analyses.add(task)
+
+        def end(task: asyncio.Task[Analysis]) -> None:
+            self._analyses.discard(task)
+            if not task.cancelled():
+                task.exception()  # is told with the utterance, or was of one that went on
+
+        task.add_done_callback(end)
+        return task
+
+    def _complete(self, spoken: _OpenUtterance, closed: UtteranceClosed) -> Utterance:
+        """The utterance, all of which the recogniser has heard."""
+        samples = self._audio.read(closed.start, closed.stop)
+        spoken.stream.hear(samples[spoken.fed - closed.start :])
+        spoken.fed = closed.stop
+        return Utterance(self._count + 1, closed.start, closed.stop, closed.reason, samples)
+
+    def _hear_again(self, spoken: _OpenUtterance) -> None:
+        """What the recogniser has heard is not the utterance: let it hear the right part."""
+        if spoken.ahead is not None:
+            spoken.ahead.task.cancel()
+            spoken.ahead = None
+        spoken.stream.hear_again()
+        spoken.fed = spoken.start
 
     async def _follow(self, change: SpeechChange) -> None:
         heard = self._listener.position / SAMPLE_RATE
         match change:
             case SpeechStarted(start):
-                self._open = _OpenUtterance(start, self._transcription(), fed=start)
+                self._open = _OpenUtterance(start, self._new_stream(), fed=start)
+                # Where sound comes long after the pictures, the first of them may be gone.
+                seen_from = max(start / SAMPLE_RATE, self._frames.start)
+                for frame in self._frames.read(seen_from, math.inf):
+                    await self._see(self._open.stream, frame)
                 await self._tell(SpeechStartedEvent(session=self.id, time=heard))
             case SpeechPaused():
                 await self._tell(SpeechPausedEvent(session=self.id, time=heard))
             case SpeechResumed():
+                if self._open and self._open.ahead:
+                    self._hear_again(self._open)
                 await self._tell(SpeechResumedEvent(session=self.id, time=heard))
             case SpeechDropped():
                 assert self._open is not None
-                self._give_up(self._open.transcription)
+                self._give_up(self._open)
                 self._open = None
             case UtteranceClosed():
                 await self._close(change, heard)
 
-    def _transcription(self) -> TranscriptionStream:
-        transcription = self._analyzer.transcriber.stream()
-        self._transcriptions.add(transcription)
-        return transcription
+    def _new_stream(self) -> UtteranceStream:
+        stream = self._analyzer.stream(heard=self._source.has_audio, live=self._clock is not None)
+        self._streams.add(stream)
+        return stream
 
-    def _give_up(self, transcription: TranscriptionStream) -> None:
-        transcription.cancel()
-        self._transcriptions.discard(transcription)
+    def _give_up(self, spoken: _OpenUtterance) -> None:
+        if spoken.ahead is not None:
+            spoken.ahead.task.cancel()
+        self._forget(spoken.stream)
 
-    def _feed(self, spoken: _OpenUtterance, until: int) -> None:
+    def _forget(self, stream: UtteranceStream) -> None:
+        stream.cancel()
+        self._streams.discard(stream)
+
+    async def _see(self, stream: UtteranceStream, frame: VideoFrame) -> None:
+        if not stream.see(frame):
+            await self._overload("frames are left out")
+
+    async def _feed(self, spoken: _OpenUtterance, until: int) -> None:
+        """Let the recogniser hear on up to `until`, piece by piece."""
+        # In a pause nothing is added any more: what is left is decoded while the pause lasts.
+        paused = until < self._listener.position
+        unheard = until - spoken.fed
+        if unheard < (1 if paused else self._feed_samples):
+            return
+        if self._clock and not paused and not (spoken.partial is None or spoken.partial.done()):
+            # Fewer, longer pieces cost a late recogniser less, at the price of partial texts.
+            if unheard > _OVERLOAD_S * SAMPLE_RATE:
+                await self._overload("partial texts are left out")
+            return
         number = self._count + 1
-        partial = spoken.transcription.accept(self._audio.read(spoken.fed, until))
+        spoken.partial = spoken.stream.hear(self._audio.read(spoken.fed, until))
         spoken.fed = until
 
         def tell(future: asyncio.Future[str]) -> None:
@@ -314,29 +425,29 @@ class LiveSession:
                     )
                 )
 
-        asyncio.wrap_future(partial).add_done_callback(tell)
+        asyncio.wrap_future(spoken.partial).add_done_callback(tell)
 
-    def _score_provisionally(self, spoken: _OpenUtterance, until: int) -> None:
-        """Score a long utterance so far; left out when the analysis is busy with closed ones."""
+    async def _score_provisionally(self, spoken: _OpenUtterance, until: int) -> None:
+        """Score a long utterance so far; left out when the networks do not keep up."""
         spoken.next_provisional += _PROVISIONAL
-        busy = self._provisional and not self._provisional.done()
-        if busy or not self._closed.empty():
+        behind = self._provisional and not self._provisional.done()
+        if behind or not self._closed.empty():
+            await self._overload("provisional scores are left out")
             return
         number = self._count + 1
         samples = self._audio.read(spoken.start, until)
-        frames = self._frames_in(spoken.start, until)
+        stop_s = until / SAMPLE_RATE
 
         async def score() -> None:
             try:
-                faces, _ = await self._analyzer.find_faces(frames)
-                scores = await self._analyzer.score(faces, samples, spoken.text)
+                scores = await spoken.stream.provisional(samples, spoken.text, stop_s)
             except AnalysisError:
                 return  # only the result counts, and it will tell
             if self._open is spoken:
                 self._tell_if_room(
                     UtteranceProvisional(
                         session=self.id,
-                        time=until / SAMPLE_RATE,
+                        time=stop_s,
                         utterance=number,
                         emotions=scores.probabilities,
                         thresholds=scores.thresholds,
@@ -347,60 +458,52 @@ class LiveSession:
         self._provisional = asyncio.create_task(score())
 
     async def _close(self, closed: UtteranceClosed, heard: float) -> None:
-        """Hand the utterance to the analysis, complete: no ring is needed for it any more."""
+        """The utterance is over; what was worked out ahead, if of just that, is its result."""
         assert self._open is not None
         spoken, self._open = self._open, None
-        if spoken.fed > closed.stop:
-            # Split earlier than the recogniser has heard: let another one hear the right part.
-            self._give_up(spoken.transcription)
-            spoken.transcription = self._transcription()
-            spoken.fed = closed.start
-        samples = self._audio.read(closed.start, closed.stop)
-        spoken.transcription.accept(samples[spoken.fed - closed.start :])
+        frames = spoken.stream.seen(closed.stop / SAMPLE_RATE)
+        ahead = spoken.ahead
+        if ahead and (ahead.utterance.stop, ahead.frames) == (closed.stop, frames):
+            utterance, task = ahead.utterance, ahead.task
+        else:
+            if ahead or spoken.fed > closed.stop:
+                self._hear_again(spoken)
+            utterance = self._complete(spoken, closed)
+            task = self._analyze(spoken.stream, utterance)
         self._count += 1
-        await self._closed.put(
-            Utterance(
-                number=self._count,
-                start=closed.start,
-                stop=closed.stop,
-                reason=closed.reason,
-                closed_at=heard,
-                samples=samples,
-                frames=self._frames_in(closed.start, closed.stop),
-                transcription=spoken.transcription,
-            )
-        )
+        await self._closed.put(_Closed(utterance, spoken.stream, task, heard))
 
-    async def _see(self, frame: VideoFrame) -> None:
+    async def _watch(self, frame: VideoFrame) -> None:
         """Without a microphone there is no speech to follow: utterances are windows of time."""
         await self._advance(frame.time)
         if frame.time - self._seen_from >= self._endpointing.max_speech_duration_s:
             await self._close_seen("limit")
+        if self._watched is None:
+            self._watched = self._new_stream()
+        await self._see(self._watched, frame)
 
     async def _close_seen(self, reason: Literal["limit", "end"]) -> None:
         start, stop = round(self._seen_from * SAMPLE_RATE), round(self.now * SAMPLE_RATE)
         self._seen_from = self.now
-        if frames := self._frames_in(start, stop):
-            self._count += 1
-            nothing = np.zeros(0, dtype=np.float32)
-            await self._closed.put(
-                Utterance(self._count, start, stop, reason, self.now, nothing, frames, None)
-            )
+        if self._watched is None:
+            return
+        stream, self._watched = self._watched, None
+        self._count += 1
+        utterance = Utterance(self._count, start, stop, reason, np.zeros(0, dtype=np.float32))
+        task = self._analyze(stream, utterance)
+        await self._closed.put(_Closed(utterance, stream, task, self.now))
 
-    def _frames_in(self, start: int, stop: int) -> list[VideoFrame]:
-        return spread(self._frames.read(start / SAMPLE_RATE, stop / SAMPLE_RATE), FACES)
-
-    async def _analyze_closed(self) -> None:
-        """Analyse closed utterances in order; each ends in one result or one failure."""
-        while (utterance := await self._closed.get()) is not None:
-            began = time.perf_counter()
+    async def _tell_results(self) -> None:
+        """Tell of closed utterances in order; each ends in one result or one failure."""
+        while (closed := await self._closed.get()) is not None:
+            utterance = closed.utterance
             try:
-                analysis = await self._analyzer.analyze(utterance)
+                analysis = await closed.task
             except AnalysisError as error:
                 await self._tell(
                     UtteranceFailed(
                         session=self.id,
-                        time=utterance.closed_at,
+                        time=closed.heard,
                         utterance=utterance.number,
                         start=utterance.start_s,
                         end=utterance.stop_s,
@@ -410,17 +513,16 @@ class LiveSession:
                 )
                 continue
             finally:
-                if utterance.transcription is not None:
-                    self._give_up(utterance.transcription)
-            took = time.perf_counter() - began
+                self._forget(closed.stream)
+            took = time.perf_counter() - closed.at
             self.average.add(analysis.scores)
             if self._on_analysis is not None:
                 self._on_analysis(utterance, analysis)
-            await self._tell(self._result(utterance, analysis, took))
+            await self._tell(self._result(closed, analysis, took))
             await self._tell(
                 AverageUpdated(
                     session=self.id,
-                    time=utterance.closed_at,
+                    time=closed.heard,
                     utterances=self.average.utterances,
                     emotions=self.average.emotions,
                     thresholds=self.average.thresholds,
@@ -428,12 +530,12 @@ class LiveSession:
                 )
             )
 
-    def _result(self, utterance: Utterance, analysis: Analysis, took: float) -> UtteranceResult:
-        transcript, scores = analysis.transcript, analysis.scores
+    def _result(self, closed: _Closed, analysis: Analysis, took: float) -> UtteranceResult:
+        utterance, transcript, scores = closed.utterance, analysis.transcript, analysis.scores
         late = self._clock.since(utterance.stop_s) if self._clock else None
         return UtteranceResult(
             session=self.id,
-            time=utterance.closed_at,
+            time=closed.heard,
             utterance=utterance.number,
             start=utterance.start_s,
             end=utterance.stop_s,
@@ -450,7 +552,7 @@ class LiveSession:
                     for word in transcript.words
                 ),
             ),
-            faces=tuple(_wire_face(seen) for seen in analysis.faces),
+            faces=tuple(_wire_face(face) for face in analysis.faces),
             emotions=scores.probabilities,
             thresholds=scores.thresholds,
             expressed=scores.expressed,
@@ -489,8 +591,6 @@ class _LiveClock:
         return time.perf_counter() - self._began - media_time
 
 
-def _wire_face(seen: SeenFace) -> WireFace:
-    x, y, width, height = (round(value * seen.frame.scale, 1) for value in seen.face.box)
-    return WireFace(
-        time=seen.frame.time, box=(x, y, width, height), confidence=seen.face.confidence
-    )
+def _wire_face(face: SeenFace) -> WireFace:
+    x, y, width, height = (round(value, 1) for value in face.box)
+    return WireFace(time=face.time, box=(x, y, width, height), confidence=face.confidence)

@@ -139,6 +139,42 @@ def test_speaking_until_grows_and_never_passes_the_end_of_what_a_pause_closes(
             told = until
 
 
+@given(runs=runs, settings=any_settings, tail_ms=st.sampled_from([0, 100, 300]))
+@hypothesis_settings(max_examples=300, deadline=None)
+def test_what_a_pause_closes_was_foretold_while_it_lasted(
+    runs: list[tuple[float, int]], settings: EndpointingSettings, tail_ms: int
+) -> None:
+    if settings.min_silence_duration_ms < 2 * settings.speech_pad_ms:
+        return  # paddings may be shared
+    settings = replace(settings, min_tail_duration_ms=tail_ms)
+    endpointer = Endpointer(settings)
+    foretold: UtteranceClosed | None = None
+    for p in [p for p, count in runs for _ in range(count)]:
+        changes = endpointer.window(p)
+        for change in changes:
+            if isinstance(change, UtteranceClosed) and change.reason == "silence" and foretold:
+                assert change == foretold
+        ends = (SpeechResumed, SpeechDropped, UtteranceClosed)
+        told = any(isinstance(change, ends) for change in changes)
+        if foretold and endpointer.closing and not told:
+            assert endpointer.closing == foretold  # it does not waver while the pause lasts
+        foretold = endpointer.closing
+
+
+def test_nothing_is_foretold_while_speech_goes_on_or_is_too_short() -> None:
+    endpointer = Endpointer(EndpointingSettings())
+    for p, closing in ((0.9, False), (0.1, False), (0.9, False)):
+        endpointer.window(p)
+        assert (endpointer.closing is not None) is closing
+    for _ in range(20):
+        endpointer.window(0.9)
+    assert endpointer.closing is None
+    endpointer.window(0.1)
+    assert endpointer.closing == UtteranceClosed(0, 23 * WINDOW + 1600, "silence")
+    endpointer.window(0.9)
+    assert endpointer.closing is None
+
+
 def test_an_utterance_closes_in_the_window_that_completes_the_hangover() -> None:
     endpointer = Endpointer(EndpointingSettings(min_silence_duration_ms=320))
     for _ in range(20):

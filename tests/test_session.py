@@ -4,33 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
-import signal
 import threading
-from collections.abc import Iterator
+import wave
+from collections.abc import AsyncIterator, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import psutil
 import pytest
 
-from realtime.analysis import UtteranceAnalyzer
+from realtime.analysis import Analysis, Utterance, UtteranceAnalyzer, UtteranceStream
 from realtime.endpointing import EndpointingSettings
 from realtime.events import (
     AverageUpdated,
     Event,
     SessionEnded,
     SessionStarted,
+    SourceWarning,
     SpeechStarted,
     TranscriptPartial,
     UtteranceFailed,
     UtteranceProvisional,
     UtteranceResult,
 )
+from realtime.inference import Rank
+from realtime.media import Media, VideoFrame
 from realtime.session import LiveSession
 from realtime.sources import open_source
+from realtime.sources.base import Source
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +60,10 @@ async def events_of(
 
 def results(events: list[Event]) -> list[UtteranceResult]:
     return [event for event in events if isinstance(event, UtteranceResult)]
+
+
+def warnings_of(events: list[Event]) -> list[SourceWarning]:
+    return [event for event in events if isinstance(event, SourceWarning)]
 
 
 def lasting(events: list[Event]) -> list[dict[str, Any]]:
@@ -118,6 +128,98 @@ def _by_kind(events: list[dict[str, Any]]) -> dict[str, list[str]]:
     for event in events:
         kinds.setdefault(event["type"], []).append(json.dumps(event))
     return kinds
+
+
+@pytest.fixture(scope="module")
+def halting(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A talker who halts twice for 0.4 s in the middle of what he says: long, but not long enough.
+
+    His first four sentences, without the picture, and with only that much of the silence between
+    two and two of them.
+    """
+    to = tmp_path_factory.mktemp("halting") / "halting.wav"
+    truth = json.loads((shared / "media/talker_grid_120s.json").read_text(encoding="utf-8"))
+    with av.open(str(shared / "media/talker_grid_120s.mp4")) as container:
+        resampler = av.AudioResampler("s16", "mono", 16_000)
+        sound = np.concatenate(
+            [
+                part.to_ndarray()[0]
+                for frame in container.decode(audio=0)
+                for part in resampler.resample(frame)
+            ]
+        )
+    silence = np.zeros(16_000, np.int16)
+    parts = [silence]
+    for number, utterance in enumerate(truth["utterances"][:4]):
+        said = slice(int(utterance["start"] * 16_000), int(utterance["end"] * 16_000))
+        parts += [sound[said], silence[: 6400 if number % 2 == 0 else None]]
+    with wave.open(str(to), "wb") as out:
+        out.setnchannels(1)
+        out.setsampwidth(2)
+        out.setframerate(16_000)
+        out.writeframes(np.concatenate(parts).tobytes())
+    return to
+
+
+async def test_what_is_worked_out_in_a_pause_is_dropped_when_speech_resumes(
+    halting: Path, analyzer: UtteranceAnalyzer
+) -> None:
+    asked: list[Utterance] = []
+    result = UtteranceStream.result
+
+    async def watched(self: UtteranceStream, utterance: Utterance) -> Analysis:
+        asked.append(utterance)
+        return await result(self, utterance)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(UtteranceStream, "result", watched)
+        live = await events_of(halting, analyzer, pace="live")
+    told = [(e.start, e.end) for e in results(live)]
+    assert len(told) == 2
+    begun = [(utterance.start_s, utterance.stop_s) for utterance in asked]
+    assert len(begun) >= 4  # each utterance was begun too early once,
+    assert sum(one in told for one in begun) == 2  # and once, and only once, at its very end
+    assert _by_kind(lasting(live)) == _by_kind(lasting(await events_of(halting, analyzer)))
+
+
+async def test_the_result_is_that_of_the_whole_utterance_analysed_at_once(
+    shared: Path, analyzer: UtteranceAnalyzer
+) -> None:
+    """The plain path: all frames and samples are there, and nothing was done ahead."""
+    ahead: dict[int, tuple[Utterance, Analysis]] = {}
+
+    def keep(utterance: Utterance, analysis: Analysis) -> None:
+        ahead[utterance.number] = utterance, analysis
+
+    clip = str(shared / "media/talker_grid_120s.mp4")
+    session = LiveSession(await open_source(clip, "live"), analyzer, on_analysis=keep)
+    async for event in session.events():
+        if isinstance(event, UtteranceResult) and event.utterance == 3:
+            session.stop()
+    frames = await frames_of(clip, until=20)
+    assert len(ahead) >= 3
+    for utterance, analysis in ahead.values():
+        during = [f for f in frames if utterance.start_s <= f.time < utterance.stop_s]
+        plain = await analyzer.analyze(utterance, during)
+        assert plain.transcript == analysis.transcript
+        assert plain.scores == analysis.scores
+        assert len(plain.faces) == 5
+        for one, other in zip(plain.faces, analysis.faces, strict=True):
+            assert (one.time, one.box) == (other.time, other.box)
+            np.testing.assert_array_equal(one.image, other.image)
+
+
+async def frames_of(clip: str, *, until: float) -> list[VideoFrame]:
+    """The frames of a clip as a session gets them."""
+    source = await open_source(clip, "fast")
+    frames = []
+    async for item in source:
+        if isinstance(item, VideoFrame):
+            frames.append(item)
+            if item.time > until:
+                break
+    await source.aclose()
+    return frames
 
 
 async def test_sessions_side_by_side_do_not_change_each_other(
@@ -235,9 +337,101 @@ async def test_a_dead_decoder_costs_nothing_but_time(
 
 
 def _kill_decoders() -> None:
-    for child in psutil.Process().children():
-        if "spawn_main" in " ".join(child.cmdline()):
-            os.kill(child.pid, signal.SIGKILL)
+    for child in _decoders():
+        child.kill()
+
+
+def _decoders() -> list[psutil.Process]:
+    children = psutil.Process().children()
+    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+
+
+async def test_on_a_machine_that_is_late_no_utterance_is_lost(
+    shared: Path, analyzer: UtteranceAnalyzer
+) -> None:
+    """Networks and decoders stand still for 7 s: what is said on the way is given up, no more."""
+    clip = shared / "media/speech/jfk.flac"
+    settings = EndpointingSettings(min_silence_duration_ms=1500, max_speech_duration_s=20)
+    undisturbed = await events_of(clip, analyzer, endpointing=settings)
+    (longest,) = results(undisturbed)[:1]
+    assert longest.end > 7
+    go_on = threading.Event()
+    session = LiveSession(await open_source(str(clip), "live"), analyzer, endpointing=settings)
+    events: list[Event] = []
+    halted_at = math.inf
+    async for event in session.events():
+        events.append(event)
+        if isinstance(event, TranscriptPartial) and halted_at == math.inf:
+            halted_at = event.time
+            analyzer.inference.lane().submit(Rank.RESULT, lambda: go_on.wait(30))
+            for decoder in _decoders():
+                decoder.suspend()
+
+            def resume() -> None:
+                go_on.set()
+                for decoder in _decoders():
+                    decoder.resume()
+
+            asyncio.get_running_loop().call_later(7, resume)
+    assert any("left out" in event.message for event in warnings_of(events))
+
+    on_the_way = [
+        event
+        for event in events
+        if isinstance(event, TranscriptPartial | UtteranceProvisional)
+        and halted_at < event.time < halted_at + 7
+    ]
+    assert len(on_the_way) < 10  # in time they are up to 37
+    silent = [event for event in events if not isinstance(event, SourceWarning)]
+    assert _by_kind(lasting(silent)) == _by_kind(lasting(undisturbed))
+
+
+async def test_a_frame_that_comes_late_does_not_hold_up_the_result(
+    analyzer: UtteranceAnalyzer,
+) -> None:
+    stream = analyzer.stream(heard=False)
+    picture = np.zeros((72, 90, 3), np.uint8)
+    go_on = threading.Event()
+    analyzer.inference.lane().submit(Rank.RESULT, lambda: go_on.wait(30))
+    sound = np.random.default_rng(0).normal(0, 0.1, 16_000).astype(np.float32)
+    stream.see(VideoFrame(0.2, picture))
+    result = asyncio.create_task(stream.result(Utterance(1, 0, 16_000, "silence", sound)))
+    await asyncio.sleep(0)  # it has been asked for
+    await asyncio.sleep(0)
+    assert stream.seen(1.0) == 1
+    stream.see(VideoFrame(0.4, picture))
+    go_on.set()
+    analysis = await asyncio.wait_for(result, 30)
+    assert analysis.scores.modalities == ("acoustic",)
+
+
+class _SoundLongAfterPictures(Source):
+    """Somebody speaks, and all the pictures came before: as in a file that is badly interleaved."""
+
+    name = "late sound"
+    live = False
+
+    def __init__(self, clip: Path) -> None:
+        self._clip = clip
+
+    async def __aiter__(self) -> AsyncIterator[Media]:
+        for number in range(100):
+            yield VideoFrame(number / 5, np.zeros((72, 90, 3), np.uint8))
+        async for item in await open_source(str(self._clip), "fast"):
+            yield item
+
+    async def aclose(self) -> None:
+        pass
+
+
+async def test_pictures_that_came_far_too_early_end_no_session(
+    shared: Path, analyzer: UtteranceAnalyzer
+) -> None:
+    session = LiveSession(_SoundLongAfterPictures(shared / "media/speech/jfk.flac"), analyzer)
+    events = [event async for event in session.events()]
+    assert results(events)
+    assert isinstance(events[-1], SessionEnded)
+    assert events[-1].reason == "end"
 
 
 async def test_an_utterance_that_fails_is_told_and_the_session_goes_on(shared: Path) -> None:

@@ -96,7 +96,8 @@ def _add_server(app: FastAPI, hub: Hub) -> None:
             "profile": hub.analyzer.profile if hub.analyzer else None,
             "stt": hub.analyzer.transcriber.name if hub.analyzer else None,
             "version": app.version,
-            "limits": {k: v for k, v in options.items() if k.startswith(("max_", "idle_"))},
+            "limits": {k: v for k, v in options.items() if k.startswith(("max_", "idle_"))}
+            | {"max_sessions": hub.max_sessions},
             "ice_servers": options["ice_servers"],
         }
 

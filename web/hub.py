@@ -50,6 +50,9 @@ logger = logging.getLogger(__name__)
 
 Kind: TypeAlias = Literal["camera", "upload", "source", "call", "ingest"]
 
+SESSIONS_AT_FIRST = 8
+"""How many may begin while the models are loaded and it is not yet known how many can be held."""
+
 FAREWELL_S = 10.0
 """How long the sessions have, when the server ends, to analyse what was said last."""
 
@@ -68,6 +71,7 @@ class Hub:
         state: of the models.
         problem: why they failed to load, in one line.
         analyzer: the models; None until they are ready.
+        max_sessions: how many may run at once.
     """
 
     def __init__(self, settings: ServerSettings, load: Callable[[], UtteranceAnalyzer]) -> None:
@@ -75,6 +79,7 @@ class Hub:
         self.state: Literal["loading", "ready", "failed"] = "loading"
         self.problem = ""
         self.analyzer: UtteranceAnalyzer | None = None
+        self.max_sessions = settings.max_sessions or SESSIONS_AT_FIRST
         self._load = load
         self._sessions: dict[str, Hosted] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -115,7 +120,7 @@ class Hub:
     def admit(self) -> None:
         """Do nothing if a session could begin now, else raise the `ApiError` that says why not."""
         running = len(self._tasks)
-        if running >= self.settings.max_sessions:
+        if running >= self.max_sessions:
             raise ApiError(
                 503, "full", f"{running} sessions are running, as many as may: stop one, or wait"
             )
@@ -180,7 +185,8 @@ class Hub:
 
     async def _load_models(self) -> None:
         try:
-            self.analyzer = await _in_a_thread(self._load)
+            self.analyzer, capacity = await _in_a_thread(self._load)
+            self.max_sessions = self.settings.max_sessions or capacity
             self.state = "ready"
         except UsageError as error:
             logger.error("%s", error)
@@ -190,15 +196,21 @@ class Hub:
             self.state, self.problem = "failed", f"the models cannot be loaded: {error!r}"
 
 
-def _in_a_thread(load: Callable[[], UtteranceAnalyzer]) -> asyncio.Future[UtteranceAnalyzer]:
-    """Load the models in a thread that nobody waits for if the server ends meanwhile."""
-    loaded: Future[UtteranceAnalyzer] = Future()
+def _in_a_thread(
+    load: Callable[[], UtteranceAnalyzer],
+) -> asyncio.Future[tuple[UtteranceAnalyzer, int]]:
+    """The models, and how many live streams they can serve here.
+
+    In a thread that nobody waits for if the server ends meanwhile.
+    """
+    loaded: Future[tuple[UtteranceAnalyzer, int]] = Future()
     loaded.set_running_or_notify_cancel()
 
     def run() -> None:
         try:
             load_vad()  # otherwise the first session would, in the event loop
-            loaded.set_result(load())
+            analyzer = load()
+            loaded.set_result((analyzer, analyzer.capacity()))
         except Exception as error:
             loaded.set_exception(error)
 
@@ -441,7 +453,7 @@ class UtteranceInputs:
         waveform: lowest and highest sample of each of up to `WAVEFORM_POINTS` equal parts.
         duration: seconds.
         frame: width and height, in pixels of the source, of the pictures in which the faces were
-            found; None if there was no picture.
+            found; None if there was no face.
     """
 
     faces: tuple[tuple[float, bytes], ...]
@@ -453,16 +465,11 @@ class UtteranceInputs:
     def of(cls, utterance: Utterance, analysis: Analysis) -> UtteranceInputs:
         """The inputs of an analysed utterance."""
         return cls(
-            faces=tuple((seen.frame.time, jpeg(seen.face.image, 85)) for seen in analysis.faces),
+            faces=tuple((face.time, jpeg(face.image, 85)) for face in analysis.faces),
             waveform=waveform(utterance.samples),
             duration=utterance.stop_s - utterance.start_s,
-            frame=_source_size(utterance.frames[0]) if utterance.frames else None,
+            frame=analysis.faces[0].frame if analysis.faces else None,
         )
-
-
-def _source_size(frame: VideoFrame) -> tuple[int, int]:
-    height, width, _ = frame.image.shape
-    return round(width * frame.scale), round(height * frame.scale)
 
 
 def waveform(samples: Samples) -> tuple[tuple[float, float], ...]:

@@ -52,7 +52,8 @@ class ServerSettings:
     Attributes:
         host: an address of this computer alone, such as 127.0.0.1 or localhost.
         port: TCP port; 0 takes any that is free.
-        max_sessions: sessions running at once.
+        max_sessions: sessions running at once; None: as many as this machine can hold live, as
+            measured when the models are loaded.
         max_ended: ended sessions whose results are kept; the oldest are forgotten.
         max_upload_mb: size of an uploaded recording, in 10^6 bytes.
         max_message_kb: size of one WebSocket message from a client, in 2^10 bytes.
@@ -68,7 +69,7 @@ class ServerSettings:
 
     host: str = "127.0.0.1"
     port: int = 8000
-    max_sessions: int = 8
+    max_sessions: int | None = None
     max_ended: int = 50
     max_upload_mb: int = 2048
     max_message_kb: int = 1024
@@ -94,8 +95,9 @@ class ServerSettings:
             ("max_inputs", 1),
             ("idle_s", 1),
         ):
-            if getattr(self, name) < least:
-                raise UsageError(f"{name} must be at least {least}, not {getattr(self, name)}")
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise UsageError(f"{name} must be at least {least}, not {value}")
 
 
 def _is_loopback(host: str) -> bool:

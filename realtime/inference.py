@@ -1,0 +1,98 @@
+"""One thread in which the networks work for all sessions in turn.
+
+In: calls, each in the lane of its utterance. Out: their futures. The calls of one lane run in their
+order; the lane with the most urgent call goes first, and among equals each in its turn.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from enum import IntEnum
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class Rank(IntEnum):
+    """How urgent a call is, the most urgent first."""
+
+    RESULT = 0
+    FACES = 1
+    PROVISIONAL = 2
+
+
+class Inference:
+    """The thread. It is one, and its calls use one core: see `UtteranceAnalyzer.load`."""
+
+    def __init__(self) -> None:
+        self._lanes: deque[Lane] = deque()  # those with waiting calls, whose turn is next first
+        self._change = threading.Condition()
+        self._closed = False
+        threading.Thread(target=self._work, name="inference", daemon=True).start()
+
+    def lane(self) -> Lane:
+        """A lane for one utterance."""
+        return Lane(self)
+
+    def close(self) -> None:
+        """Begin no call any more; what waits is cancelled."""
+        with self._change:
+            self._closed = True
+            waiting = [call for lane in self._lanes for call in lane.calls]
+            self._lanes.clear()
+            self._change.notify()
+        for _, future, _ in waiting:
+            future.cancel()
+
+    def add(self, lane: Lane, rank: Rank, future: Future[Any], call: Callable[[], Any]) -> None:
+        """Let `call` wait in `lane`; its future is cancelled if no call is begun any more."""
+        with self._change:
+            if not self._closed:
+                lane.calls.append((rank, future, call))
+                if lane not in self._lanes:
+                    self._lanes.append(lane)
+                self._change.notify()
+                return
+        future.cancel()
+
+    def _work(self) -> None:
+        while (turn := self._next()) is not None:
+            future, call = turn
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                future.set_result(call())
+            except BaseException as error:
+                future.set_exception(error)
+            del turn, future, call  # and with them, what they hold of the utterance
+
+    def _next(self) -> tuple[Future[Any], Callable[[], Any]] | None:
+        with self._change:
+            while not self._lanes:
+                if self._closed:
+                    return None
+                self._change.wait()
+            # A call that waits behind others lends them its urgency.
+            lane = min(self._lanes, key=lambda lane: min(rank for rank, _, _ in lane.calls))
+            self._lanes.remove(lane)
+            _, future, call = lane.calls.popleft()
+            if lane.calls:
+                self._lanes.append(lane)
+            return future, call
+
+
+class Lane:
+    """The calls of one utterance."""
+
+    def __init__(self, inference: Inference) -> None:
+        self.calls: deque[tuple[Rank, Future[Any], Callable[[], Any]]] = deque()
+        self._inference = inference
+
+    def submit(self, rank: Rank, call: Callable[[], T]) -> Future[T]:
+        """Run `call` after those submitted before."""
+        future: Future[T] = Future()
+        self._inference.add(self, rank, future, call)
+        return future

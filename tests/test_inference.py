@@ -1,0 +1,100 @@
+"""The thread that works for all sessions in turn."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import CancelledError
+
+import pytest
+
+from realtime.inference import Inference, Rank
+
+
+@pytest.fixture
+def inference() -> Iterator[Inference]:
+    inference = Inference()
+    yield inference
+    inference.close()
+
+
+class Busy:
+    """Keeps the thread busy until it is left, so that calls wait."""
+
+    def __init__(self, inference: Inference) -> None:
+        self._let_go = threading.Event()
+        self._begun = threading.Event()
+        self._lane = inference.lane()
+
+    def __enter__(self) -> None:
+        def wait() -> None:
+            self._begun.set()
+            assert self._let_go.wait(10)
+
+        self._lane.submit(Rank.RESULT, wait)
+        assert self._begun.wait(10)
+
+    def __exit__(self, *_: object) -> None:
+        self._let_go.set()
+
+
+def test_a_call_gives_its_result_or_its_error(inference: Inference) -> None:
+    lane = inference.lane()
+    assert lane.submit(Rank.RESULT, lambda: 42).result(10) == 42
+    with pytest.raises(ZeroDivisionError):
+        lane.submit(Rank.RESULT, lambda: 1 / 0).result(10)
+    assert lane.submit(Rank.RESULT, lambda: 43).result(10) == 43  # it goes on
+
+
+def test_lanes_take_turns_and_each_keeps_its_order(inference: Inference) -> None:
+    order: list[str] = []
+    with Busy(inference):
+        first, second = inference.lane(), inference.lane()
+        futures = [
+            lane.submit(Rank.FACES, lambda name=name: order.append(name))
+            for lane, name in [(first, "a1"), (first, "a2"), (first, "a3"), (second, "b1")]
+        ]
+    for future in futures:
+        future.result(10)
+    assert order == ["a1", "b1", "a2", "a3"]
+
+
+def test_the_most_urgent_goes_first_with_all_that_stands_before_it(inference: Inference) -> None:
+    order: list[str] = []
+    with Busy(inference):
+        lanes = [inference.lane() for _ in range(3)]
+        futures = [
+            lanes[place].submit(rank, lambda name=name: order.append(name))
+            for place, rank, name in [
+                (0, Rank.PROVISIONAL, "provisional"),
+                (1, Rank.FACES, "other faces"),
+                (2, Rank.FACES, "faces"),
+                (2, Rank.RESULT, "result"),
+            ]
+        ]
+    for future in futures:
+        future.result(10)
+    assert order == ["faces", "result", "other faces", "provisional"]
+
+
+def test_what_is_cancelled_while_it_waits_is_never_begun(inference: Inference) -> None:
+    order: list[str] = []
+    lane = inference.lane()
+    with Busy(inference):
+        dropped = lane.submit(Rank.RESULT, lambda: order.append("dropped"))
+        kept = lane.submit(Rank.RESULT, lambda: order.append("kept"))
+        assert dropped.cancel()
+    kept.result(10)
+    assert order == ["kept"]
+
+
+def test_after_the_end_nothing_is_begun() -> None:
+    inference = Inference()
+    lane = inference.lane()
+    with Busy(inference):
+        waiting = lane.submit(Rank.RESULT, lambda: None)
+        inference.close()
+    with pytest.raises(CancelledError):
+        waiting.result(10)
+    with pytest.raises(CancelledError):
+        lane.submit(Rank.RESULT, lambda: None).result(10)
