@@ -68,6 +68,10 @@ def dashboard(
     no_browser: NoBrowser = False,
     profile: Profile = "embedded",
     stt: Stt = "auto",
+    max_sessions: Annotated[
+        int | None,
+        typer.Option(help="How many may run at once; left out, as many as this machine can hold."),
+    ] = None,
     ice_server: Annotated[
         list[str] | None,
         typer.Option(
@@ -83,7 +87,14 @@ def dashboard(
     """
     if context.invoked_subcommand is None:
         ice_servers = tuple(ice_server or ())
-        _serve(host=host, port=port, ice=ice_servers, browser=not no_browser, models=(profile, stt))
+        _serve(
+            host=host,
+            port=port,
+            ice=ice_servers,
+            most=max_sessions,
+            browser=not no_browser,
+            models=(profile, stt),
+        )
     elif any(
         (source := context.get_parameter_source(name)) and source.name == "COMMANDLINE"
         for name in context.params
@@ -96,6 +107,7 @@ def _serve(
     host: str = "127.0.0.1",
     port: int,
     ice: tuple[str, ...] = (),
+    most: int | None = None,
     browser: bool,
     models: tuple[str, str],
     first: Callable[[Hub], Awaitable[Source]] | None = None,
@@ -105,7 +117,10 @@ def _serve(
     from web.settings import IceServer, ServerSettings
 
     settings = ServerSettings(
-        host=host, port=port, ice_servers=tuple(IceServer.parse(text) for text in ice)
+        host=host,
+        port=port,
+        max_sessions=most,
+        ice_servers=tuple(IceServer.parse(text) for text in ice),
     )
     serve(
         settings,
@@ -587,17 +602,39 @@ def bench(
     recording: Annotated[str, typer.Argument(help="A sound or video file in which one speaks.")],
     profile: Profile = "embedded",
     stt: Stt = "auto",
+    most_streams: Annotated[
+        int, typer.Option(min=2, help="How many live streams to try at once, at most.")
+    ] = 8,
+    soak: Annotated[
+        float | None,
+        typer.Option(
+            min=0.1,
+            metavar="HOURS",
+            help="Also play it over and over, for so many hours of media at full speed, "
+            "and tell how memory grew.",
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
-    """Measure how quick this machine is: once at live pace, once at full speed."""
-    from realtime.analysis import UtteranceAnalyzer
+    """Measure how quick this machine is, and on how many live streams at once.
+
+    The recording is played live to its end; its first 40 s in 2, 4, 6, ... streams until they
+    are too many; then at full speed, beside a path that does one step after the other.
+
+    For a recording of two minutes that takes about seven.
+    """
     from realtime.bench import measure
 
-    analyzer = UtteranceAnalyzer.load(profile, stt)
-    try:
-        measurement = asyncio.run(measure(recording, analyzer))
-    finally:
-        analyzer.close()
+    measurement = asyncio.run(
+        measure(
+            recording,
+            profile=profile,
+            stt=stt,
+            most_streams=most_streams,
+            soak_hours=soak,
+            on_progress=lambda step: print(f"measuring: {step}", file=sys.stderr, flush=True),
+        )
+    )
     print(measurement.model_dump_json(indent=2) if json else measurement)
 
 
