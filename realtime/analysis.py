@@ -213,7 +213,7 @@ def _keep_few_heaps() -> None:
     """Let glibc's threads share two heaps, where by default there may be eight a core.
 
     Frames, crops and activations are made in one thread and freed in another. With many heaps that
-    left holes: a session of two hours grew by 35 MiB, although nothing was held; so by none.
+    left holes: a session of two hours grew by 35 MiB, although nothing was held; so by 0 to 7.
     """
     with contextlib.suppress(OSError, AttributeError):  # another system, or another C library
         ctypes.CDLL("libc.so.6").mallopt(_M_ARENA_MAX, 2)
