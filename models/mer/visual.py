@@ -5,7 +5,6 @@ In: face crops, RGB. Out: one embedding of 512 a face, as a sequence.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -53,7 +52,7 @@ class VisualBackbone(nn.Module):
         super().__init__()
         self.side = side
         self.conv1 = _conv_norm_relu(3, 64, kernel=3, stride=2)
-        self.dw_conv = _separable_conv(64)
+        self.dw_conv = _SeparableConv(64)
         blocks: list[nn.Module] = []
         channels = 64
         for expansion, out, count, stride in _STAGES:
@@ -62,7 +61,7 @@ class VisualBackbone(nn.Module):
                 channels = out
         self.features = nn.Sequential(*blocks)
         self.conv2 = _conv_norm_relu(channels, self.width, kernel=1)
-        self.gdconv = _global_conv(self.width)
+        self.gdconv = _GlobalConv(self.width)
         # Depthwise convolutions run up to twice as fast with the channels innermost.
         nn.Module.to(self, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -131,18 +130,19 @@ def _conv_norm_relu(
     )
 
 
-def _separable_conv(channels: int) -> nn.Sequential:
+class _SeparableConv(nn.Module):
     """Depthwise 3x3, then pointwise, each normalised and rectified."""
-    return nn.Sequential(
-        OrderedDict(
-            depthwise=nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False),
-            bn1=nn.BatchNorm2d(channels),
-            relu1=nn.ReLU(inplace=True),
-            pointwise=nn.Conv2d(channels, channels, 1, bias=False),
-            bn2=nn.BatchNorm2d(channels),
-            relu2=nn.ReLU(inplace=True),
-        )
-    )
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
+        self.pointwise = nn.Conv2d(channels, channels, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.bn2 = nn.BatchNorm2d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.bn1(self.depthwise(x)))
+        return F.relu(self.bn2(self.pointwise(x)))
 
 
 class _Bottleneck(nn.Module):
@@ -164,11 +164,14 @@ class _Bottleneck(nn.Module):
         return x + y if self.residual else y
 
 
-def _global_conv(channels: int) -> nn.Sequential:
+class _GlobalConv(nn.Module):
     """A depthwise convolution as large as the map: a learned weight for every place in a face."""
-    return nn.Sequential(
-        OrderedDict(
-            depthwise=nn.Conv2d(channels, channels, _MAP, groups=channels, bias=False),
-            bn=nn.BatchNorm2d(channels),
-        )
-    )
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv2d(channels, channels, _MAP, groups=channels, bias=False)
+        self.bn = nn.BatchNorm2d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.bn(self.depthwise(x))
+        return y
