@@ -17,9 +17,9 @@ def accelerate(network: nn.Module) -> None:
     """Let a network on the CPU work as fast as it can; it cannot be trained or saved afterwards.
 
     Each batch normalisation that follows a convolution in a sequence is folded into it. And all
-    convolutions and maxima are done by oneDNN: on one thread torch itself takes another way for
-    convolutions of 1x1 and small batches, which for five faces takes twice as long, and finds
-    maxima in 8 to 12 times the time.
+    convolutions are done by oneDNN: on one thread torch itself takes another way for those of 1x1
+    and small batches, which for five faces takes twice as long. For networks whose input always
+    has one size: for each other size oneDNN keeps what it has prepared.
     """
     for part in list(network.modules()):
         if isinstance(part, nn.Sequential):
@@ -31,11 +31,9 @@ def accelerate(network: nn.Module) -> None:
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return
     for part in network.modules():
-        if type(part) is nn.Conv2d and part.padding_mode == "zeros":
-            if not isinstance(part.padding, str):
-                part.__class__ = _OneDNNConv2d
-        elif type(part) is nn.MaxPool2d and not part.return_indices:
-            part.__class__ = _OneDNNMaxPool2d
+        numbers = isinstance(getattr(part, "padding", None), tuple)  # and not "same" or "valid"
+        if type(part) is nn.Conv2d and numbers and part.padding_mode == "zeros":
+            part.__class__ = _OneDNNConv2d
 
 
 class _OneDNNConv2d(nn.Conv2d):
@@ -50,18 +48,4 @@ class _OneDNNConv2d(nn.Conv2d):
             self.dilation,
             self.groups,
         )
-        return result
-
-
-class _OneDNNMaxPool2d(nn.MaxPool2d):
-    def forward(self, input: Tensor) -> Tensor:
-        pool: Any = torch.mkldnn_max_pool2d
-        result: Tensor = pool(
-            input.to_mkldnn(),
-            self.kernel_size,
-            self.stride,
-            self.padding,
-            self.dilation,
-            self.ceil_mode,
-        ).to_dense()
         return result

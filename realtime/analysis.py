@@ -153,7 +153,7 @@ class UtteranceAnalyzer:
         torch.set_num_threads(1)
         _keep_few_heaps()
         mer = MERModel.load(profile)
-        # Faces alone: for each length of sound oneDNN would keep what it has prepared, 60 MiB in all.
+        # Faces alone: sound and pictures come in too many sizes.
         accelerate(mer.backbones["visual"])
         finder = FaceFinder()
         # The first inference is several times slower; no utterance should have to wait for it.
