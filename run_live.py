@@ -114,12 +114,12 @@ def _serve(
 ) -> None:
     from realtime.analysis import UtteranceAnalyzer
     from web.server import serve
-    from web.settings import IceServer, ServerSettings
+    from web.settings import IceServer, Limits, ServerSettings
 
     settings = ServerSettings(
         host=host,
         port=port,
-        max_sessions=most,
+        limits=Limits(max_sessions=most),
         ice_servers=tuple(IceServer.parse(text) for text in ice),
     )
     serve(

@@ -29,7 +29,7 @@ from web.errors import ApiError
 from web.findings import COLUMNS, Findings, gather, parse_thresholds, to_csv, to_vtt
 from web.hub import Hosted
 from web.report import report
-from web.settings import ServerSettings
+from web.settings import Limits
 
 NASTY = '=1+1 </script><img src=x onerror="alert(1)"> & "quoted", --> -2\nWEBVTT'
 
@@ -58,7 +58,9 @@ def result(number: int, text: str, happiness: float, **changes: Any) -> Utteranc
 
 def session(name: str, *events: Event, after_s: float = 0.0, kind: Any = "call") -> Hosted:
     source = PushedSource(f"source of {name}", has_audio=True, has_video=True)
-    hosted = Hosted(source, ServerSettings(), kind=kind, name=name, room="r", at_end=lambda: None)
+    hosted = Hosted(
+        source, Limits(), kind=kind, name=name, room="r", owner=None, at_end=lambda: None
+    )
     hosted.started += timedelta(seconds=after_s)
     hosted.record(
         SessionStarted(session="s", time=0, source=name, profile="embedded", stt="sphinx")

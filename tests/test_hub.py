@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from realtime.events import SourceWarning, TranscriptPartial
 from realtime.sources.pushed import PushedSource
 from web.hub import Hosted
-from web.settings import ServerSettings
+from web.settings import Limits
 
 
 def partial(number: int) -> TranscriptPartial:
@@ -23,8 +23,15 @@ def warning(number: int) -> SourceWarning:
 
 def hosted(**limits: int) -> Hosted:
     source = PushedSource("ada", has_audio=True, has_video=False)
-    settings = ServerSettings(**limits)  # type: ignore[arg-type]
-    return Hosted(source, settings, kind="ingest", name="ada", room=None, at_end=lambda: None)
+    return Hosted(
+        source,
+        Limits(**limits),  # type: ignore[arg-type]
+        kind="ingest",
+        name="ada",
+        room=None,
+        owner=None,
+        at_end=lambda: None,
+    )
 
 
 @settings(deadline=None)

@@ -18,14 +18,16 @@ from av.audio.resampler import AudioResampler
 from web_client import Client, rest_of, serving
 from websockets.asyncio.client import ClientConnection
 
-from web.settings import ServerSettings
+from web.settings import Limits, ServerSettings
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def client() -> AsyncIterator[Client]:
-    async with serving(ServerSettings(idle_s=3, max_sessions=2, max_message_kb=64)) as client:
+    async with serving(
+        ServerSettings(limits=Limits(idle_s=3, max_sessions=2, max_message_kb=64))
+    ) as client:
         await client.hub.ready()
         yield client
 

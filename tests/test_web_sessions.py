@@ -21,7 +21,7 @@ from web_client import SOON_S, Client, rest_of, serving
 from models.errors import UsageError
 from realtime.analysis import UtteranceAnalyzer
 from realtime.events import event_schema
-from web.settings import ServerSettings
+from web.settings import Limits, ServerSettings
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 async def client(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Client]:
     """Of a server for all tests, whose uploads lie in a folder of their own."""
     before, tempfile.tempdir = tempfile.tempdir, str(tmp_path_factory.mktemp("uploads"))
-    async with serving(ServerSettings(max_upload_mb=5, max_sessions=3)) as client:
+    async with serving(ServerSettings(limits=Limits(max_upload_mb=5, max_sessions=3))) as client:
         yield client
     assert uploads() == []
     tempfile.tempdir = before

@@ -26,7 +26,7 @@ from models.errors import UsageError
 from realtime.analysis import UtteranceAnalyzer
 from web import peer as web_peer
 from web.app import create_app
-from web.settings import IceServer, ServerSettings
+from web.settings import IceServer, Limits, ServerSettings
 
 FRAGMENT = {"Content-Type": "application/trickle-ice-sdpfrag"}
 
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def http() -> AsyncIterator[httpx.AsyncClient]:
     """A client of a server whose publishers may be silent for 4 s."""
-    app = create_app(ServerSettings(idle_s=4), UtteranceAnalyzer.load)
+    app = create_app(ServerSettings(limits=Limits(idle_s=4)), UtteranceAnalyzer.load)
     async with serving(app) as client:
         await until(lambda: app.state.hub.state == "ready")
         yield client

@@ -89,16 +89,15 @@ def _add_server(app: FastAPI, hub: Hub) -> None:
     @app.get("/api/server", tags=["server"])
     async def server() -> ServerState:
         """Whether the models are loaded, which they are, and what the limits are."""
-        options = asdict(hub.settings)
+        options = asdict(hub.settings.limits)
         return {
             "state": hub.state,
             "problem": hub.problem,
             "profile": hub.analyzer.profile if hub.analyzer else None,
             "stt": hub.analyzer.transcriber.name if hub.analyzer else None,
             "version": app.version,
-            "limits": {k: v for k, v in options.items() if k.startswith(("max_", "idle_"))}
-            | {"max_sessions": hub.max_sessions},
-            "ice_servers": options["ice_servers"],
+            "limits": options | {"max_sessions": hub.max_sessions},
+            "ice_servers": [asdict(server) for server in hub.settings.ice_servers],
         }
 
     @app.get("/api/schema", tags=["server"])

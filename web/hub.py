@@ -44,7 +44,7 @@ from realtime.session import LiveSession
 from realtime.sources import Source
 from web.errors import ApiError
 from web.pictures import jpeg
-from web.settings import ServerSettings
+from web.settings import Limits, ServerSettings
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ class Hub:
         self.state: Literal["loading", "ready", "failed"] = "loading"
         self.problem = ""
         self.analyzer: UtteranceAnalyzer | None = None
-        self.max_sessions = settings.max_sessions or SESSIONS_AT_FIRST
+        self.max_sessions = settings.limits.max_sessions or SESSIONS_AT_FIRST
         self._load = load
         self._sessions: dict[str, Hosted] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -134,6 +134,7 @@ class Hub:
         kind: Kind,
         name: str,
         room: str | None = None,
+        owner: str | None = None,
         at_end: Callable[[], None] = lambda: None,
     ) -> Hosted:
         """Analyse `source` in a session of its own, which begins as soon as the models are there.
@@ -144,6 +145,7 @@ class Hub:
         Args:
             name: of the person, or of what is played.
             room: of the call it belongs to.
+            owner: the guest whom it shows; None: the host.
 
         Raises:
             ApiError: too many sessions are running, or the models could not be loaded.
@@ -154,7 +156,15 @@ class Hub:
             await source.aclose()
             at_end()
             raise
-        hosted = Hosted(source, self.settings, kind=kind, name=name, room=room, at_end=at_end)
+        hosted = Hosted(
+            source,
+            self.settings.limits,
+            kind=kind,
+            name=name,
+            room=room,
+            owner=owner,
+            at_end=at_end,
+        )
         self._make_room()
         self._sessions[hosted.id] = hosted
         task = asyncio.create_task(hosted.run(self.ready), name=f"session {hosted.id}")
@@ -180,13 +190,13 @@ class Hub:
 
     def _make_room(self) -> None:
         ended = [hosted.id for hosted in self._sessions.values() if hosted.state == "ended"]
-        for id in ended[: max(0, len(ended) - self.settings.max_ended)]:
+        for id in ended[: max(0, len(ended) - self.settings.limits.max_ended)]:
             del self._sessions[id]
 
     async def _load_models(self) -> None:
         try:
             self.analyzer, capacity = await _in_a_thread(self._load)
-            self.max_sessions = self.settings.max_sessions or capacity
+            self.max_sessions = self.settings.limits.max_sessions or capacity
             self.state = "ready"
         except UsageError as error:
             logger.error("%s", error)
@@ -244,6 +254,7 @@ class Hosted:
         id: 12 hexadecimal digits.
         name: of the person, or of what is played.
         room: of the call it belongs to.
+        owner: the guest whom it shows; None: the host.
         source: what the source calls itself.
         started: when it was asked for, UTC.
         state: "waiting" for the models, "running" or "ended".
@@ -254,17 +265,19 @@ class Hosted:
     def __init__(
         self,
         source: Source,
-        settings: ServerSettings,
+        limits: Limits,
         *,
         kind: Kind,
         name: str,
         room: str | None,
+        owner: str | None,
         at_end: Callable[[], None],
     ) -> None:
         self.id = uuid.uuid4().hex[:12]
         self.kind: Kind = kind
         self.name = name
         self.room = room
+        self.owner = owner
         self.source = source.name
         self.started = datetime.now(timezone.utc)
         self.state: Literal["waiting", "running", "ended"] = "waiting"
@@ -273,7 +286,7 @@ class Hosted:
         self._media = source
         self._at_end = at_end
         self._duration = source.duration
-        self._settings = settings
+        self._limits = limits
         self._session: LiveSession | None = None
         self._stop = asyncio.Event()
         self._events: list[tuple[int, Event]] = []
@@ -390,7 +403,7 @@ class Hosted:
 
     def _keep_inputs(self, utterance: Utterance, analysis: Analysis) -> None:
         self.inputs[utterance.number] = UtteranceInputs.of(utterance, analysis)
-        if len(self.inputs) > self._settings.max_inputs:
+        if len(self.inputs) > self._limits.max_inputs:
             del self.inputs[next(iter(self.inputs))]
 
     def record(self, event: Event) -> None:
@@ -402,7 +415,7 @@ class Hosted:
             self._utterances += 1
         if isinstance(event, SessionEnded):
             self._reason = event.reason
-        if len(self._events) > self._settings.max_events and not self._stop.is_set():
+        if len(self._events) > self._limits.max_events and not self._stop.is_set():
             self._thin_out()
         self._wake()
 

@@ -55,7 +55,7 @@ def routes(hub: Hub) -> APIRouter:
     @router.websocket("/api/ingest")
     async def ingest(socket: WebSocket) -> None:
         await socket.accept()
-        idle_s = hub.settings.idle_s
+        idle_s = hub.settings.limits.idle_s
         try:
             start = await _receive_start(socket, idle_s)
             source = PushedSource(start.name, has_audio=start.audio, has_video=start.video)

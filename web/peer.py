@@ -165,7 +165,7 @@ class Publisher(Peer):
     def __init__(self, settings: ServerSettings, name: str) -> None:
         super().__init__(settings, name)
         self.viewers = {}
-        self._idle_s = settings.idle_s
+        self._idle_s = settings.limits.idle_s
         self._tracks: dict[str, MediaStreamTrack] = {}  # the first of each kind
         self._relay = MediaRelay()
         self._hosted: Hosted | None = None

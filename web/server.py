@@ -108,7 +108,7 @@ class Server(uvicorn.Server):
             uvicorn.Config(
                 app,  # type: ignore[arg-type]
                 ws="websockets-sansio",
-                ws_max_size=hub.settings.max_message_kb * 1024,
+                ws_max_size=hub.settings.limits.max_message_kb * 1024,
                 ws_per_message_deflate=False,  # media is compressed already, events are small
                 ws_ping_timeout=PONG_S,
                 timeout_graceful_shutdown=GRACE_S,

@@ -165,7 +165,7 @@ _BEGIN_BODY: dict[str, Any] = {
 async def _begin_upload(hub: Hub, request: Request) -> Hosted:
     upload = Upload()
     try:
-        await upload.receive(request, field="video", max_mb=hub.settings.max_upload_mb)
+        await upload.receive(request, field="video", max_mb=hub.settings.limits.max_upload_mb)
         new = _new_session({"source": upload.name, **upload.fields})
         source = await open_source(str(upload.path), new.pace)
     except BaseException as error:

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from pathlib import Path
 
 from models.errors import UsageError
+
+DEFAULT_STORE = Path.home() / ".local" / "share" / "live-emotion" / "sessions.sqlite"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,61 +49,127 @@ class IceServer:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ServerSettings:
-    """What the server may use, and where it listens.
+class Limits:
+    """What clients may use. Each is an option of the command line: ``--max-upload-mb`` and so on.
 
     Attributes:
-        host: an address of this computer alone, such as 127.0.0.1 or localhost.
-        port: TCP port; 0 takes any that is free.
         max_sessions: sessions running at once; None: as many as this machine can hold live, as
             measured when the models are loaded.
-        max_ended: ended sessions whose results are kept; the oldest are forgotten.
+        max_participants: people in one call at once.
+        max_viewers: those who watch one session by WHEP. Each costs an encoder of its own: with
+            VP8 at 25 pictures a second about 14 % of a core for 360x288 and 28 % for 1280x720,
+            beside the 12 to 16 % that receiving them takes.
+        max_rooms: calls; the oldest empty one goes when there are more.
+        max_joins: sessions, uploads and calls that one address may begin, and wrong tokens it may
+            send, in a minute.
         max_upload_mb: size of an uploaded recording, in 10^6 bytes.
+        max_media_h: hours of media in one session.
+        max_frame_mpx: size of one picture of a source, in 10^6 pixels.
+        max_frame_rate: pictures that a client of ``/api/ingest`` may push for one second of media.
+        max_decoder_mb: memory of the process that decodes an upload or a URL, in 2^20 bytes.
+        max_sdp_kb: size of an SDP offer or fragment, in 2^10 bytes.
         max_message_kb: size of one WebSocket message from a client, in 2^10 bytes.
+        max_message_rate: messages a second that a client may send on one WebSocket, in the long
+            run.
         max_events: events kept of a session. Beyond it the passing ones (partial texts, speech
             lights) of its older half are forgotten; if there are none, it is stopped.
+        max_ended: ended sessions kept in memory; older ones are read from the store.
         max_inputs: utterances of a session whose faces and waveform are kept.
         idle_s: seconds without media from its publisher after which a session ends.
+        stuck_s: seconds after which a network or a decoder that gives no answer is given up.
+
+    Raises:
+        UsageError: a value out of range.
+    """
+
+    max_sessions: int | None = None
+    max_participants: int = 8
+    max_viewers: int = 16
+    max_rooms: int = 100
+    max_joins: int = 60
+    max_upload_mb: int = 2048
+    max_media_h: float = 12.0
+    max_frame_mpx: float = 16.0
+    max_frame_rate: int = 120
+    max_decoder_mb: int = 2048
+    max_sdp_kb: int = 64
+    max_message_kb: int = 1024
+    max_message_rate: int = 1000
+    max_events: int = 100_000
+    max_ended: int = 50
+    max_inputs: int = 500
+    idle_s: float = 60.0
+    stuck_s: float = 30.0
+
+    def __post_init__(self) -> None:
+        for name, least in _LEAST.items():
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise UsageError(f"{name} must be at least {least}, not {value}")
+
+
+_LEAST = {field.name: 1 for field in fields(Limits)} | {
+    "max_media_h": 0.01,
+    "max_frame_mpx": 0.1,
+    "max_decoder_mb": 256,
+    "max_message_kb": 16,
+    "max_events": 100,
+    "max_ended": 0,
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServerSettings:
+    """Where the server listens, who may come, and what is kept.
+
+    Attributes:
+        host: the address to listen at. On one that others can reach, everything takes a token.
+        port: TCP port; 0 takes any that is free.
+        token: what the host of this server shows to be let in; None: nothing where only this
+            computer can reach the server, else a token that is made at start.
+        origins: addresses, such as ``https://emotions.example.org``, under which browsers reach
+            this server through a proxy or a tunnel; then, too, everything takes a token.
+        guest_hours: how long the link to a call lets people in.
+        certificate, key: PEM files for TLS, both or neither.
+        self_signed: TLS with a certificate that is made at start.
+        allow_paths: folders of this machine, of which files may be named as a source.
+        store: the file in which sessions are kept.
+        keep_days: after so many days a session is deleted; None: never.
+        record: keep, too, the sound and the faces of each utterance.
+        limits: what clients may use.
         ice_servers: for WebRTC; given to the browsers, too.
 
     Raises:
-        UsageError: a value out of range, or an address that others could reach.
+        UsageError: a value out of range.
     """
 
     host: str = "127.0.0.1"
     port: int = 8000
-    max_sessions: int | None = None
-    max_ended: int = 50
-    max_upload_mb: int = 2048
-    max_message_kb: int = 1024
-    max_events: int = 100_000
-    max_inputs: int = 500
-    idle_s: float = 60.0
+    token: str | None = None
+    origins: tuple[str, ...] = ()
+    guest_hours: float = 24.0
+    certificate: Path | None = None
+    key: Path | None = None
+    self_signed: bool = False
+    allow_paths: tuple[Path, ...] = ()
+    store: Path = DEFAULT_STORE
+    keep_days: float | None = None
+    record: bool = False
+    limits: Limits = Limits()
     ice_servers: tuple[IceServer, ...] = ()
 
     def __post_init__(self) -> None:
-        if not _is_loopback(self.host):
+        if not is_loopback(self.host):
             raise UsageError(
                 f"{self.host} can be reached by others, and there is no access control yet: "
                 "use 127.0.0.1, ::1 or localhost"
             )
         if not 0 <= self.port <= 65535:
             raise UsageError(f"port must be 0 to 65535, not {self.port}")
-        for name, least in (
-            ("max_sessions", 1),
-            ("max_ended", 0),
-            ("max_upload_mb", 1),
-            ("max_message_kb", 16),
-            ("max_events", 100),
-            ("max_inputs", 1),
-            ("idle_s", 1),
-        ):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise UsageError(f"{name} must be at least {least}, not {value}")
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether only this computer can reach `host`."""
     if host == "localhost":
         return True
     try:
