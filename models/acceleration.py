@@ -5,10 +5,13 @@ In: networks in evaluation mode. Out: the same, whose results are the same but f
 
 from __future__ import annotations
 
+import math
+from functools import reduce
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -16,24 +19,53 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 def accelerate(network: nn.Module) -> None:
     """Let a network on the CPU work as fast as it can; it cannot be trained or saved afterwards.
 
-    Each batch normalisation that follows a convolution in a sequence is folded into it. And all
+    Each batch normalisation that follows a convolution is folded into it: in a sequence, and in
+    modules that name such pairs of theirs in `folds`. And all
     convolutions are done by oneDNN: on one thread torch itself takes another way for those of 1x1
     and small batches, which for five faces takes twice as long. For networks whose input always
     has one size: for each other size oneDNN keeps what it has prepared.
     """
     for part in list(network.modules()):
-        if isinstance(part, nn.Sequential):
-            for first, second in pairwise(part._modules):
-                convolution, norm = part._modules[first], part._modules[second]
-                if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                    part._modules[first] = fuse_conv_bn_eval(convolution, norm)
-                    part._modules[second] = nn.Identity()
+        pairs = pairwise(part._modules) if isinstance(part, nn.Sequential) else ()
+        for first, second in getattr(part, "folds", pairs):
+            convolution, norm = part._modules[first], part._modules[second]
+            if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                part._modules[first] = fuse_conv_bn_eval(convolution, norm)
+                part._modules[second] = nn.Identity()
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return
     for part in network.modules():
         numbers = isinstance(getattr(part, "padding", None), tuple)  # and not "same" or "valid"
         if type(part) is nn.Conv2d and numbers and part.padding_mode == "zeros":
             part.__class__ = _OneDNNConv2d
+
+
+def accelerate_pooling(network: nn.Module) -> None:
+    """Let max pooling on the CPU be done by comparing slices.
+
+    The results are the same; torch's own way takes 5 to 50 times as long over planes. For square
+    windows without padding or gaps between them.
+    """
+    for part in network.modules():
+        if type(part) is nn.MaxPool2d:
+            part.__class__ = _SlicedMaxPool2d
+
+
+class _SlicedMaxPool2d(nn.MaxPool2d):
+    def forward(self, input: Tensor) -> Tensor:
+        size, stride = cast(int, self.kernel_size), cast(int, self.stride)
+        steps = [(side - size) / stride for side in input.shape[-2:]]
+        rows, columns = (1 + (math.ceil if self.ceil_mode else math.floor)(n) for n in steps)
+        # A last window that is not whole sees less.
+        below, beside = ((n - 1) * stride + size for n in (rows, columns))
+        missing = (0, max(0, beside - input.shape[-1]), 0, max(0, below - input.shape[-2]))
+        x = F.pad(input, missing, value=-math.inf)
+        x = reduce(
+            torch.maximum, (x[..., n : n + below - size + 1 : stride, :] for n in range(size))
+        )
+        return reduce(
+            torch.maximum, (x[..., n : n + beside - size + 1 : stride] for n in range(size))
+        )
 
 
 class _OneDNNConv2d(nn.Conv2d):

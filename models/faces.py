@@ -89,8 +89,12 @@ class FaceFinder:
     def __init__(self) -> None:
         from facenet_pytorch import MTCNN
 
+        from models.acceleration import accelerate_pooling
+
         networks = MTCNN(device="cpu")  # the weights lie inside the package
         self._networks = (networks.pnet, networks.rnet, networks.onet)
+        for network in self._networks:
+            accelerate_pooling(network)
 
     def find(self, images: Sequence[Image]) -> list[Face | None]:
         """The face of one person in each picture of a sequence.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import logging
 import os
 import statistics
@@ -43,8 +42,6 @@ FACES = 5
 WAITING_FRAMES = 15
 """Frames of an utterance, 3 s, that may wait for the networks; of a live source, more are given
 up."""
-
-_M_ARENA_MAX = -8  # of malloc.h
 
 _STREAM_COST = 5.0
 """Cores that a live stream needs, in times the seconds that one prediction takes: 2 cores on which
@@ -151,7 +148,6 @@ class UtteranceAnalyzer:
         # on the same cores, makes them wait for each other (seen: 0.15 s became 3.8 s). And the
         # digits do not depend on how many cores there are.
         torch.set_num_threads(1)
-        _keep_few_heaps()
         mer = MERModel.load(profile)
         # Faces alone: sound and pictures come in too many sizes.
         accelerate(mer.backbones["visual"])
@@ -208,16 +204,6 @@ class UtteranceAnalyzer:
         """Release threads and processes."""
         self.inference.close()
         self.transcriber.close()
-
-
-def _keep_few_heaps() -> None:
-    """Let glibc's threads share two heaps, where by default there may be eight a core.
-
-    Frames, crops and activations are made in one thread and freed in another. With many heaps that
-    left holes: a session of two hours grew by 35 MiB, although nothing was held; so by 0 to 7.
-    """
-    with contextlib.suppress(OSError, AttributeError):  # another system, or another C library
-        ctypes.CDLL("libc.so.6").mallopt(_M_ARENA_MAX, 2)
 
 
 def _prediction_s(mer: MERModel) -> float:

@@ -6,7 +6,10 @@ order; the lane with the most urgent call goes first, and among equals each in i
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -14,6 +17,8 @@ from enum import IntEnum
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+_TRIM_EVERY_S = 10.0  # when the thread has nothing to do
 
 
 class Rank(IntEnum):
@@ -59,6 +64,7 @@ class Inference:
         future.cancel()
 
     def _work(self) -> None:
+        trimmed = time.monotonic()
         while (turn := self._next()) is not None:
             future, call = turn
             if not future.set_running_or_notify_cancel():
@@ -68,6 +74,9 @@ class Inference:
             except BaseException as error:
                 future.set_exception(error)
             del turn, future, call  # and with them, what they hold of the utterance
+            if not self._lanes and time.monotonic() - trimmed > _TRIM_EVERY_S:
+                _give_memory_back()
+                trimmed = time.monotonic()
 
     def _next(self) -> tuple[Future[Any], Callable[[], Any]] | None:
         with self._change:
@@ -82,6 +91,17 @@ class Inference:
             if lane.calls:
                 self._lanes.append(lane)
             return future, call
+
+
+def _give_memory_back() -> None:
+    """Return what is free to the system; takes 2 to 10 ms.
+
+    glibc keeps it: frames, crops and activations are made in one thread and freed in another, which
+    leaves holes in its heaps. On a busy machine two minutes grew by 30 to 100 MiB, although nothing
+    was held.
+    """
+    with contextlib.suppress(OSError, AttributeError):  # another system, or another C library
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 class Lane:

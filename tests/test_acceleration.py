@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from models.acceleration import accelerate
+from models.acceleration import accelerate, accelerate_pooling
 from models.mer import MERModel
 
 
@@ -31,7 +31,7 @@ def test_the_model_scores_as_before(plain: MERModel) -> None:
         assert other.expressed == one.expressed
 
 
-def test_no_normalisation_is_left_after_a_convolution_in_a_sequence(plain: MERModel) -> None:
+def test_no_normalisation_is_left_after_a_convolution(plain: MERModel) -> None:
     quick = copy.deepcopy(plain)
     accelerate(quick)
 
@@ -40,6 +40,7 @@ def test_no_normalisation_is_left_after_a_convolution_in_a_sequence(plain: MERMo
 
     assert normalisations(plain) > 50
     assert normalisations(quick) < normalisations(plain) / 10
+    assert not any(isinstance(part, nn.BatchNorm2d) for part in quick.backbones["visual"].modules())
 
 
 @pytest.mark.parametrize("padding", [0, 1, "same"])
@@ -55,3 +56,16 @@ def test_any_convolution_gives_what_it_gave(padding: int | str) -> None:
         before = network(picture)
         accelerate(network)
         torch.testing.assert_close(network(picture), before)
+
+
+@pytest.mark.parametrize("ceil_mode", [False, True])
+@pytest.mark.parametrize(("size", "stride"), [(2, 2), (3, 2), (3, 1)])
+def test_pooling_gives_the_same_digits(size: int, stride: int, ceil_mode: bool) -> None:
+    torch.manual_seed(0)
+    pool = nn.Sequential(nn.MaxPool2d(size, stride, ceil_mode=ceil_mode))
+    quick = copy.deepcopy(pool)
+    accelerate_pooling(quick)
+    assert type(quick[0]) is not nn.MaxPool2d
+    for height in range(3, 12):
+        picture = torch.randn(2, 3, height, height + 3)
+        assert torch.equal(quick(picture), pool(picture))

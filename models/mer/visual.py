@@ -133,6 +133,8 @@ def _conv_norm_relu(
 class _SeparableConv(nn.Module):
     """Depthwise 3x3, then pointwise, each normalised and rectified."""
 
+    folds = (("depthwise", "bn1"), ("pointwise", "bn2"))
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.depthwise = nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
@@ -166,6 +168,8 @@ class _Bottleneck(nn.Module):
 
 class _GlobalConv(nn.Module):
     """A depthwise convolution as large as the map: a learned weight for every place in a face."""
+
+    folds = (("depthwise", "bn"),)
 
     def __init__(self, channels: int) -> None:
         super().__init__()
