@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import inspect
 import logging
 import os
 import signal
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TextIO, get_type_hints
 
 import typer
 
 from models.errors import AnalyserError, UsageError
+from web.settings import DEFAULT_STORE, IceServer, Limits, ServerSettings
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -56,21 +60,103 @@ Events = Annotated[
 ]
 
 
+def _with_limits(command: Callable[..., None]) -> Callable[..., None]:
+    """Give `command` an option for each of `Limits`, in place of its parameter ``limits``."""
+    types = get_type_hints(Limits)
+    options = [
+        inspect.Parameter(
+            limit.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=limit.default,
+            annotation=Annotated[
+                types[limit.name],
+                typer.Option(help=limit.metadata["about"], rich_help_panel="Limits"),
+            ],
+        )
+        for limit in fields(Limits)
+    ]
+
+    @functools.wraps(command)
+    def limited(**given: Any) -> None:
+        limits = Limits(**{option.name: given.pop(option.name) for option in options})
+        command(limits=limits, **given)
+
+    own = inspect.signature(command, eval_str=True).parameters.values()
+    parameters = [p.replace(kind=p.KEYWORD_ONLY) for p in own if p.name != "limits"] + options
+    limited.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    limited.__annotations__ = {p.name: p.annotation for p in parameters}
+    return limited
+
+
 Port = Annotated[int, typer.Option(help="Where the dashboard listens; 0 takes any free port.")]
 NoBrowser = Annotated[bool, typer.Option("--no-browser", help="Open no browser.")]
 
 
 @app.callback(invoke_without_command=True)
+@_with_limits
 def dashboard(
+    *,
     context: typer.Context,
-    host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
+    host: Annotated[
+        str,
+        typer.Option(
+            help="The address to listen at. At one that others can reach, everything takes a token."
+        ),
+    ] = "127.0.0.1",
     port: Port = 8000,
     no_browser: NoBrowser = False,
     profile: Profile = "embedded",
     stt: Stt = "auto",
-    max_sessions: Annotated[
-        int | None,
-        typer.Option(help="How many may run at once; left out, as many as this machine can hold."),
+    token: Annotated[
+        str | None,
+        typer.Option(
+            envvar="LIVE_EMOTION_TOKEN",
+            show_envvar=True,
+            help="What the host shows to be let in; left out, one is made where one is needed.",
+        ),
+    ] = None,
+    origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="URL",
+            help="Where browsers find this server through a proxy or tunnel, as "
+            "https://emotions.example.org; may be given more than once.",
+        ),
+    ] = None,
+    tls: Annotated[
+        str | None,
+        typer.Option(
+            metavar="self-signed|CERTIFICATE,KEY",
+            help="Encrypt: with a certificate made at start, or with these two PEM files.",
+        ),
+    ] = None,
+    guest_hours: Annotated[
+        float, typer.Option(min=0.01, help="How long the link to a call lets guests in.")
+    ] = 24.0,
+    allow_paths: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Let the dashboard open files of this folder; may be given more than once.",
+        ),
+    ] = None,
+    store: Annotated[
+        Path, typer.Option(metavar="FILE", help="Where sessions are kept.")
+    ] = DEFAULT_STORE,
+    keep: Annotated[
+        float | None,
+        typer.Option(min=0.01, metavar="DAYS", help="Delete sessions after so many days."),
+    ] = None,
+    record: Annotated[
+        bool,
+        typer.Option("--record", help="Keep the sound and the faces of each utterance, too."),
+    ] = False,
+    log: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            help="Write a line of JSON for each event, without words and scores; - for stderr.",
+        ),
     ] = None,
     ice_server: Annotated[
         list[str] | None,
@@ -80,21 +166,34 @@ def dashboard(
             "may be given more than once.",
         ),
     ] = None,
+    limits: Limits,
 ) -> None:
     """Live multimodal emotion analysis: what was said and felt, utterance by utterance.
 
     Without a command: the dashboard in a browser, for cameras, recordings and calls.
     """
     if context.invoked_subcommand is None:
-        ice_servers = tuple(ice_server or ())
-        _serve(
+        certificate, _, key = (tls or "").partition(",")
+        given = tls is not None and tls != "self-signed"
+        if given and not (certificate and key):
+            raise UsageError(f"{tls} is no --tls: give self-signed, or CERTIFICATE,KEY")
+        settings = ServerSettings(
             host=host,
             port=port,
-            ice=ice_servers,
-            most=max_sessions,
-            browser=not no_browser,
-            models=(profile, stt),
+            token=token,
+            origins=tuple(origin or ()),
+            guest_hours=guest_hours,
+            certificate=Path(certificate) if given else None,
+            key=Path(key) if given else None,
+            self_signed=tls == "self-signed",
+            allow_paths=tuple(allow_paths or ()),
+            store=store,
+            keep_days=keep,
+            record=record,
+            limits=limits,
+            ice_servers=tuple(IceServer.parse(text) for text in ice_server or ()),
         )
+        _serve(settings, browser=not no_browser, models=(profile, stt), log=log)
     elif any(
         (source := context.get_parameter_source(name)) and source.name == "COMMANDLINE"
         for name in context.params
@@ -103,25 +202,16 @@ def dashboard(
 
 
 def _serve(
+    settings: ServerSettings,
     *,
-    host: str = "127.0.0.1",
-    port: int,
-    ice: tuple[str, ...] = (),
-    most: int | None = None,
     browser: bool,
     models: tuple[str, str],
+    log: str | None = None,
     first: Callable[[Hub], Awaitable[Source]] | None = None,
 ) -> None:
     from realtime.analysis import UtteranceAnalyzer
     from web.server import serve
-    from web.settings import IceServer, Limits, ServerSettings
 
-    settings = ServerSettings(
-        host=host,
-        port=port,
-        limits=Limits(max_sessions=most),
-        ice_servers=tuple(IceServer.parse(text) for text in ice),
-    )
     serve(
         settings,
         lambda: UtteranceAnalyzer.load(*models),
@@ -164,7 +254,9 @@ def watch(
                 await hub.ready()  # it delivers at once, and nobody would take it
             return await open_source(source, "live", microphone=microphone, camera=camera)
 
-        _serve(port=port, browser=not no_browser, models=(profile, stt), first=first)
+        _serve(
+            ServerSettings(port=port), browser=not no_browser, models=(profile, stt), first=first
+        )
         return
     raise typer.Exit(asyncio.run(_watch(source, microphone, camera, events, profile, stt)))
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from models.errors import UsageError
 
@@ -48,74 +49,67 @@ class IceServer:
         )
 
 
+def _limit(default: Any, least: float, about: str) -> Any:
+    return field(default=default, metadata={"least": least, "about": about})
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
     """What clients may use. Each is an option of the command line: ``--max-upload-mb`` and so on.
-
-    Attributes:
-        max_sessions: sessions running at once; None: as many as this machine can hold live, as
-            measured when the models are loaded.
-        max_participants: people in one call at once.
-        max_viewers: those who watch one session by WHEP. Each costs an encoder of its own: with
-            VP8 at 25 pictures a second about 14 % of a core for 360x288 and 28 % for 1280x720,
-            beside the 12 to 16 % that receiving them takes.
-        max_rooms: calls; the oldest empty one goes when there are more.
-        max_joins: sessions, uploads and calls that one address may begin, and wrong tokens it may
-            send, in a minute.
-        max_upload_mb: size of an uploaded recording, in 10^6 bytes.
-        max_media_h: hours of media in one session.
-        max_frame_mpx: size of one picture of a source, in 10^6 pixels.
-        max_frame_rate: pictures that a client of ``/api/ingest`` may push for one second of media.
-        max_decoder_mb: memory of the process that decodes an upload or a URL, in 2^20 bytes.
-        max_sdp_kb: size of an SDP offer or fragment, in 2^10 bytes.
-        max_message_kb: size of one WebSocket message from a client, in 2^10 bytes.
-        max_message_rate: messages a second that a client may send on one WebSocket, in the long
-            run.
-        max_events: events kept of a session. Beyond it the passing ones (partial texts, speech
-            lights) of its older half are forgotten; if there are none, it is stopped.
-        max_ended: ended sessions kept in memory; older ones are read from the store.
-        max_inputs: utterances of a session whose faces and waveform are kept.
-        idle_s: seconds without media from its publisher after which a session ends.
-        stuck_s: seconds after which a network or a decoder that gives no answer is given up.
 
     Raises:
         UsageError: a value out of range.
     """
 
-    max_sessions: int | None = None
-    max_participants: int = 8
-    max_viewers: int = 16
-    max_rooms: int = 100
-    max_joins: int = 60
-    max_upload_mb: int = 2048
-    max_media_h: float = 12.0
-    max_frame_mpx: float = 16.0
-    max_frame_rate: int = 120
-    max_decoder_mb: int = 2048
-    max_sdp_kb: int = 64
-    max_message_kb: int = 1024
-    max_message_rate: int = 1000
-    max_events: int = 100_000
-    max_ended: int = 50
-    max_inputs: int = 500
-    idle_s: float = 60.0
-    stuck_s: float = 30.0
+    max_sessions: int | None = _limit(
+        None, 1, "Sessions running at once; left out, as many as this machine can hold live."
+    )
+    max_participants: int = _limit(8, 1, "People in one call at once.")
+    # Each costs an encoder of its own: with VP8 at 25 pictures a second about 14 % of a core for
+    # 360x288 and 28 % for 1280x720, beside the 12 to 16 % that receiving them takes.
+    max_viewers: int = _limit(16, 1, "Those who watch one session by WHEP.")
+    max_rooms: int = _limit(100, 1, "Calls; beyond it, the oldest empty one goes.")
+    max_joins: int = _limit(
+        60, 1, "Sessions, uploads and calls that one address may begin, and wrong tokens, a minute."
+    )
+    max_upload_mb: int = _limit(2048, 1, "Size of an uploaded recording, in 10^6 bytes.")
+    max_media_h: float = _limit(12.0, 0.01, "Hours of media in one session.")
+    max_frame_mpx: float = _limit(16.0, 0.1, "Size of one picture, in 10^6 pixels.")
+    max_frame_rate: int = _limit(
+        120, 1, "Pictures for one second of media that a client of /api/ingest may push."
+    )
+    max_decoder_mb: int = _limit(
+        2048, 256, "Memory of the process that decodes an upload or a URL, in 2^20 bytes."
+    )
+    max_sdp_kb: int = _limit(64, 1, "Size of an SDP offer or fragment, in 2^10 bytes.")
+    max_message_kb: int = _limit(1024, 16, "Size of one WebSocket message, in 2^10 bytes.")
+    max_message_rate: int = _limit(
+        1000, 1, "Messages a second that a client may send on one WebSocket, in the long run."
+    )
+    max_events: int = _limit(
+        100_000,
+        100,
+        "Events kept of a session; beyond it the passing ones (partial texts, speech lights) of "
+        "its older half are forgotten, and if there are none, it is stopped.",
+    )
+    max_ended: int = _limit(
+        50, 0, "Ended sessions kept in memory; older ones are read from the store."
+    )
+    max_inputs: int = _limit(
+        500, 1, "Utterances of a session whose faces and waveform are kept in memory."
+    )
+    idle_s: float = _limit(
+        60.0, 1, "Seconds without media from its publisher after which a session ends."
+    )
+    stuck_s: float = _limit(
+        30.0, 1, "Seconds after which a network or a decoder that gives no answer is given up."
+    )
 
     def __post_init__(self) -> None:
-        for name, least in _LEAST.items():
-            value = getattr(self, name)
+        for limit in fields(self):
+            value, least = getattr(self, limit.name), limit.metadata["least"]
             if value is not None and value < least:
-                raise UsageError(f"{name} must be at least {least}, not {value}")
-
-
-_LEAST = {field.name: 1 for field in fields(Limits)} | {
-    "max_media_h": 0.01,
-    "max_frame_mpx": 0.1,
-    "max_decoder_mb": 256,
-    "max_message_kb": 16,
-    "max_events": 100,
-    "max_ended": 0,
-}
+                raise UsageError(f"{limit.name} must be at least {least}, not {value}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
