@@ -9,11 +9,14 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 from conftest import REPO
 from web_client import SOON_S, serving
+
+from web.settings import Limits
 
 README = (REPO / "README.md").read_text(encoding="utf-8")
 
@@ -54,6 +57,15 @@ async def test_the_session_of_the_readme(folder: Path) -> None:
     lines = await run(program_of(README, "LiveSession"), folder)
     assert len(lines) == 2
     assert all(re.fullmatch(r".*\(.*\)", line) for line in lines)
+
+
+def test_the_table_of_limits_is_whole_and_true() -> None:
+    told = dict(re.findall(r"^\| `(--[a-z-]+)`: .*? \| (.*?) \| .* \|$", README, re.M))
+    defaults = {f"--{limit.name.replace('_', '-')}": limit.default for limit in fields(Limits)}
+    assert told.keys() == defaults.keys()
+    for option, default in defaults.items():
+        if default is not None:
+            assert float(told[option].replace(" ", "")) == default
 
 
 async def test_the_device_without_webrtc_of_the_readme(folder: Path) -> None:
