@@ -582,7 +582,7 @@ def evaluate_stt(
     from models.stt.evaluation import evaluate
 
     torch.set_num_threads(1)  # as in a session
-    transcriber = load_transcriber(stt)
+    transcriber = load_transcriber(stt, stuck_s=3600)  # a clip may be long
     console = Console(stderr=True)
     try:
         with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
