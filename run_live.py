@@ -210,11 +210,14 @@ def _serve(
     first: Callable[[Hub], Awaitable[Source]] | None = None,
 ) -> None:
     from realtime.analysis import UtteranceAnalyzer
+    from web.logs import configure
     from web.server import serve
 
+    if log is not None:
+        configure(Path(log))
     serve(
         settings,
-        lambda: UtteranceAnalyzer.load(*models),
+        lambda: UtteranceAnalyzer.load(*models, stuck_s=settings.limits.stuck_s),
         told=lambda address: print(f"The dashboard is at {address} (Ctrl-C ends it)", flush=True),
         browser=browser,
         first=first,
@@ -674,7 +677,7 @@ def evaluate_stt(
     from models.stt.evaluation import evaluate
 
     torch.set_num_threads(1)  # as in a session
-    transcriber = load_transcriber(stt)
+    transcriber = load_transcriber(stt, stuck_s=3600)  # a clip may be long
     console = Console(stderr=True)
     try:
         with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:

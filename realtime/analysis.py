@@ -22,9 +22,11 @@ import numpy as np
 from models.emotions import EmotionScores
 from models.errors import AnalysisError
 from models.stt import Transcriber, Transcript
+from models.worker import STUCK_S
 from realtime.endpointing import CloseReason
 from realtime.inference import Inference, Rank
 from realtime.media import SAMPLE_RATE, Samples, VideoFrame
+from realtime.metrics import FRAMES_DROPPED
 from realtime.rings import spread
 
 if TYPE_CHECKING:
@@ -117,21 +119,34 @@ class UtteranceAnalyzer:
         faces: the face detector.
         mer: the emotion model.
         profile: how `mer` was asked for; for display.
+        stuck_s: seconds after which a network that gives no answer is given up.
     """
 
     def __init__(
-        self, *, transcriber: Transcriber, faces: FaceFinder, mer: MERModel, profile: str
+        self,
+        *,
+        transcriber: Transcriber,
+        faces: FaceFinder,
+        mer: MERModel,
+        profile: str,
+        stuck_s: float = STUCK_S,
     ) -> None:
         self.transcriber = transcriber
         self.profile = profile
         self.faces = faces
         self.mer = mer
-        self.inference = Inference()
+        self.inference = Inference(stuck_s)
         self._live_sources = 0
 
     @classmethod
-    def load(cls, profile: str = "embedded", stt: str = "auto") -> UtteranceAnalyzer:
+    def load(
+        cls, profile: str = "embedded", stt: str = "auto", *, stuck_s: float = STUCK_S
+    ) -> UtteranceAnalyzer:
         """Load all models; takes seconds.
+
+        Args:
+            stuck_s: seconds after which a network or a decoder that gives no answer is given up:
+                the utterance fails, and all else goes on.
 
         Raises:
             UsageError: an unknown engine or profile, a checkpoint that cannot be read, or
@@ -155,7 +170,13 @@ class UtteranceAnalyzer:
         # The first inference is several times slower; no utterance should have to wait for it.
         finder.find([np.zeros((288, 360, 3), np.uint8)])
         _prediction_s(mer)
-        return cls(transcriber=load_transcriber(stt), faces=finder, mer=mer, profile=profile)
+        return cls(
+            transcriber=load_transcriber(stt, stuck_s),
+            faces=finder,
+            mer=mer,
+            profile=profile,
+            stuck_s=stuck_s,
+        )
 
     def capacity(self) -> int:
         """How many live streams this machine can hold, judged by how fast it predicts just now."""
@@ -249,6 +270,7 @@ class UtteranceStream:
     def see(self, frame: VideoFrame) -> bool:
         """Take the next frame; False if it was given up, because too many wait already."""
         if self._live and len(self._lane.calls) >= WAITING_FRAMES:
+            FRAMES_DROPPED.labels("analysis").inc()
             return False
         self._times.append(frame.time)
         self._tracking.append(self._lane.submit(Rank.FACES, lambda: self._find_faces(frame)))
@@ -375,6 +397,8 @@ class UtteranceStream:
     async def _infer(self, rank: Rank, stage: str, call: Callable[[], T]) -> T:
         try:
             return await asyncio.wrap_future(self._lane.submit(rank, call))
+        except TimeoutError as error:
+            raise AnalysisError(stage, f"the network was given up: {error}") from error
         except Exception as error:
             # Whatever a network trips over, the session must go on and tell of it.
             logger.exception("stage %s failed", stage)

@@ -16,6 +16,8 @@ from concurrent.futures import Future
 from enum import IntEnum
 from typing import Any, TypeVar
 
+from models.worker import STUCK_S, Worker
+
 T = TypeVar("T")
 
 _TRIM_EVERY_S = 10.0  # when the thread has nothing to do
@@ -30,13 +32,29 @@ class Rank(IntEnum):
 
 
 class Inference:
-    """The thread. It is one, and its calls use one core: see `UtteranceAnalyzer.load`."""
+    """The thread. It is one, and its calls use one core: see `UtteranceAnalyzer.load`.
 
-    def __init__(self) -> None:
+    Args:
+        stuck_s: seconds after which a call is given up, with TimeoutError; the others go on.
+    """
+
+    def __init__(self, stuck_s: float = STUCK_S) -> None:
         self._lanes: deque[Lane] = deque()  # those with waiting calls, whose turn is next first
         self._change = threading.Condition()
         self._closed = False
-        threading.Thread(target=self._work, name="inference", daemon=True).start()
+        self._trimmed = time.monotonic()
+        self._worker = Worker("inference", self._next, stuck_s)
+
+    @property
+    def stuck(self) -> bool:
+        """See `Worker.stuck`."""
+        return self._worker.stuck
+
+    @property
+    def waiting(self) -> int:
+        """How many calls wait for their turn."""
+        with self._change:
+            return sum(len(lane.calls) for lane in self._lanes)
 
     def lane(self) -> Lane:
         """A lane for one utterance."""
@@ -49,6 +67,7 @@ class Inference:
             waiting = [call for lane in self._lanes for call in lane.calls]
             self._lanes.clear()
             self._change.notify()
+        self._worker.close()
         for _, future, _ in waiting:
             future.cancel()
 
@@ -63,22 +82,10 @@ class Inference:
                 return
         future.cancel()
 
-    def _work(self) -> None:
-        trimmed = time.monotonic()
-        while (turn := self._next()) is not None:
-            future, call = turn
-            if not future.set_running_or_notify_cancel():
-                continue
-            try:
-                future.set_result(call())
-            except BaseException as error:
-                future.set_exception(error)
-            del turn, future, call  # and with them, what they hold of the utterance
-            if not self._lanes and time.monotonic() - trimmed > _TRIM_EVERY_S:
-                _give_memory_back()
-                trimmed = time.monotonic()
-
     def _next(self) -> tuple[Future[Any], Callable[[], Any]] | None:
+        if not self._lanes and time.monotonic() - self._trimmed > _TRIM_EVERY_S:
+            _give_memory_back()
+            self._trimmed = time.monotonic()
         with self._change:
             while not self._lanes:
                 if self._closed:

@@ -5,12 +5,14 @@ In: audio, as it is written to the ring. Out: speech started, paused, resumed; u
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from models.vad import WINDOW, VADStream
 from realtime.endpointing import Endpointer, EndpointingSettings, SpeechChange, UtteranceClosed
+from realtime.media import Samples
+from realtime.metrics import VAD_WINDOW
 from realtime.rings import AudioRing
 
 
@@ -40,7 +42,7 @@ class Listener:
         while self.position + WINDOW <= self._ring.stop:
             window = self._ring.read(self.position, self.position + WINDOW)
             self.position += WINDOW
-            yield from self._endpointer.window(self._vad.probability(window))
+            yield from self._take(window)
 
     def end(self) -> Iterator[SpeechChange]:
         """No more audio will come: take the last part of a window, and close what is open."""
@@ -49,5 +51,10 @@ class Listener:
             window = np.zeros(WINDOW, dtype=np.float32)
             window[:rest] = self._ring.read(self.position, self._ring.stop)
             self.position = self._ring.stop
-            yield from self._endpointer.window(self._vad.probability(window))
+            yield from self._take(window)
         yield from self._endpointer.end(self._ring.stop)
+
+    def _take(self, window: Samples) -> Iterable[SpeechChange]:
+        with VAD_WINDOW.time():
+            probability = self._vad.probability(window)
+        return self._endpointer.window(probability)

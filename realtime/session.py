@@ -21,6 +21,7 @@ import numpy as np
 
 from models.errors import AnalysisError, SourceError
 from models.vad import load_vad
+from realtime import metrics
 from realtime.analysis import Analysis, SeenFace, Utterance, UtteranceAnalyzer, UtteranceStream
 from realtime.average import RunningAverage
 from realtime.endpointing import (
@@ -206,7 +207,9 @@ class LiveSession:
             self._stopping = asyncio.create_task(self._source.aclose())
 
     async def _run(self) -> None:
-        with self._analyzer.live_source() if self._source.live else nullcontext():
+        live = self._source.live
+        streams = metrics.STREAMS.labels("live" if live else "fast")
+        with streams.track_inprogress(), self._analyzer.live_source() if live else nullcontext():
             await self._run_through()
 
     async def _run_through(self) -> None:
@@ -565,6 +568,7 @@ class LiveSession:
         await self._tell(SourceWarning(session=self.id, time=self.now, code=code, message=message))
 
     async def _tell(self, event: Event) -> None:
+        metrics.observe(event)
         await self._told.put(event)
 
     def _tell_if_room(self, event: Event) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
 
@@ -98,3 +99,43 @@ def test_after_the_end_nothing_is_begun() -> None:
         waiting.result(10)
     with pytest.raises(CancelledError):
         lane.submit(Rank.RESULT, lambda: None).result(10)
+
+
+def test_a_call_that_is_stuck_fails_and_another_thread_goes_on_with_the_rest() -> None:
+    inference = Inference(stuck_s=3)
+    begun, let_go = threading.Event(), threading.Event()
+    order: list[str] = []
+    threads: list[threading.Thread] = []
+
+    def never_ending() -> None:
+        threads.append(threading.current_thread())
+        begun.set()
+        let_go.wait(60)
+
+    lane, other = inference.lane(), inference.lane()
+    stuck = lane.submit(Rank.RESULT, never_ending)
+    assert begun.wait(10)
+    rest = [
+        lane.submit(Rank.FACES, lambda: order.append("a1")),
+        lane.submit(Rank.FACES, lambda: order.append("a2")),
+        other.submit(Rank.RESULT, lambda: order.append("b")),
+    ]
+    assert inference.waiting == 3
+    assert not inference.stuck
+    told = False
+    while not stuck.done():
+        told |= inference.stuck
+        time.sleep(0.01)
+    assert told
+    with pytest.raises(TimeoutError, match="no answer for 3 s"):
+        stuck.result()
+    for future in rest:
+        future.result(10)
+    assert order == ["b", "a1", "a2"]
+    assert (inference.stuck, inference.waiting) == (False, 0)
+
+    let_go.set()  # it comes back after all, and ends
+    threads[0].join(10)
+    assert not threads[0].is_alive()
+    assert lane.submit(Rank.RESULT, threading.current_thread).result(10) is not threads[0]
+    inference.close()

@@ -15,8 +15,8 @@ from typing import Any
 
 import av
 import numpy as np
-import psutil
 import pytest
+from processes import decoders
 
 from realtime.analysis import Analysis, Utterance, UtteranceAnalyzer, UtteranceStream
 from realtime.endpointing import EndpointingSettings
@@ -335,19 +335,10 @@ async def test_a_dead_decoder_costs_nothing_but_time(
         events.append(event)
         if isinstance(event, TranscriptPartial) and not killed:
             killed = True
-            _kill_decoders()
+            for decoder in decoders():
+                decoder.kill()
     assert killed
     assert _by_kind(lasting(events)) == _by_kind(lasting(undisturbed))
-
-
-def _kill_decoders() -> None:
-    for child in _decoders():
-        child.kill()
-
-
-def _decoders() -> list[psutil.Process]:
-    children = psutil.Process().children()
-    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
 
 
 async def test_on_a_machine_that_is_late_no_utterance_is_lost(
@@ -368,12 +359,12 @@ async def test_on_a_machine_that_is_late_no_utterance_is_lost(
         if isinstance(event, TranscriptPartial) and halted_at == math.inf:
             halted_at = event.time
             analyzer.inference.lane().submit(Rank.RESULT, lambda: go_on.wait(30))
-            for decoder in _decoders():
+            for decoder in decoders():
                 decoder.suspend()
 
             def resume() -> None:
                 go_on.set()
-                for decoder in _decoders():
+                for decoder in decoders():
                     decoder.resume()
 
             asyncio.get_running_loop().call_later(7, resume)

@@ -189,6 +189,23 @@ async def test_a_camera_is_seen_and_its_loss_survived(
     assert not [thread for thread in threading.enumerate() if thread.name == "camera"]
 
 
+async def test_a_camera_that_comes_back_is_seen_again(
+    microphone: VirtualMicrophone, film: Path
+) -> None:
+    async with aclosing(await open_source(f"webcam:{film}")) as source:
+        before = await take(source, noticed("camera.lost"))
+        between = await take(source, noticed("camera.back"))
+        after = await take(source, lambda item: isinstance(item, VideoFrame))
+    lost, back = before[-1], between[-1]
+    assert isinstance(lost, SourceNotice)
+    assert isinstance(back, SourceNotice)
+    assert lost.time < back.time
+    assert not any(isinstance(item, VideoFrame) for item in between[:-1])
+    assert isinstance(after[-1], VideoFrame)
+    assert lost.time < after[-1].time
+    heard([*before, *between, *after])  # and no sample is missing
+
+
 async def test_a_camera_alone(film: Path) -> None:
     items: list[Media] = []
     async with aclosing(await open_source("webcam", camera=str(film), microphone="off")) as source:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 import pytest
+from processes import decoders
 
 from models.errors import AnalysisError
 from models.stt import Transcript
@@ -88,14 +88,13 @@ def test_nothing_said_gives_no_words(sphinx: SphinxTranscriber, audio: Audio) ->
 
 
 def test_a_dead_process_fails_its_utterance_and_the_next_gets_another(sentence: Audio) -> None:
+    before = decoders()
     transcriber = SphinxTranscriber(processes=1)
     try:
         stream = transcriber.stream()
         stream.accept(sentence[:3200]).result(30)
-        for child in psutil.Process().children():
-            if "spawn_main" in " ".join(child.cmdline()):
-                with_sphinx = child
-        os.kill(with_sphinx.pid, signal.SIGKILL)
+        (with_sphinx,) = decoders() - before
+        with_sphinx.kill()
         with pytest.raises(AnalysisError, match="ended") as failure:
             stream.finish().result(30)
         assert failure.value.stage == "stt"
@@ -105,15 +104,62 @@ def test_a_dead_process_fails_its_utterance_and_the_next_gets_another(sentence: 
 
 
 def test_closing_leaves_no_process_behind() -> None:
-    before = set(psutil.Process().children())
+    before = decoders()
     transcriber = SphinxTranscriber(processes=1)
+    while not (started := decoders() - before):
+        time.sleep(0.01)
     waiting = [transcriber.stream(), transcriber.stream()][1].finish()
     transcriber.close()
     with pytest.raises(AnalysisError):
         waiting.result(10)
+    assert gone(started)
+
+
+halting = pytest.mark.skipif(os.name == "nt", reason="Windows halts no process")
+
+
+@halting
+def test_a_halted_process_is_ended_and_its_utterance_fails(sentence: Audio) -> None:
+    before = decoders()
+    transcriber = SphinxTranscriber(processes=1, stuck_s=10)
+    try:
+        stream = transcriber.stream()
+        stream.accept(sentence[:3200]).result(60)
+        (halted,) = decoders() - before
+        halted.suspend()
+        behind = transcriber.stream()  # there is no other process: it waits, and is not blamed
+        behind.accept(sentence)
+        with pytest.raises(AnalysisError, match="no answer for 10 s") as failure:
+            stream.finish().result(60)
+        assert failure.value.stage == "stt"
+        assert "surpassed" in behind.finish().result(60).text
+        assert gone({halted})
+    finally:
+        transcriber.close()
+
+
+@halting
+def test_closing_ends_halted_processes_too(sentence: Audio) -> None:
+    before = decoders()
+    transcriber = SphinxTranscriber(processes=2)
+    streams = [transcriber.stream(), transcriber.stream()]
+    for stream in streams:
+        stream.accept(sentence[:3200]).result(60)
+    streams[0].cancel()  # one has something to do, one has not
+    halted = decoders() - before
+    for process in halted:
+        process.suspend()
+    waiting = streams[1].finish()
+    transcriber.close()
+    with pytest.raises(AnalysisError):
+        waiting.result(20)
+    assert len(halted) == 2
+    assert gone(halted)
+
+
+def gone(processes: set[psutil.Process]) -> bool:
+    """Whether they end, and leave no zombie behind."""
     deadline = time.monotonic() + 20
-    while set(psutil.Process().children()) - before and time.monotonic() < deadline:
+    while any(process.is_running() for process in processes) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert not [
-        c for c in set(psutil.Process().children()) - before if "spawn_main" in str(c.cmdline())
-    ]
+    return not any(process.is_running() for process in processes)

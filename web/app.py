@@ -25,7 +25,7 @@ from typing_extensions import TypedDict  # pydantic, which documents it, wants t
 from models.errors import UsageError
 from realtime.analysis import UtteranceAnalyzer
 from realtime.events import event_schema
-from web import calls, exports, feed, ingest, peers, sessions
+from web import calls, exports, feed, health, ingest, peers, sessions
 from web.errors import ApiError, invalid
 from web.hub import Hub
 from web.report import plotly_js
@@ -68,6 +68,7 @@ def create_app(settings: ServerSettings, load: Callable[[], UtteranceAnalyzer]) 
     app.include_router(ingest.routes(hub))
     app.include_router(calls.routes(rooms))
     app.include_router(peers.routes(publishers, settings.ice_servers))
+    app.include_router(health.routes(hub))
     _add_server(app, hub)
     _add_pages(app, rooms)
     return app

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from models.errors import UsageError
 from models.registry import is_here, resolve
+from models.worker import STUCK_S
 
 T = TypeVar("T")
 
@@ -102,13 +103,14 @@ ENGINES = ("auto", "moonshine", "whisper", *_WEIGHTS)
 """The names `load_transcriber` knows."""
 
 
-def load_transcriber(name: str) -> Transcriber:
+def load_transcriber(name: str, stuck_s: float = STUCK_S) -> Transcriber:
     """An engine by its name; its own `name` says which it is.
 
     Args:
         name: ``auto``: the best whose weights are on this machine and that can follow live speech
             on two cores; ``moonshine`` or ``whisper``: the best of these that is here; or an exact
             one of `ENGINES`.
+        stuck_s: seconds after which an engine that gives no answer fails its utterance.
 
     Raises:
         UsageError: there is no such engine, or its weights cannot be read.
@@ -116,7 +118,7 @@ def load_transcriber(name: str) -> Transcriber:
     """
     from models.stt.speech_only import SpeechOnly
 
-    return SpeechOnly(_load(_choose(name)))
+    return SpeechOnly(_load(_choose(name), stuck_s))
 
 
 def _choose(name: str) -> str:
@@ -132,23 +134,23 @@ def _choose(name: str) -> str:
     return next((engine for engine in fitting if is_here(_WEIGHTS[engine])), fitting[-1])
 
 
-def _load(engine: str) -> Transcriber:
+def _load(engine: str, stuck_s: float) -> Transcriber:
     weights = resolve(_WEIGHTS[engine])
     if engine == "sphinx":
         from models.stt.sphinx import SphinxTranscriber
 
-        return SphinxTranscriber()
+        return SphinxTranscriber(stuck_s=stuck_s)
     if engine == "silero":
         from models.stt.silero import SileroTranscriber
 
-        return SileroTranscriber(engine, weights)
+        return SileroTranscriber(engine, weights, stuck_s)
     if engine.startswith("moonshine"):
         from models.stt.moonshine import MoonshineTranscriber
 
-        return MoonshineTranscriber(engine, weights)
+        return MoonshineTranscriber(engine, weights, stuck_s)
     from models.stt.whisper import WhisperTranscriber
 
-    return WhisperTranscriber(engine, weights)
+    return WhisperTranscriber(engine, weights, stuck_s)
 
 
 def resolved(value: T) -> Future[T]:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 
 from models.stt.whole import WholeUtteranceTranscriber, reading
+from models.worker import STUCK_S
 
 _TOKENS_PER_SECOND = 6.5  # its authors' limit: faster than anyone talks, but not endless
 
@@ -26,13 +27,14 @@ class MoonshineTranscriber(WholeUtteranceTranscriber):
         name: the engine's name.
         folder: config.json, generation_config.json, preprocessor_config.json, tokenizer.json and
             the weights.
+        stuck_s: see `load_transcriber`.
 
     Raises:
         UsageError: the folder does not hold a Moonshine network.
     """
 
-    def __init__(self, name: str, folder: Path) -> None:
-        super().__init__(name)
+    def __init__(self, name: str, folder: Path, stuck_s: float = STUCK_S) -> None:
+        super().__init__(name, stuck_s)
         with reading(folder):
             from tokenizers import Tokenizer
             from transformers import MoonshineForConditionalGeneration, Wav2Vec2FeatureExtractor

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models.stt.whole import WholeUtteranceTranscriber, reading
+from models.worker import STUCK_S
 
 _SHORTEST = 12_800  # samples, 0.8 s: what the network needs at least; silence makes up for it
 _BLANK = "_"  # a frame that adds nothing
@@ -28,13 +29,14 @@ class SileroTranscriber(WholeUtteranceTranscriber):
     Args:
         name: the engine's name.
         path: the TorchScript file.
+        stuck_s: see `load_transcriber`.
 
     Raises:
         UsageError: the file does not hold such a network.
     """
 
-    def __init__(self, name: str, path: Path) -> None:
-        super().__init__(name)
+    def __init__(self, name: str, path: Path, stuck_s: float = STUCK_S) -> None:
+        super().__init__(name, stuck_s)
         with reading(path):
             self._network = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
             self._network.eval()

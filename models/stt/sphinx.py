@@ -6,8 +6,10 @@ interpreter lock while it decodes, so it lives in processes of its own, one utte
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -19,8 +21,11 @@ import numpy.typing as npt
 
 from models.errors import AnalysisError
 from models.stt import Transcriber, Transcript, TranscriptionStream, Word
+from models.worker import STUCK_S
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 # --- in the decoder's process ---------------------------------------------------------------------
 
@@ -123,25 +128,29 @@ class SphinxTranscriber(Transcriber):
     Args:
         processes: how many decoders at most (about 91 MiB each); None: six a core, because the
             speech of one person takes less than a tenth of one.
+        stuck_s: seconds after which a process that gives no answer is ended. Its utterance fails,
+            as if the process had died.
     """
 
     name = "sphinx"
 
-    def __init__(self, processes: int | None = None) -> None:
+    def __init__(self, processes: int | None = None, stuck_s: float = STUCK_S) -> None:
+        self._stuck_s = stuck_s
         self._most = processes or 6 * (os.cpu_count() or 1)
         self._lock = threading.Lock()
-        self._idle: list[ProcessPoolExecutor] = []
-        self._busy: set[ProcessPoolExecutor] = set()
+        self._idle: list[_Process] = []
+        self._busy: set[_Process] = set()
         self._waiting: deque[_SphinxStream] = deque()
-        self._closed = False
+        self._closed = threading.Event()
         # Loading takes a second: begin now, so that the first utterance does not wait for it.
-        self._idle.append(self._new_process())
+        self._idle.append(_Process())
+        threading.Thread(target=self._watch, name="recognisers", daemon=True).start()
 
     def stream(self) -> TranscriptionStream:
         """A stream for one utterance; see `Transcriber.stream`."""
         stream = _SphinxStream(self)
         with self._lock:
-            closed = self._closed
+            closed = self._closed.is_set()
             process = None if closed else self._take_process()
             if not closed and process is None:
                 self._waiting.append(stream)
@@ -155,26 +164,26 @@ class SphinxTranscriber(Transcriber):
         """Begin to load as many decoders as there are speakers; each takes a second of a core."""
         with self._lock:
             missing = min(speakers, self._most) - len(self._idle) - len(self._busy)
-            if not self._closed:
-                self._idle += [self._new_process() for _ in range(missing)]
+            if not self._closed.is_set():
+                self._idle += [_Process() for _ in range(missing)]
 
     def close(self) -> None:
         """End all decoder processes."""
         with self._lock:
-            self._closed = True
+            self._closed.set()
             processes = [*self._idle, *self._busy]
             waiting, self._waiting = list(self._waiting), deque()
             self._idle.clear()
         for process in processes:
-            process.shutdown(wait=False, cancel_futures=True)
+            process.kill()
         for stream in waiting:
             stream.fail("the speech recogniser was closed")
 
-    def release(self, process: ProcessPoolExecutor, *, broken: bool) -> None:
+    def release(self, process: _Process, *, broken: bool) -> None:
         """A stream is done with its process: the next waiting stream gets it."""
         with self._lock:
             self._busy.discard(process)
-            if self._closed:
+            if self._closed.is_set():
                 return
             if not broken:
                 self._idle.append(process)
@@ -191,34 +200,83 @@ class SphinxTranscriber(Transcriber):
             if stream in self._waiting:
                 self._waiting.remove(stream)
 
-    def _take_process(self) -> ProcessPoolExecutor | None:
+    def _take_process(self) -> _Process | None:
         while self._idle:
             process = self._idle.pop()
             try:
-                process.submit(int)
-            except BrokenProcessPool:  # it died while it had nothing to do
+                process.ask(int)
+            except RuntimeError:  # it ended while it had nothing to do
                 process.shutdown(wait=False)
                 continue
             self._busy.add(process)
             return process
         if len(self._busy) >= self._most:
             return None
-        process = self._new_process()
+        process = _Process()
         self._busy.add(process)
         return process
 
-    @staticmethod
-    def _new_process() -> ProcessPoolExecutor:
+    def _watch(self) -> None:
+        """End each process that is stuck; whoever waits for its answer is told."""
+        while not self._closed.wait(self._stuck_s / 4):
+            with self._lock:
+                processes = [*self._idle, *self._busy]
+            for process in processes:
+                if process.silent_s > self._stuck_s:
+                    process.end = f"the speech recogniser gave no answer for {self._stuck_s:g} s"
+                    logger.warning("%s: its process is killed", process.end)
+                    process.kill()
+
+
+class _Process(ProcessPoolExecutor):
+    """One process with one decoder, which it begins to load at once.
+
+    Attributes:
+        end: how it came to its end, if it has.
+    """
+
+    def __init__(self) -> None:
         import multiprocessing
 
         # spawn: a fork would copy the locks and threads of torch and PortAudio in any state.
-        process = ProcessPoolExecutor(
+        super().__init__(
             max_workers=1,
             mp_context=multiprocessing.get_context("spawn"),
             initializer=_start_process,
         )
-        process.submit(int)
-        return process
+        self.end = "the speech recogniser's process ended"
+        self._count = threading.Lock()
+        self._owed = 0  # answers
+        self._since = 0.0  # when it gave the last one, or was first asked
+        self.ask(int)
+
+    @property
+    def silent_s(self) -> float:
+        """For how many seconds an answer has been due; 0 if none is."""
+        with self._count:
+            return time.monotonic() - self._since if self._owed else 0.0
+
+    def ask(self, function: Callable[..., T], *arguments: Any) -> Future[T]:
+        """Have it call a function; raises BrokenProcessPool if it is known to have ended."""
+        answer = self.submit(function, *arguments)
+        with self._count:
+            self._owed += 1
+            if self._owed == 1:
+                self._since = time.monotonic()
+        answer.add_done_callback(self._answered)
+        return answer
+
+    def _answered(self, _: Future[Any]) -> None:
+        with self._count:
+            self._owed -= 1
+            self._since = time.monotonic()
+
+    def kill(self) -> None:
+        """End it at once, even if it was halted; what it was asked fails."""
+        workers = list((self._processes or {}).values())  # `kill_workers` does so from 3.14 on
+        self.shutdown(wait=False, cancel_futures=True)
+        for worker in workers:
+            worker.kill()
 
 
 class _SphinxStream(TranscriptionStream):
@@ -227,7 +285,7 @@ class _SphinxStream(TranscriptionStream):
     def __init__(self, pool: SphinxTranscriber) -> None:
         self._pool = pool
         self._lock = threading.Lock()
-        self._process: ProcessPoolExecutor | None = None
+        self._process: _Process | None = None
         self._backlog: list[tuple[Future[Any], Callable[..., Any], tuple[Any, ...]]] = []
         self._failure: AnalysisError | None = None
         self._ended = False
@@ -254,7 +312,7 @@ class _SphinxStream(TranscriptionStream):
         self._pool.forget(self)
         self._end(broken=False)
 
-    def run_on(self, process: ProcessPoolExecutor) -> None:
+    def run_on(self, process: _Process) -> None:
         """A process is free: begin, and catch up with what was asked while waiting."""
         with self._lock:
             self._process = process
@@ -286,21 +344,22 @@ class _SphinxStream(TranscriptionStream):
     def _submit(
         self, future: Future[T], function: Callable[..., T], arguments: tuple[Any, ...]
     ) -> None:
-        assert self._process is not None
+        process = self._process
+        assert process is not None
 
         def deliver(done: Future[T]) -> None:
             error = None if done.cancelled() else done.exception()
             if done.cancelled() or isinstance(error, BrokenProcessPool):
-                error = AnalysisError("stt", "the speech recogniser's process ended")
+                error = AnalysisError("stt", process.end)
             if error:
                 future.set_exception(error)
             else:
                 future.set_result(done.result())
 
         try:
-            self._process.submit(function, *arguments).add_done_callback(deliver)
+            process.ask(function, *arguments).add_done_callback(deliver)
         except RuntimeError:  # the process broke earlier, or the pool was closed
-            future.set_exception(AnalysisError("stt", "the speech recogniser's process ended"))
+            future.set_exception(AnalysisError("stt", process.end))
 
     def _end(self, *, broken: bool) -> None:
         """Give the process back, once."""

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from models.stt.whole import WholeUtteranceTranscriber, reading
+from models.worker import STUCK_S
 
 _NO_SPEECH = 0.6
 _LOG_PROBABILITY = -1.0
@@ -29,13 +30,14 @@ class WhisperTranscriber(WholeUtteranceTranscriber):
         name: the engine's name.
         folder: config.json, generation_config.json, preprocessor_config.json, tokenizer.json and
             the weights.
+        stuck_s: see `load_transcriber`.
 
     Raises:
         UsageError: the folder does not hold a Whisper network.
     """
 
-    def __init__(self, name: str, folder: Path) -> None:
-        super().__init__(name)
+    def __init__(self, name: str, folder: Path, stuck_s: float = STUCK_S) -> None:
+        super().__init__(name, stuck_s)
         with reading(folder):
             from tokenizers import Tokenizer
             from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration

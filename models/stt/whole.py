@@ -8,15 +8,18 @@ from __future__ import annotations
 import contextlib
 import zlib
 from abc import abstractmethod
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
+from queue import Empty, SimpleQueue
 
 import numpy as np
 import numpy.typing as npt
 
 from models.errors import AnalysisError, UsageError
 from models.stt import Transcriber, Transcript, TranscriptionStream, resolved
+from models.worker import STUCK_S, Worker
 
 _SHORTEST = 1600  # samples, 0.1 s: in less than that no word can be said
 _MOST_REPETITIVE = 2.4  # text to its compressed length, from where Whisper's authors distrust it
@@ -30,11 +33,14 @@ class WholeUtteranceTranscriber(Transcriber):
 
     Args:
         name: the engine's name.
+        stuck_s: see `load_transcriber`.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, stuck_s: float = STUCK_S) -> None:
         self.name = name
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
+        self._calls: SimpleQueue[tuple[Future[str], Callable[[], str]] | None] = SimpleQueue()
+        self._worker = Worker(name, self._calls.get, stuck_s)
+        self._closed = False
 
     @abstractmethod
     def recognise(self, samples: npt.NDArray[np.float32]) -> str:
@@ -46,7 +52,12 @@ class WholeUtteranceTranscriber(Transcriber):
 
     def close(self) -> None:
         """Let the network go; utterances that wait for it fail."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._closed = True
+        with contextlib.suppress(Empty):
+            while (waiting := self._calls.get_nowait()) is not None:
+                waiting[0].cancel()
+        self._calls.put(None)
+        self._worker.close()
 
     def submit(self, samples: npt.NDArray[np.float32]) -> Future[Transcript]:
         """The transcript of a whole utterance, soon. Fails with AnalysisError."""
@@ -54,17 +65,18 @@ class WholeUtteranceTranscriber(Transcriber):
 
         def deliver(done: Future[str]) -> None:
             if done.cancelled():
-                transcript.set_exception(AnalysisError("stt", _CLOSED))
+                transcript.set_exception(AnalysisError("stt", "the speech recogniser was closed"))
             elif error := done.exception():
                 reason = f"{self.name}: {type(error).__name__}: {error}"
                 transcript.set_exception(AnalysisError("stt", reason))
             else:
                 transcript.set_result(Transcript(done.result(), (), self.name))
 
-        try:
-            self._thread.submit(self._text, samples).add_done_callback(deliver)
-        except RuntimeError:  # it was closed before
-            transcript.set_exception(AnalysisError("stt", _CLOSED))
+        text: Future[str] = Future()
+        text.add_done_callback(deliver)
+        self._calls.put((text, partial(self._text, samples)))
+        if self._closed:  # nobody takes it any more
+            text.cancel()
         return transcript
 
     def _text(self, samples: npt.NDArray[np.float32]) -> str:
@@ -88,9 +100,6 @@ def reading(weights: Path) -> Iterator[None]:
             f"the weights at {weights} cannot be read ({reason[0]}): delete them and download them "
             "again"
         ) from error
-
-
-_CLOSED = "the speech recogniser was closed"
 
 
 class _WholeUtteranceStream(TranscriptionStream):

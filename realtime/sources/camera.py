@@ -22,6 +22,8 @@ OPEN_S = 15.0
 LOST_S = 2.0
 """A camera that gives no frame for so long has vanished."""
 
+RETRY_EVERY_S = 1.0
+
 SHORTEST_FRAME_S = 0.005
 
 PROBED = 4
@@ -44,7 +46,9 @@ def cameras() -> list[Device]:
 
 
 class Camera:
-    """An open camera. `opened` says whether it opened; `lost`, later, that it vanished.
+    """An open camera, which is looked for again where it was when it has vanished.
+
+    `opened` says whether it opened at first; `lost`, later, whether it has vanished.
 
     Args:
         target: its index, or a path or URL that OpenCV opens.
@@ -86,8 +90,7 @@ class Camera:
     def _run(self) -> None:
         try:
             cv2 = _opencv()
-            with quiet_stderr():
-                capture = cv2.VideoCapture(self._target)
+            capture = self._capture(cv2)
             self.opened = capture.isOpened()
         finally:
             self._tried.set()
@@ -101,11 +104,20 @@ class Camera:
             pause = max(0.0, SHORTEST_FRAME_S - (now - began))
             if grabbed:
                 seen = now
+                self.lost = False
                 self._see(cv2, capture, now)
             elif now - seen > LOST_S:
                 self.lost = True
-                break
+                capture.release()
+                self._stop.wait(RETRY_EVERY_S)
+                capture = self._capture(cv2)
+                if capture.isOpened():
+                    seen = time.monotonic()
         capture.release()
+
+    def _capture(self, cv2: ModuleType) -> Any:
+        with quiet_stderr():
+            return cv2.VideoCapture(self._target)
 
     def _see(self, cv2: ModuleType, capture: Any, instant: float) -> None:
         media_time = self._media_time(instant)

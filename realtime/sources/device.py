@@ -63,6 +63,7 @@ class DeviceSource(ThreadedSource):
         self._retry_s = microphone_retry_s
         self._microphone: Microphone | None = None
         self._camera: Camera | None = None
+        self._camera_lost = False
         self._timeline = AudioTimeline()
         self._began: float | None = None  # the instant of media time 0
         super().__init__()
@@ -110,21 +111,24 @@ class DeviceSource(ThreadedSource):
 
     def _wait(self) -> Iterator[None]:
         while not self._stop.wait(0.01):
-            if self._camera is None:
+            if self._camera_lost:
                 raise SourceError("the camera is lost, and the microphone is off")
             yield
 
     def _look(self) -> Iterator[Media]:
         if self._camera is None:
             return
+        if self._camera.lost != self._camera_lost:
+            self._camera_lost = self._camera.lost
+            code, message = (
+                ("camera.lost", "the camera gives no more pictures: going on by ear")
+                if self._camera_lost
+                else ("camera.back", "the camera is back")
+            )
+            yield SourceNotice(self._media_time(time.monotonic()) or 0.0, code, message)
         frame = self._camera.take()
         if frame is not None:
             yield frame
-        if self._camera.lost:
-            message = "the camera gives no more pictures: going on by ear"
-            yield SourceNotice(self._media_time(time.monotonic()) or 0.0, "camera.lost", message)
-            self._camera.close()
-            self._camera = None
 
     def _listen(self, microphone: Microphone) -> Iterator[Media | None]:
         """What the microphone gives; None whenever it gives nothing for a moment."""

@@ -18,6 +18,7 @@ from PIL.Image import DecompressionBombError, Resampling
 from PIL.ImageOps import exif_transpose
 
 from realtime.media import SAMPLE_RATE, FrameThinner, Media, SourceNotice, VideoFrame
+from realtime.metrics import FRAMES_DROPPED
 from realtime.sources.base import Source
 from realtime.sources.timeline import AudioTimeline, Interleaver
 
@@ -87,7 +88,7 @@ class PushedSource(Source):
         else:
             time = self._media_time(time_s, self._merger.video_s)
         self._merger.video_s = max(self._merger.video_s, time)
-        if time >= 0 and self._thinner.wants(time) and not self._room.locked():
+        if time >= 0 and self._thinner.wants(time) and not self._gives_up():
             item = await asyncio.to_thread(self._decode, data, time)
             if isinstance(item, VideoFrame) or not self._unreadable_told:
                 self._merger.push(item)
@@ -124,13 +125,19 @@ class PushedSource(Source):
 
     async def _hand_over(self, items: Iterable[Media]) -> None:
         for item in items:
-            if isinstance(item, VideoFrame) and self._room.locked():
+            if isinstance(item, VideoFrame) and self._gives_up():
                 continue
             await self._room.acquire()
             if self._over:
                 self._room.release()
                 return
             self._queue.put_nowait(item)
+
+    def _gives_up(self) -> bool:
+        """Whether a picture is given up, because the consumer is behind; then it is counted."""
+        if self._room.locked():
+            FRAMES_DROPPED.labels("pushed").inc()
+        return self._room.locked()
 
     def _decode(self, data: bytes, time: float) -> VideoFrame | SourceNotice:
         """The picture, reduced and upright; runs in a thread."""

@@ -21,6 +21,7 @@ from aiortc.mediastreams import MediaStreamError
 
 from models.errors import SourceError
 from realtime.media import FrameThinner, Media, SourceNotice, VideoFrame
+from realtime.metrics import FRAMES_DROPPED
 from realtime.sources.base import Source
 from realtime.sources.decoding import FrameReducer
 from realtime.sources.timeline import AudioTimeline
@@ -200,6 +201,7 @@ class WebRTCSource(Source):
             frame = await asyncio.to_thread(self._reducer.reduce, picture, time)
             if not self.paused:
                 if len(self._frames) >= HELD_FRAMES:
+                    FRAMES_DROPPED.labels("webrtc").inc(HELD_FRAMES // 2)
                     self._frames = deque(islice(self._frames, 0, None, 2))
                 self._frames.append(frame)
                 self._news.set()

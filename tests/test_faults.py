@@ -1,0 +1,320 @@
+"""Faults in the middle of a session, with the real models: what is lost, and what is not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, aclosing, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+from clips import beginning_of
+from processes import decoders
+from web_client import rest_of, serving
+
+from models.faces import FaceTracker
+from realtime import session as session_module
+from realtime.analysis import UtteranceAnalyzer
+from realtime.events import (
+    Event,
+    SessionEnded,
+    SourceWarning,
+    SpeechStarted,
+    TranscriptPartial,
+    UtteranceFailed,
+    UtteranceProvisional,
+    UtteranceResult,
+)
+from realtime.inference import Rank
+from realtime.session import LiveSession
+from realtime.sources import open_source
+from web.errors import ApiError
+
+STUCK_S = 10.0  # longer than anything here takes on a busy machine
+
+halting = pytest.mark.skipif(os.name == "nt", reason="Windows halts no process")
+
+
+@pytest.fixture(scope="module")
+def clip(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Somebody says three sentences."""
+    to = tmp_path_factory.mktemp("faults") / "three.mp4"
+    return beginning_of(shared / "media/talker_grid_120s.mp4", 9.2, to)
+
+
+@pytest.fixture(scope="module")
+def analyzer() -> Iterator[UtteranceAnalyzer]:
+    analyzer = UtteranceAnalyzer.load(stt="sphinx", stuck_s=STUCK_S)
+    yield analyzer
+    analyzer.close()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(clip: Path, analyzer: UtteranceAnalyzer) -> list[Event]:
+    return asyncio.run(events_of(clip, analyzer))
+
+
+async def events_of(
+    clip: Path,
+    analyzer: UtteranceAnalyzer,
+    *,
+    pace: Any = "fast",
+    watch: Callable[[Event], None] = lambda event: None,
+) -> list[Event]:
+    events = []
+    async for event in LiveSession(await open_source(str(clip), pace), analyzer).events():
+        events.append(event)
+        watch(event)
+    return events
+
+
+def outcomes(events: list[Event]) -> list[UtteranceResult | UtteranceFailed]:
+    return [event for event in events if isinstance(event, UtteranceResult | UtteranceFailed)]
+
+
+def found(events: list[Event]) -> dict[int, dict[str, Any]]:
+    """The results by number, without what the wall clock says."""
+    return {
+        event.utterance: event.model_dump(exclude={"session": True, "latency": True})
+        for event in outcomes(events)
+        if isinstance(event, UtteranceResult)
+    }
+
+
+def lasting(events: list[Event]) -> list[str]:
+    """What must be the same whatever comes between, sorted because kinds overtake each other."""
+    return sorted(
+        json.dumps(event.model_dump(exclude={"session": True, "latency": True}))
+        for event in events
+        if not isinstance(event, TranscriptPartial | UtteranceProvisional | SourceWarning)
+    )
+
+
+# --- the networks ---
+
+
+@pytest.mark.parametrize("fault", ["throws", "stuck"])
+async def test_a_network_that_fails_once_costs_one_utterance_of_one_session(
+    clip: Path,
+    analyzer: UtteranceAnalyzer,
+    undisturbed: list[Event],
+    monkeypatch: pytest.MonkeyPatch,
+    fault: str,
+) -> None:
+    second = found(undisturbed)[2]
+    let_go = threading.Event()
+    failing = threading.Lock()  # taken once, for good
+    add = FaceTracker.add
+
+    def fail_once(self: FaceTracker, time_s: float, image: Any) -> Any:
+        if second["start"] < time_s < second["end"] and failing.acquire(blocking=False):
+            if fault == "throws":
+                raise RuntimeError("shapes do not match")
+            assert let_go.wait(120)
+        return add(self, time_s, image)
+
+    monkeypatch.setattr(FaceTracker, "add", fail_once)
+    both = await asyncio.gather(events_of(clip, analyzer), events_of(clip, analyzer))
+    let_go.set()
+
+    for events in both:
+        assert [event.utterance for event in outcomes(events)] == [1, 2, 3]
+        assert isinstance(events[-1], SessionEnded)
+        assert events[-1].reason == "end"
+    (failed,) = [e for events in both for e in outcomes(events) if isinstance(e, UtteranceFailed)]
+    assert (failed.utterance, failed.stage) == (2, "faces")
+    assert (
+        failed.message
+        == {
+            "throws": "RuntimeError: shapes do not match",
+            "stuck": "the network was given up: no answer for 10 s",
+        }[fault]
+    )
+    hit, spared = sorted(both, key=lambda events: len(found(events)))
+    assert lasting(spared) == lasting(undisturbed)
+    assert found(hit) == {n: result for n, result in found(undisturbed).items() if n != 2}
+
+
+async def test_the_server_says_while_its_networks_are_stuck() -> None:
+    let_go = threading.Event()
+    async with serving(load=lambda: UtteranceAnalyzer.load(stt="sphinx", stuck_s=8)) as client:
+        assert (await client.json("/healthz"))["status"] in ("loading", "ok")
+        analyzer = await client.hub.ready()
+        assert await client.json("/healthz") == {"status": "ok"}
+        analyzer.inference.lane().submit(Rank.RESULT, lambda: let_go.wait(120))
+        answers = [await healthz(client.http)]
+        while answers[-1][0] == 200:
+            answers.append(await healthz(client.http))
+        status, body = answers[-1]
+        assert (status, body["error"]["code"]) == (503, "stuck")
+        while answers[-1][0] == 503:  # until another thread has taken over
+            answers.append(await healthz(client.http))
+        assert answers[-1] == (200, {"status": "ok"})
+        let_go.set()
+
+
+async def healthz(http: httpx.AsyncClient) -> tuple[int, Any]:
+    await asyncio.sleep(0.05)
+    answer = await http.get("/healthz")
+    return answer.status_code, answer.json()
+
+
+async def test_the_server_says_that_its_models_are_not_there() -> None:
+    def broken() -> UtteranceAnalyzer:
+        raise OSError("no such disk")
+
+    async with serving(load=broken) as client:
+        with pytest.raises(ApiError):
+            await client.hub.ready()
+        status, code, message = await client.error("GET", "/healthz")
+    assert (status, code) == (503, "models_failed")
+    assert "no such disk" in message
+
+
+# --- the recogniser ---
+
+
+@halting
+async def test_a_halted_decoder_costs_nothing_but_time(
+    clip: Path, undisturbed: list[Event]
+) -> None:
+    others = decoders()
+    analyzer = UtteranceAnalyzer.load(stt="sphinx", stuck_s=STUCK_S)
+    halted: set[psutil.Process] = set()
+
+    def halt_it(event: Event) -> None:
+        if isinstance(event, SpeechStarted) and not halted:
+            halted.update(decoders() - others)
+            for decoder in halted:
+                decoder.suspend()
+
+    try:
+        events = await events_of(clip, analyzer, pace="live", watch=halt_it)
+    finally:
+        analyzer.close()
+    assert len(halted) == 1
+    assert not any(decoder.is_running() for decoder in halted)  # nor is it a zombie
+    assert lasting(events) == lasting(undisturbed)
+
+
+@halting
+async def test_while_every_decoder_is_halted_utterances_fail_and_the_session_goes_on(
+    clip: Path, analyzer: UtteranceAnalyzer, undisturbed: list[Event]
+) -> None:
+    failed = asyncio.Event()
+
+    async def halt_all() -> None:
+        while not failed.is_set():
+            for decoder in decoders():
+                with suppress(psutil.NoSuchProcess):
+                    decoder.suspend()
+            await asyncio.sleep(0.1)
+        for decoder in decoders():
+            with suppress(psutil.NoSuchProcess):
+                decoder.resume()
+
+    def watch(event: Event) -> None:
+        if isinstance(event, UtteranceFailed):
+            failed.set()
+
+    halting = asyncio.create_task(halt_all())
+    events = await events_of(clip, analyzer, watch=watch)
+    await halting
+    assert [event.utterance for event in outcomes(events)] == [1, 2, 3]
+    first = outcomes(events)[0]
+    assert isinstance(first, UtteranceFailed)
+    assert first.stage == "stt"
+    assert first.message == "the speech recogniser gave no answer for 10 s"
+    for number, result in found(events).items():
+        assert result == found(undisturbed)[number]
+    assert isinstance(events[-1], SessionEnded)
+    assert events[-1].reason == "end"
+    again = await events_of(clip, analyzer)
+    assert lasting(again) == lasting(undisturbed)
+
+
+# --- clocks and readers ---
+
+
+async def test_a_wall_clock_that_is_set_changes_nothing(
+    clip: Path,
+    analyzer: UtteranceAnalyzer,
+    undisturbed: list[Event],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = time.time
+    set_by = 0.0
+
+    def set_the_clock(event: Event) -> None:
+        nonlocal set_by
+        set_by = 3600.0 if set_by <= 0 else -3600.0
+
+    monkeypatch.setattr(time, "time", lambda: now() + set_by)
+    events = await events_of(clip, analyzer, pace="live", watch=set_the_clock)
+    assert lasting(events) == lasting(undisturbed)
+    for result in outcomes(events):
+        assert isinstance(result, UtteranceResult)
+        took = [result.latency.close_to_result, result.latency.end_to_result or 0]
+        assert all(0 <= seconds < 60 for seconds in [*took, *result.latency.stages.values()])
+
+
+async def test_a_reader_that_stops_halts_its_session_and_loses_nothing(
+    clip: Path,
+    analyzer: UtteranceAnalyzer,
+    undisturbed: list[Event],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(session_module, "_WAITING_EVENTS", 3)
+    session = LiveSession(await open_source(str(clip), "fast"), analyzer)
+    async with aclosing(session.events()) as told:
+        events = [await anext(told)]
+        reached = 0.0
+        while not 0 < session.now <= reached:  # until it goes no further
+            reached = session.now
+            await asyncio.sleep(2)
+        events += [event async for event in told]
+    assert reached < found(undisturbed)[3]["start"]
+    assert lasting(events) == lasting(undisturbed)
+
+
+async def test_a_follower_that_reads_nothing_holds_up_nobody(
+    clip: Path, undisturbed: list[Event]
+) -> None:
+    async with serving(load=lambda: UtteranceAnalyzer.load(stt="sphinx")) as client:
+        id = (await client.upload(clip)).json()["id"]
+        async with client.connect(f"/api/sessions/{id}/events") as silent:
+            silent.transport.pause_reading()
+            events = await client.events(id)
+            silent.transport.resume_reading()
+            await silent.close()
+    results = [event for event in events if event["type"] == "utterance.result"]
+    assert [event["utterance"] for event in results] == [1, 2, 3]
+    assert [r["transcript"]["text"] for r in results] == [
+        result["transcript"]["text"] for result in found(undisturbed).values()
+    ]
+
+
+async def test_a_server_that_ends_first_tells_what_was_said_last(shared: Path) -> None:
+    async with AsyncExitStack() as stack:
+        async with serving(load=lambda: UtteranceAnalyzer.load(stt="sphinx")) as client:
+            answer = await client.upload(shared / "media/speech/jfk.flac", pace="live")
+            feed = await stack.enter_async_context(
+                client.connect(f"/api/sessions/{answer.json()['id']}/events")
+            )
+            async for message in feed:
+                if json.loads(message)["type"] == "transcript.partial":
+                    break
+            rest = asyncio.create_task(rest_of(feed))
+        events = await rest
+    (result,) = [event for event in events if event["type"] == "utterance.result"]
+    assert result["reason"] == "end"
+    assert result["transcript"]["text"]
+    assert (events[-1]["type"], events[-1]["reason"]) == ("session.ended", "stopped")
+    assert events[-1]["average"]["emotions"] == result["emotions"]
