@@ -27,12 +27,14 @@ from web import logs
 
 @pytest.fixture(autouse=True)
 def as_before() -> Iterator[None]:
-    handlers, level = [*logging.root.handlers], logs.logger.level
+    root, own = [*logging.root.handlers], [*logs.logger.handlers]
+    level, propagate = logs.logger.level, logs.logger.propagate
     yield
-    for handler in {*logging.root.handlers} - {*handlers}:
-        logging.root.removeHandler(handler)
+    for handler in {*logging.root.handlers, *logs.logger.handlers} - {*root, *own}:
         handler.close()
+    logging.root.handlers[:], logs.logger.handlers[:] = root, own
     logs.logger.setLevel(level)
+    logs.logger.propagate = propagate
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -127,12 +129,14 @@ def test_other_warnings_become_lines_too(tmp_path: Path) -> None:
     assert line["exception"].endswith("ValueError: two\nlines")
 
 
-def test_without_a_path_nothing_changes(capsys: pytest.CaptureFixture[str]) -> None:
-    before = [*logging.root.handlers]
-    logs.configure(None)
+def test_a_path_leaves_the_terminal_as_it_was(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logging.basicConfig(force=True, level=logging.WARNING)  # as run_live.py does
+    logs.configure(tmp_path / "log.jsonl")
     logs.log_event("call", SourceWarning(session="s", time=1, code="overload", message=""))
-    assert logging.root.handlers == before
     assert capsys.readouterr() == ("", "")
+    assert len(lines(tmp_path / "log.jsonl")) == 1
 
 
 def test_a_dash_is_stderr(capsys: pytest.CaptureFixture[str]) -> None:

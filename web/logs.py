@@ -33,16 +33,12 @@ _TOLD = {
 }
 
 
-def configure(path: Path | None) -> None:
-    """Write the log as JSON to a file, which is added to, or to stderr for ``-``.
-
-    None leaves it as Python has it: warnings, as text, on stderr.
+def configure(path: Path) -> None:
+    """Write the log as JSON to a file, which is added to; or to stderr, for ``-``, and no text.
 
     Raises:
         UsageError: the file cannot be written.
     """
-    if path is None:
-        return
     try:
         handler = logging.StreamHandler() if str(path) == "-" else logging.FileHandler(path)
     except OSError as error:
@@ -50,7 +46,13 @@ def configure(path: Path | None) -> None:
             f"{path} cannot be written ({error.strerror}): choose another path for the log"
         ) from None
     handler.setFormatter(_JsonLines())
-    logging.getLogger().addHandler(handler)
+    if str(path) == "-":
+        logging.basicConfig(handlers=[handler], force=True)
+    else:
+        logging.getLogger().addHandler(handler)
+        # The terminal is told of warnings alone.
+        logger.addHandler(handler)
+        logger.propagate = False
     logger.setLevel(logging.INFO)
 
 
