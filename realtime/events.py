@@ -11,9 +11,14 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-SCHEMA_VERSION = 2
-"""Raised when a field changes its meaning, goes away, or is new and always there: since 2, every
-`utterance.result` has its `contributions`."""
+SCHEMA_VERSION = 3
+"""Raised when a field changes its meaning, goes away, or is new and always there, or takes a value
+it never had: since 2, every `utterance.result` has its `contributions`; since 3, a session may have
+been `cut_off`."""
+
+
+EndReason: TypeAlias = Literal["end", "stopped", "source_error", "cut_off"]
+"""Why a session ended."""
 
 
 class _Wire(BaseModel):
@@ -33,7 +38,7 @@ class SessionStarted(_Event):
 
     Example:
         {"type": "session.started", "session": "9f2c", "time": 0.0, "source": "talk.mp4",
-         "profile": "embedded", "stt": "sphinx", "schema_version": 2, "duration": 120.0}
+         "profile": "embedded", "stt": "sphinx", "schema_version": 3, "duration": 120.0}
     """
 
     type: Literal["session.started"] = "session.started"
@@ -248,6 +253,13 @@ class WireAverage(_Wire):
     thresholds: dict[str, float]
     expressed: tuple[str, ...]
 
+    @classmethod
+    def of(cls, updated: AverageUpdated | None) -> WireAverage:
+        """The average as it was last told; None: no utterance was analysed."""
+        if updated is None:
+            return cls(utterances=0, emotions={}, thresholds={}, expressed=())
+        return cls.model_validate(updated, from_attributes=True)
+
 
 class SessionEnded(_Event):
     """The last event of every session.
@@ -262,8 +274,9 @@ class SessionEnded(_Event):
     """
 
     type: Literal["session.ended"] = "session.ended"
-    reason: Literal["end", "stopped", "source_error"]
-    """The source ended, somebody stopped the session, or the source broke."""
+    reason: EndReason
+    """The source ended, somebody stopped the session, the source broke, or the server was killed
+    (told when it is back)."""
     utterances: int
     """How many utterances closed, the failed ones included."""
     average: WireAverage

@@ -146,6 +146,7 @@ _ENDINGS = {
     "end": "the source ended",
     "stopped": "stopped",
     "source_error": "the source broke; everything before it was analysed",
+    "cut_off": "cut off, because its server was killed",
 }
 
 

@@ -22,6 +22,11 @@ def require_or_skip(missing: str) -> NoReturn:
     pytest.skip(f"not on this machine: {missing}")
 
 
+def bytes_in(folder: Path) -> bytes:
+    """All that the files of a folder hold."""
+    return b"".join(file.read_bytes() for file in sorted(folder.iterdir()))
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real clips and data beside the repository."""

@@ -13,19 +13,17 @@ import pytest
 import pytest_asyncio
 import websockets
 from aiortc.contrib.media import MediaPlayer
+from web_client import application
 from webrtc_client import Publication, Repeated, View, nothing_left, serving, until
 
-from realtime.analysis import UtteranceAnalyzer
 from web import calls
-from web.app import create_app
-from web.settings import ServerSettings
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def http() -> AsyncIterator[httpx.AsyncClient]:
-    async with serving(create_app(ServerSettings(), UtteranceAnalyzer.load)) as client:
+    async with serving(application()) as client:
         yield client
 
 

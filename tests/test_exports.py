@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import re
-from datetime import timedelta
+import uuid
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -24,12 +26,11 @@ from realtime.events import (
     UtteranceResult,
 )
 from realtime.sources import open_source
-from realtime.sources.pushed import PushedSource
+from realtime.storage import SessionStore, StoredSession
 from web.errors import ApiError
 from web.findings import COLUMNS, Findings, gather, parse_thresholds, to_csv, to_vtt
-from web.hub import Hosted
+from web.kept import Kept
 from web.report import report
-from web.settings import Limits
 
 NASTY = '=1+1 </script><img src=x onerror="alert(1)"> & "quoted", --> -2\nWEBVTT'
 
@@ -56,18 +57,33 @@ def result(number: int, text: str, happiness: float, **changes: Any) -> Utteranc
     )
 
 
-def session(name: str, *events: Event, after_s: float = 0.0, kind: Any = "call") -> Hosted:
-    source = PushedSource(f"source of {name}", has_audio=True, has_video=True)
-    hosted = Hosted(
-        source, Limits(), kind=kind, name=name, room="r", owner=None, at_end=lambda: None
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SessionStore]:
+    opened = SessionStore(tmp_path / "s.sqlite")
+    yield opened
+    opened.close()
+
+
+def session(
+    store: SessionStore, name: str, *events: Event, after_s: float = 0.0, kind: str = "call"
+) -> Kept:
+    row = StoredSession(
+        id=uuid.uuid4().hex[:12],
+        kind=kind,
+        name=name,
+        source=f"source of {name}",
+        room="r",
+        owner=None,
+        started=datetime(2026, 1, 5, tzinfo=timezone.utc) + timedelta(seconds=after_s),
+        duration=None,
+        recorded=False,
     )
-    hosted.started += timedelta(seconds=after_s)
-    hosted.record(
-        SessionStarted(session="s", time=0, source=name, profile="embedded", stt="sphinx")
-    )
-    for event in events:
-        hosted.record(event)
-    return hosted
+    store.begin(row)
+    began = SessionStarted(session="s", time=0, source=name, profile="embedded", stt="sphinx")
+    for seq, event in enumerate((began, *events), 1):
+        stored = store.append(row.id, seq, event)
+    stored.result()
+    return Kept(row, store)
 
 
 FAILED = UtteranceFailed(
@@ -75,17 +91,17 @@ FAILED = UtteranceFailed(
 )
 
 
-def people(**thresholds: float) -> list[Findings]:
-    ada = session("Ada <b>", result(1, NASTY, 0.9), FAILED, result(3, "", 0.2))
-    bob = session("@Bob", result(1, "good morning", 0.6), after_s=1.25)
+def people(store: SessionStore, **thresholds: float) -> list[Findings]:
+    ada = session(store, "Ada <b>", result(1, NASTY, 0.9), FAILED, result(3, "", 0.2))
+    bob = session(store, "@Bob", result(1, "good morning", 0.6), after_s=1.25)
     return gather([bob, ada], thresholds)
 
 
 # --- CSV ---
 
 
-def test_csv_has_a_row_for_each_utterance_of_each_person() -> None:
-    rows = list(csv.DictReader(io.StringIO(to_csv(people()), newline="")))
+def test_csv_has_a_row_for_each_utterance_of_each_person(store: SessionStore) -> None:
+    rows = list(csv.DictReader(io.StringIO(to_csv(people(store)), newline="")))
     assert tuple(rows[0]) == COLUMNS
     assert [(row["person"], row["utterance"]) for row in rows] == [
         ("'@Bob", "1"),
@@ -100,9 +116,11 @@ def test_csv_has_a_row_for_each_utterance_of_each_person() -> None:
     assert (rows[1]["start_s"], rows[1]["end_s"]) == ("0.500", "1.750")
 
 
-def test_no_cell_of_csv_is_taken_for_a_formula() -> None:
+def test_no_cell_of_csv_is_taken_for_a_formula(store: SessionStore) -> None:
     for begin in "=+-@\t\r":
-        found = gather([session(f"{begin}A", result(1, f"{begin}cmd|' /C calc'!A0", 0.1))], {})
+        found = gather(
+            [session(store, f"{begin}A", result(1, f"{begin}cmd|' /C calc'!A0", 0.1))], {}
+        )
         (row,) = csv.DictReader(io.StringIO(to_csv(found), newline=""))
         assert row["person"] == f"'{begin}A"
         assert row["text"] == f"'{begin}cmd|' /C calc'!A0"
@@ -111,9 +129,9 @@ def test_no_cell_of_csv_is_taken_for_a_formula() -> None:
 # --- WebVTT ---
 
 
-def test_captions_are_read_by_ffmpeg(tmp_path: Path) -> None:
+def test_captions_are_read_by_ffmpeg(tmp_path: Path, store: SessionStore) -> None:
     path = tmp_path / "captions.vtt"
-    path.write_text(to_vtt(people()), encoding="utf-8")
+    path.write_text(to_vtt(people(store)), encoding="utf-8")
     with av.open(str(path)) as container:
         packets = [packet for packet in container.demux() if packet.size]
     cues = [
@@ -134,8 +152,8 @@ def test_captions_are_read_by_ffmpeg(tmp_path: Path) -> None:
     assert "<" not in words
 
 
-def test_captions_have_the_form_of_webvtt() -> None:
-    head, *blocks = to_vtt(people()).rstrip("\n").split("\n\n")
+def test_captions_have_the_form_of_webvtt(store: SessionStore) -> None:
+    head, *blocks = to_vtt(people(store)).rstrip("\n").split("\n\n")
     assert head == "WEBVTT"
     time = r"\d\d:[0-5]\d:[0-5]\d\.\d{3}"
     assert len(blocks) == 3
@@ -145,9 +163,9 @@ def test_captions_have_the_form_of_webvtt() -> None:
         )
 
 
-def test_a_file_has_no_voices_and_late_captions_have_hours() -> None:
+def test_a_file_has_no_voices_and_late_captions_have_hours(store: SessionStore) -> None:
     late = result(1, "late", 0.1, start=3599.9996, end=7322.5)
-    text = to_vtt(gather([session("film.mp4", late, kind="upload")], {}))
+    text = to_vtt(gather([session(store, "film.mp4", late, kind="upload")], {}))
     assert text == "WEBVTT\n\n1\n01:00:00.000 --> 02:02:02.500\nlate\n"
     assert to_vtt([]) == "WEBVTT\n"
 
@@ -155,13 +173,13 @@ def test_a_file_has_no_voices_and_late_captions_have_hours() -> None:
 # --- JSON, thresholds ---
 
 
-def test_the_average_and_what_is_expressed_follow_the_thresholds() -> None:
-    _, ada = people()
+def test_the_average_and_what_is_expressed_follow_the_thresholds(store: SessionStore) -> None:
+    _, ada = people(store)
     assert ada.average.utterances == 2
     assert ada.average.emotions["happiness"] == pytest.approx(0.55)
     assert ada.average.expressed == ("happiness",)
 
-    _, ada = people(happiness=0.95, fear=0.05)
+    _, ada = people(store, happiness=0.95, fear=0.05)
     assert ada.average.expressed == ("fear",)
     assert [event.expressed for event in ada.results] == [("fear",), ("fear",)]
     assert ada.results[0].thresholds == {
@@ -211,8 +229,10 @@ class Page(HTMLParser):
             self.text += data
 
 
-def test_a_report_holds_all_in_itself_and_nothing_said_is_taken_for_markup() -> None:
-    page = Page(report("Call of <Ada>", people()))
+def test_a_report_holds_all_in_itself_and_nothing_said_is_taken_for_markup(
+    store: SessionStore,
+) -> None:
+    page = Page(report("Call of <Ada>", people(store)))
     assert page.links == []
     assert page.tags.count("script") == 2
     assert "img" not in page.tags
@@ -224,9 +244,9 @@ def test_a_report_holds_all_in_itself_and_nothing_said_is_taken_for_markup() -> 
     assert page.tags.count("tr") == 2 + 3 + 1
 
 
-def test_a_report_draws_its_charts_without_a_network(tmp_path: Path) -> None:
+def test_a_report_draws_its_charts_without_a_network(tmp_path: Path, store: SessionStore) -> None:
     path = tmp_path / "report.html"
-    path.write_text(report("Call", people()), encoding="utf-8")
+    path.write_text(report("Call", people(store)), encoding="utf-8")
     with sync_playwright() as playwright:
         browser = chromium(playwright)
         context = browser.new_context(offline=True)

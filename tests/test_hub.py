@@ -1,16 +1,32 @@
-"""What a hosted session keeps, and what those who follow it get."""
+"""What a hosted session keeps, what those who follow it get, and what the store does for it."""
 
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.errors import UsageError
+from realtime import storage
+from realtime.analysis import UtteranceAnalyzer
 from realtime.events import SourceWarning, TranscriptPartial
 from realtime.sources.pushed import PushedSource
-from web.hub import Hosted
-from web.settings import Limits
+from realtime.storage import SessionStore, StoredSession
+from web.errors import ApiError
+from web.hub import Hosted, Hub
+from web.kept import Kept
+from web.settings import Limits, ServerSettings
+
+SOON_S = 60  # generous: other work may keep the machine busy
 
 
 def partial(number: int) -> TranscriptPartial:
@@ -21,11 +37,12 @@ def warning(number: int) -> SourceWarning:
     return SourceWarning(session="s", time=float(number), code="c", message=str(number))
 
 
-def hosted(**limits: int) -> Hosted:
+def hosted(store: SessionStore, **limits: Any) -> Hosted:
     source = PushedSource("ada", has_audio=True, has_video=False)
     return Hosted(
         source,
-        Limits(**limits),  # type: ignore[arg-type]
+        ServerSettings(store=store.path, limits=Limits(**limits)),
+        store,
         kind="ingest",
         name="ada",
         room=None,
@@ -34,52 +51,214 @@ def hosted(**limits: int) -> Hosted:
     )
 
 
-@settings(deadline=None)
-@given(
-    pieces=st.lists(st.integers(0, 30), max_size=8),
-    starts=st.lists(st.integers(0, 60), min_size=1, max_size=4),
-)
-def test_whoever_follows_gets_each_event_once_and_in_order(
-    pieces: list[int], starts: list[int]
-) -> None:
-    async def run() -> None:
-        session = hosted()
-        total = sum(pieces)
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SessionStore]:
+    opened = SessionStore(tmp_path / "s.sqlite")
+    yield opened
+    opened.close()
 
-        async def follow(after: int) -> list[int]:
-            return [seq async for seq, _ in session.follow(after)]
 
-        readers = [asyncio.create_task(follow(after)) for after in starts]
+# --- one session ---
+
+
+def test_whoever_follows_gets_each_event_once_and_in_order(store: SessionStore) -> None:
+    """While the session runs, and as well when only the store knows it."""
+
+    async def follow(session: Hosted | Kept, after: int) -> list[int]:
+        return [seq async for seq, _ in session.follow(after)]
+
+    async def run(pieces: list[int], starts: list[int]) -> None:
+        session = hosted(store)
+        readers = [asyncio.create_task(follow(session, after)) for after in starts]
         for piece in pieces:
             for number in range(piece):
                 session.record(partial(number))
             await asyncio.sleep(0)
+        await session._published()
         session.ended.set()
         session._wake()
+        row = store.session(session.id)
+        assert row is not None
         for after, reader in zip(starts, readers, strict=True):
-            assert await reader == list(range(after + 1, total + 1))
+            assert await reader == list(range(after + 1, sum(pieces) + 1))
+            assert await follow(Kept(row, store), after) == await reader
 
-    asyncio.run(run())
+    @settings(deadline=None)
+    @given(
+        pieces=st.lists(st.integers(1, 30), min_size=1, max_size=8),
+        starts=st.lists(st.integers(0, 60), min_size=1, max_size=4),
+    )
+    def check(pieces: list[int], starts: list[int]) -> None:
+        asyncio.run(run(pieces, starts))
+
+    check()
 
 
-async def test_a_long_session_forgets_what_passed_and_keeps_what_lasts() -> None:
-    session = hosted(max_events=100)
+async def test_an_event_is_in_the_file_before_it_is_told(store: SessionStore) -> None:
+    session = hosted(store)
+    file = sqlite3.connect(store.path)
+    for number in range(100):
+        session.record(partial(number))
+        if number % 7 == 0:
+            await asyncio.sleep(0.002)
+    assert session.to_json()["last_seq"] == len(session.events) < 100
+    async for seq, event in session.follow():
+        stored = file.execute(f"SELECT json FROM events_{session.id} WHERE seq = ?", (seq,))
+        assert stored.fetchone() == (event.model_dump_json(),)
+        if seq == 100:
+            break
+    file.close()
+
+
+async def test_a_long_session_forgets_what_passed_and_keeps_what_lasts(store: SessionStore) -> None:
+    session = hosted(store, max_events=100)
     for number in range(1000):
         session.record(warning(number) if number % 50 == 0 else partial(number))
+    await session._published()
     kept = session.events
     assert len(kept) <= 101
     assert [seq for seq, _ in kept] == sorted({seq for seq, _ in kept})
     assert kept[-1] == (1000, partial(999))
     assert sum(isinstance(event, SourceWarning) for _, event in kept) == 20
     assert not session._stop.is_set()
+    assert len(store.events(session.id)) == 1000
 
 
-async def test_a_session_too_long_to_be_kept_is_stopped() -> None:
-    session = hosted(max_events=100)
+async def test_a_session_too_long_to_be_kept_is_stopped(store: SessionStore) -> None:
+    session = hosted(store, max_events=100)
     for number in range(101):
         session.record(warning(number))
+    await session._published()
     last = session.events[-1][1]
     assert isinstance(last, SourceWarning)
     assert last.code == "events.full"
     assert len(session.events) == 102
     assert session._stop.is_set()
+
+
+async def test_a_full_disk_costs_one_warning_and_nothing_else(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "RETRY_S", 0.05)
+    session = hosted(store)
+    session.record(warning(0))
+    await session._published()
+    (pages,) = store._writer.execute("PRAGMA page_count").fetchone()
+    store._writer.execute(f"PRAGMA max_page_count = {pages}")
+    for number in range(1, 300):
+        session.record(partial(number))
+    await session._published()
+    told = [event for _, event in session.events]
+    assert [event for event in told if isinstance(event, TranscriptPartial)] == [
+        partial(number) for number in range(1, 300)
+    ]
+    (full,) = (event for event in told[1:] if isinstance(event, SourceWarning))
+    assert full.code == "store.full"
+    assert [seq for seq, _ in session.events] == [*range(1, 302)]
+
+    store._writer.execute("PRAGMA max_page_count = 1000000")
+    await until(lambda: store.events(session.id) == [*session.events])
+
+
+# --- all sessions of a server ---
+
+
+@asynccontextmanager
+async def hub_of(settings: ServerSettings) -> AsyncIterator[Hub]:
+    """A hub whose models are not loaded yet: its sessions tell what the test records."""
+    go_on = threading.Event()
+
+    def load() -> UtteranceAnalyzer:
+        go_on.wait(SOON_S)
+        raise UsageError("not needed any more")
+
+    hub = Hub(settings, load)
+    await hub.start()
+    try:
+        yield hub
+    finally:
+        await hub.aclose()
+        go_on.set()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    for _ in range(SOON_S * 50):
+        if condition():
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("it did not happen in time")
+
+
+async def begin(hub: Hub, name: str, room: str | None = None) -> Hosted:
+    source = PushedSource(name, has_audio=True, has_video=False)
+    return await hub.begin(source, kind="call", name=name, room=room, owner=f"guest {name}")
+
+
+def names(sessions: Any) -> list[str]:
+    return [session.name for session in sessions]
+
+
+async def test_a_server_that_is_back_knows_what_it_knew(tmp_path: Path) -> None:
+    settings = ServerSettings(store=tmp_path / "s.sqlite", limits=Limits(max_ended=2))
+    async with hub_of(settings) as hub:
+        before = []
+        for name in "abcde":
+            session = await begin(hub, name, room="r" if name in "bd" else None)
+            session.record(partial(1))
+            session.stop()
+            await session.ended.wait()
+            before.append(session)
+        running = await begin(hub, "f", room="r")
+        assert [*hub.sessions.values()] == [*before[3:], running]
+        assert names(hub.recent(10)) == ["f", "e", "d", "c", "b", "a"]
+        assert names(hub.recent(2, before[3].id)) == ["c", "b"]
+        assert names(hub.in_room("r")) == ["b", "d", "f"]
+        assert isinstance(hub.get(before[0].id), Kept)
+        with pytest.raises(ApiError, match="may have been deleted"):
+            hub.get("nobody")
+        running.record(partial(1))
+        await hub.forget(before[1].id)
+        with pytest.raises(ApiError, match="may have been deleted"):
+            hub.get(before[1].id)
+
+    async with hub_of(settings) as hub:
+        assert not hub.sessions
+        assert names(hub.recent(10)) == ["f", "e", "d", "c", "a"]
+        for session in (before[0], before[4], running):
+            kept = hub.get(session.id)
+            assert kept.to_json() == session.to_json()
+            assert kept.to_json()["reason"] == "stopped"
+            assert [pair async for pair in kept.follow(1)] == [*session.events[1:]]
+            assert [*kept.events] == [*session.events]
+            assert kept.owner == session.owner
+            kept.stop()
+            with pytest.raises(ApiError, match="can be paused"):
+                kept.pause(True)
+        await hub.forget(running.id)
+        assert names(hub.recent(10)) == ["e", "d", "c", "a"]
+
+
+async def test_sessions_are_kept_for_so_many_days(tmp_path: Path) -> None:
+    settings = ServerSettings(store=tmp_path / "s.sqlite", keep_days=7)
+    store = SessionStore(settings.store)
+    for name, days in (("old", 7.1), ("young", 6.9)):
+        row = StoredSession(
+            id=name,
+            kind="upload",
+            name=name,
+            source=name,
+            room=None,
+            owner=None,
+            started=datetime.now(timezone.utc) - timedelta(days=days),
+            duration=None,
+            recorded=False,
+        )
+        store.begin(row)
+        store.append(name, 1, partial(1))
+    store.close()
+    async with hub_of(settings) as hub:
+        await begin(hub, "running")
+        await until(lambda: "old" not in names(hub.recent(10)))
+        assert names(hub.recent(10)) == ["running", "young"]
+        tomorrow = datetime.now(timezone.utc) + timedelta(days=1)
+        assert names(hub.store.ended_before(tomorrow)) == ["young"], "one that runs is never old"

@@ -20,12 +20,12 @@ from aiortc.contrib.media import MediaPlayer
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from web_client import application
 from webrtc_client import SDP, Publication, View, nothing_left, offer_of, peer, serving, until
 
 from models.errors import UsageError
 from realtime.analysis import UtteranceAnalyzer
 from web import peer as web_peer
-from web.app import create_app
 from web.settings import IceServer, Limits, ServerSettings
 
 FRAGMENT = {"Content-Type": "application/trickle-ice-sdpfrag"}
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def http() -> AsyncIterator[httpx.AsyncClient]:
     """A client of a server whose publishers may be silent for 4 s."""
-    app = create_app(ServerSettings(limits=Limits(idle_s=4)), UtteranceAnalyzer.load)
+    app = application(ServerSettings(limits=Limits(idle_s=4)))
     async with serving(app) as client:
         await until(lambda: app.state.hub.state == "ready")
         yield client
@@ -269,7 +269,7 @@ async def test_ice_servers_are_told_even_while_the_models_load(shared: Path) -> 
         raise UsageError("not needed any more")
 
     turn = IceServer(urls=("turn:127.0.0.1:9",), username="ada", credential="secret")
-    async with serving(create_app(ServerSettings(ice_servers=(turn,)), load)) as http:
+    async with serving(application(ServerSettings(ice_servers=(turn,)), load)) as http:
         player = MediaPlayer(str(shared / "media" / "talker_512.mp4"))
         pc = peer()
         pc.addTransceiver(player.audio, "sendonly")

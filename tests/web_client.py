@@ -5,21 +5,23 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import websockets
+from fastapi import FastAPI
 from websockets.asyncio.client import ClientConnection
 
 from realtime.analysis import UtteranceAnalyzer
 from web.app import create_app
 from web.hub import Hub
 from web.server import Server
-from web.settings import ServerSettings
+from web.settings import DEFAULT_STORE, ServerSettings
 
 SOON_S = 240  # generous: other work may keep the machine busy
 
@@ -58,13 +60,24 @@ class Client:
         return answer.status_code, error["code"], error["message"]
 
 
+def application(
+    settings: ServerSettings | None = None,
+    load: Callable[[], UtteranceAnalyzer] = UtteranceAnalyzer.load,
+) -> FastAPI:
+    """The application; unless `settings` name a store, with a fresh one, never the user's own."""
+    settings = settings or ServerSettings()
+    if settings.store == DEFAULT_STORE:
+        settings = replace(settings, store=Path(tempfile.mkdtemp()) / "sessions.sqlite")
+    return create_app(settings, load)
+
+
 @asynccontextmanager
 async def serving(
     settings: ServerSettings | None = None,
     load: Callable[[], UtteranceAnalyzer] = UtteranceAnalyzer.load,
 ) -> AsyncIterator[Client]:
     """The server on a free port, until it has ended politely."""
-    app = create_app(settings or ServerSettings(), load)
+    app = application(settings, load)
     server = Server(app, app.state.hub)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         task = asyncio.create_task(server.serve(sockets=[listener]))

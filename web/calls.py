@@ -18,7 +18,8 @@ from pydantic import BaseModel, Field
 from typing_extensions import TypedDict  # pydantic, which documents it, wants this one
 
 from web.errors import ApiError, refuse
-from web.hub import Hosted, Hub, Session
+from web.hub import Hosted, Hub
+from web.kept import Session
 
 MAX_ROOMS = 100
 """Beyond it, the oldest room with nobody in it goes when a new one is made."""

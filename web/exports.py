@@ -14,7 +14,7 @@ from fastapi import APIRouter, Query, Response
 
 from web.calls import Calls
 from web.findings import Findings, gather, parse_thresholds, to_csv, to_vtt
-from web.hub import Hosted, Hub, wire
+from web.hub import AnySession, Hub, wire
 from web.report import report
 
 Thresholds = Annotated[
@@ -26,13 +26,13 @@ def routes(hub: Hub, calls: Calls) -> APIRouter:
     """The routes ``results.*`` and ``report.html`` under each session and each call."""
     router = APIRouter(prefix="/api", tags=["results"])
 
-    def one(id: str) -> tuple[str, list[Hosted]]:
+    def one(id: str) -> tuple[str, list[AnySession]]:
         hosted = hub.get(id)
         return hosted.name, [hosted]
 
-    def everybody(room: str) -> tuple[str, list[Hosted]]:
+    def everybody(room: str) -> tuple[str, list[AnySession]]:
         call = calls.get(room)
-        return f"Call of {call.name}" if call.name else "Call", calls.hosted(room)
+        return f"Call of {call.name}" if call.name else "Call", hub.in_room(room)
 
     _add_formats(router, "/sessions/{id}", one, lambda people: people[0].to_json())
     _add_formats(
@@ -54,7 +54,7 @@ def routes(hub: Hub, calls: Calls) -> APIRouter:
 def _add_formats(
     router: APIRouter,
     path: str,
-    find: Callable[[str], tuple[str, list[Hosted]]],
+    find: Callable[[str], tuple[str, list[AnySession]]],
     body: Callable[[list[Findings]], dict[str, Any]],
 ) -> None:
     """Add the formats for what `find` gives for an id: a title and the sessions."""

@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn
 from fastapi import APIRouter, Query, WebSocket, WebSocketDisconnect
 
 from web.errors import ApiError, refuse
-from web.hub import Hosted, Hub, wire
+from web.hub import AnySession, Hub, wire
 
 
 def routes(hub: Hub) -> APIRouter:
@@ -33,7 +33,7 @@ def routes(hub: Hub) -> APIRouter:
 
 
 async def converse(
-    socket: WebSocket, hosted: Hosted, after: int, hearing: Coroutine[Any, Any, NoReturn]
+    socket: WebSocket, hosted: AnySession, after: int, hearing: Coroutine[Any, Any, NoReturn]
 ) -> None:
     """Send the events of `hosted` while `hearing` takes what the client sends.
 

@@ -1,6 +1,6 @@
 """What a session found, to be taken away: as JSON, CSV and WebVTT.
 
-In: hosted sessions, of one person each, and thresholds that were moved. Out: text.
+In: sessions, of one person each, and thresholds that were moved. Out: text.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from realtime.events import (
     WireAverage,
 )
 from web.errors import ApiError
-from web.hub import Hosted, Session
+from web.hub import AnySession
+from web.kept import Session
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Findings:
         }
 
 
-def gather(people: Sequence[Hosted], thresholds: Mapping[str, float]) -> list[Findings]:
+def gather(people: Sequence[AnySession], thresholds: Mapping[str, float]) -> list[Findings]:
     """What `people` have shown, with `thresholds` in place of the model's own where given."""
     first = min((hosted.started for hosted in people), default=None)
     return [
@@ -69,7 +70,7 @@ def gather(people: Sequence[Hosted], thresholds: Mapping[str, float]) -> list[Fi
     ]
 
 
-def _find(hosted: Hosted, thresholds: Mapping[str, float], began_s: float) -> Findings:
+def _find(hosted: AnySession, thresholds: Mapping[str, float], began_s: float) -> Findings:
     utterances: list[UtteranceResult | UtteranceFailed] = []
     warnings: list[SourceWarning] = []
     started: SessionStarted | None = None

@@ -1,7 +1,7 @@
-"""All sessions of this server, and the models they share.
+"""All sessions of this server, the models they share, and the store that keeps them.
 
 In: sources. Out: `Hosted` sessions, whose events can be followed from any number on, by any number
-of readers, while they run and after.
+of readers, while they run and after; those that ended long ago are `Kept`, and answer alike.
 """
 
 from __future__ import annotations
@@ -14,19 +14,16 @@ from bisect import bisect_right
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import aclosing
-from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from operator import itemgetter
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
-
-import numpy as np
-from typing_extensions import TypedDict  # pydantic, which documents it, wants this one
 
 from models.errors import UsageError
 from models.vad import load_vad
 from realtime.analysis import Analysis, Utterance, UtteranceAnalyzer
 from realtime.events import (
     AverageUpdated,
+    EndReason,
     Event,
     SessionEnded,
     SourceWarning,
@@ -39,16 +36,16 @@ from realtime.events import (
     UtteranceResult,
     WireAverage,
 )
-from realtime.media import Samples, VideoFrame
+from realtime.media import VideoFrame
 from realtime.session import LiveSession
 from realtime.sources import Source
+from realtime.storage import NotStored, SessionStore, StoredSession, UtteranceInputs
 from web.errors import ApiError
-from web.pictures import jpeg
-from web.settings import Limits, ServerSettings
+from web.inputs import inputs_of, wav
+from web.kept import Kept, Kind, Session, State, not_pausable
+from web.settings import ServerSettings
 
 logger = logging.getLogger(__name__)
-
-Kind: TypeAlias = Literal["camera", "upload", "source", "call", "ingest"]
 
 SESSIONS_AT_FIRST = 8
 """How many may begin while the models are loaded and it is not yet known how many can be held."""
@@ -56,7 +53,14 @@ SESSIONS_AT_FIRST = 8
 FAREWELL_S = 10.0
 """How long the sessions have, when the server ends, to analyse what was said last."""
 
-WAVEFORM_POINTS = 240
+TIDY_EVERY_S = 3600.0
+"""How often sessions are looked for that have been kept long enough."""
+
+LOOK_S = 1.0
+"""How often a session is looked at for being too long."""
+
+MAX_WAITING = 200
+"""Events of one session that wait for the disk; at more, the session waits as well."""
 
 _PASSING = (SpeechStarted, SpeechPaused, SpeechResumed, TranscriptPartial, UtteranceProvisional)
 
@@ -68,14 +72,19 @@ class Hub:
         load: gives the models; called once, in a thread.
 
     Attributes:
+        store: what is kept of all sessions.
         state: of the models.
         problem: why they failed to load, in one line.
         analyzer: the models; None until they are ready.
         max_sessions: how many may run at once.
+
+    Raises:
+        UsageError: the store cannot be used.
     """
 
     def __init__(self, settings: ServerSettings, load: Callable[[], UtteranceAnalyzer]) -> None:
         self.settings = settings
+        self.store = SessionStore(settings.store)
         self.state: Literal["loading", "ready", "failed"] = "loading"
         self.problem = ""
         self.analyzer: UtteranceAnalyzer | None = None
@@ -83,18 +92,41 @@ class Hub:
         self._load = load
         self._sessions: dict[str, Hosted] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._tidying: asyncio.Task[None] | None = None
 
     @property
     def sessions(self) -> Mapping[str, Hosted]:
-        """By id, oldest first; ended ones, too."""
+        """By id, oldest first: those that run, and the last that ended."""
         return self._sessions
+
+    def recent(self, most: int, before: str | None = None) -> list[AnySession]:
+        """Up to `most` sessions, newest first; those before session `before`, if that is given.
+
+        Raises:
+            ApiError: there is no session `before`.
+        """
+        first = None if before is None else _order(self.get(before))
+        here = [h for h in [*self._sessions.values()] if first is None or _order(h) < first]
+        found = self._with_kept(here, self.store.sessions(most, first))
+        return sorted(found, key=_order, reverse=True)[:most]
+
+    def in_room(self, room: str) -> list[AnySession]:
+        """The sessions of all who are in a call, or were, in the order they came."""
+        here = [hosted for hosted in [*self._sessions.values()] if hosted.room == room]
+        return sorted(self._with_kept(here, self.store.in_room(room)), key=_order)
+
+    def _with_kept(self, here: Sequence[Hosted], rows: Sequence[StoredSession]) -> list[AnySession]:
+        kept = [Kept(row, self.store) for row in rows if row.id not in self._sessions]
+        return [*here, *kept]
 
     async def start(self) -> None:
         """Begin to load the models, and return at once."""
         self._loading = asyncio.create_task(self._load_models())
+        if self.settings.keep_days is not None:
+            self._tidying = asyncio.create_task(self._tidy(timedelta(days=self.settings.keep_days)))
 
     async def aclose(self) -> None:
-        """End all sessions politely, within `FAREWELL_S`; release the models. Idempotent."""
+        """End all sessions politely, within `FAREWELL_S`; release models and store. Idempotent."""
         for hosted in self._sessions.values():
             hosted.stop()
         if self._tasks:
@@ -103,8 +135,11 @@ class Hub:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
         self._loading.cancel()
+        if self._tidying is not None:
+            self._tidying.cancel()
         if self.analyzer is not None:
             self.analyzer.close()
+        await asyncio.to_thread(self.store.close)  # last: until here, all that was told is kept
 
     async def ready(self) -> UtteranceAnalyzer:
         """The models, as soon as they are loaded.
@@ -158,7 +193,8 @@ class Hub:
             raise
         hosted = Hosted(
             source,
-            self.settings.limits,
+            self.settings,
+            self.store,
             kind=kind,
             name=name,
             room=room,
@@ -172,21 +208,43 @@ class Hub:
         task.add_done_callback(self._tasks.discard)
         return hosted
 
-    def get(self, id: str) -> Hosted:
+    def get(self, id: str) -> AnySession:
         """The session of that id; `ApiError` if there is none."""
-        try:
+        if id in self._sessions:
             return self._sessions[id]
-        except KeyError:
+        row = self.store.session(id)
+        if row is None:
             raise ApiError(
-                404, "unknown_session", f"there is no session {id}: it may have been forgotten"
-            ) from None
+                404, "unknown_session", f"there is no session {id}: it may have been deleted"
+            )
+        return Kept(row, self.store)
 
     async def forget(self, id: str) -> None:
-        """Stop a session, and forget what it found; `ApiError` if there is none."""
-        hosted = self.get(id)
-        del self._sessions[id]
-        hosted.stop()
-        await hosted.ended.wait()
+        """Stop a session, and delete for good what it found.
+
+        Raises:
+            ApiError: there is no such session, or the store cannot be written now.
+        """
+        session = self.get(id)
+        session.stop()
+        await session.ended.wait()
+        problem = await asyncio.wrap_future(self.store.delete(id))
+        self._sessions.pop(id, None)
+        if problem is not None:
+            raise ApiError(
+                503, problem.code, f"session {id} is deleted as soon as its store can be written"
+            )
+
+    async def _tidy(self, keep: timedelta) -> None:
+        """Delete what has been kept long enough, again and again."""
+        while True:
+            old = self.store.ended_before(datetime.now(timezone.utc) - keep)
+            for outcome in await asyncio.gather(
+                *(self.forget(row.id) for row in old), return_exceptions=True
+            ):
+                if isinstance(outcome, Exception):
+                    logger.error("an old session is still kept: %s", outcome)
+            await asyncio.sleep(TIDY_EVERY_S)
 
     def _make_room(self) -> None:
         ended = [hosted.id for hosted in self._sessions.values() if hosted.state == "ended"]
@@ -228,25 +286,6 @@ def _in_a_thread(
     return asyncio.wrap_future(loaded)
 
 
-class Session(TypedDict):
-    """A session as the HTTP interface tells it. Times are in seconds of media time; `reason` is why
-    it has ended."""
-
-    id: str
-    kind: Kind
-    name: str
-    source: str
-    state: Literal["waiting", "running", "ended"]
-    room: str | None
-    started: str
-    duration: float | None
-    time: float
-    utterances: int
-    last_seq: int
-    paused: bool
-    reason: Literal["end", "stopped", "source_error"] | None
-
-
 class Hosted:
     """One session of this server: it runs, and keeps what it found.
 
@@ -259,13 +298,13 @@ class Hosted:
         started: when it was asked for, UTC.
         state: "waiting" for the models, "running" or "ended".
         ended: set when the session has ended and its source is closed.
-        inputs: utterance number to what the model was given; the oldest go first.
     """
 
     def __init__(
         self,
         source: Source,
-        limits: Limits,
+        settings: ServerSettings,
+        store: SessionStore,
         *,
         kind: Kind,
         name: str,
@@ -280,26 +319,55 @@ class Hosted:
         self.owner = owner
         self.source = source.name
         self.started = datetime.now(timezone.utc)
-        self.state: Literal["waiting", "running", "ended"] = "waiting"
+        self.state: State = "waiting"
         self.ended = asyncio.Event()
-        self.inputs: dict[int, UtteranceInputs] = {}
         self._media = source
         self._at_end = at_end
         self._duration = source.duration
-        self._limits = limits
+        self._limits = settings.limits
+        self._recorded = settings.record
+        self._store = store
         self._session: LiveSession | None = None
         self._stop = asyncio.Event()
+        self._numbered = 0
         self._events: list[tuple[int, Event]] = []
         self._last_seq = 0
         self._time = 0.0
         self._utterances = 0
-        self._reason: Literal["end", "stopped", "source_error"] | None = None
+        self._reason: EndReason | None = None
+        self._inputs: dict[int, UtteranceInputs] = {}  # of the last utterances
         self._changed = asyncio.Event()
+        self._ending = False  # the last event is recorded
+        self._warned = False  # that events cannot be stored
+        store.begin(
+            StoredSession(
+                id=self.id,
+                kind=kind,
+                name=name,
+                source=self.source,
+                room=room,
+                owner=owner,
+                started=self.started,
+                duration=self._duration,
+                recorded=self._recorded,
+            )
+        )
 
     @property
     def events(self) -> Sequence[tuple[int, Event]]:
         """What was told until now, each with its number; numbers grow from 1."""
         return tuple(self._events)
+
+    def result(self, utterance: int) -> UtteranceResult | None:
+        """The result of one utterance, if it is there."""
+        for _, event in self.events:
+            if isinstance(event, UtteranceResult) and event.utterance == utterance:
+                return event
+        return None
+
+    def inputs(self, utterance: int) -> UtteranceInputs | None:
+        """What the model was given for an utterance; of older ones only if it is recorded."""
+        return self._inputs.get(utterance) or self._store.inputs(self.id, utterance)
 
     @property
     def picture(self) -> VideoFrame | None:
@@ -314,9 +382,7 @@ class Hosted:
     def pause(self, paused: bool) -> None:
         """Pause or resume the analysis; `ApiError` if this source cannot be paused."""
         if not isinstance(self._media, Pausable):
-            raise ApiError(
-                409, "not_pausable", "only a running session of a browser's camera can be paused"
-            )
+            raise not_pausable()
         self._media.paused = paused
 
     def stop(self) -> None:
@@ -351,12 +417,18 @@ class Hosted:
             "room": self.room,
             "started": self.started.isoformat(timespec="milliseconds"),
             "duration": self._duration,
-            "time": self._session.now if self._session else self._time,
+            "time": self._now,
             "utterances": self._utterances,
             "last_seq": self._last_seq,
             "paused": self.paused,
             "reason": self._reason,
+            "recorded": self._recorded,
         }
+
+    @property
+    def _now(self) -> float:
+        session = self._session  # which ends while a thread asks
+        return session.now if session else self._time
 
     async def run(self, ready: Callable[[], Awaitable[UtteranceAnalyzer]]) -> None:
         """Analyse the source to its end; the hub calls this, once."""
@@ -367,8 +439,15 @@ class Hosted:
             logger.exception("session %s failed", self.id)
             self._warn("session.failed", "the session broke off; what was found before is kept")
         finally:
+            await self._finish()
+
+    async def _finish(self) -> None:
+        try:
+            await self._published()
             self._tell_the_end()
             await self._media.aclose()
+            await self._published()
+        finally:
             self._at_end()
             self._session = None  # and with it the memory of what was heard and seen
             self.state = "ended"
@@ -397,27 +476,61 @@ class Hosted:
         self.state = "running"
         if self._stop.is_set():
             self._session.stop()
-        async with aclosing(self._session.events()) as events:
-            async for event in events:
-                self.record(event)
+        watching = asyncio.create_task(self._watch_length(self._session))
+        try:
+            async with aclosing(self._session.events()) as events:
+                async for event in events:
+                    self.record(event)
+                    await self._published(all_but=MAX_WAITING)
+        finally:
+            watching.cancel()
+
+    async def _watch_length(self, session: LiveSession) -> None:
+        """Stop the session when it has had as much media as may be, heard or not."""
+        longest_h = self._limits.max_media_h
+        while session.now < longest_h * 3600:  # noqa: ASYNC110 - of media time nobody tells
+            await asyncio.sleep(LOOK_S)
+        self._warn("media.full", f"{longest_h:g} hours are the limit: the session was stopped")
+        self.stop()
 
     def _keep_inputs(self, utterance: Utterance, analysis: Analysis) -> None:
-        self.inputs[utterance.number] = UtteranceInputs.of(utterance, analysis)
-        if len(self.inputs) > self._limits.max_inputs:
-            del self.inputs[next(iter(self.inputs))]
+        inputs = inputs_of(utterance, analysis)
+        self._inputs[utterance.number] = inputs
+        if len(self._inputs) > self._limits.max_inputs:
+            del self._inputs[next(iter(self._inputs))]
+        if self._recorded:  # before the result is, so that who knows of that finds these
+            self._store.keep(self.id, utterance.number, inputs, wav(utterance.samples))
 
     def record(self, event: Event) -> None:
-        """Keep an event under the next number, and pass it to those who follow."""
-        self._last_seq += 1
-        self._events.append((self._last_seq, event))
+        """Store an event under the next number; when it is durable, it is published."""
+        self._numbered += 1
+        seq = self._numbered
+        self._ending = isinstance(event, SessionEnded)
+        loop = asyncio.get_running_loop()
+        self._store.append(self.id, seq, event).add_done_callback(
+            lambda stored: loop.call_soon_threadsafe(self._publish, seq, event, stored.result())
+        )
+
+    def _publish(self, seq: int, event: Event, problem: NotStored | None) -> None:
+        """Pass an event to those who follow."""
+        self._last_seq = seq
+        self._events.append((seq, event))
         self._time = max(self._time, event.time)
         if isinstance(event, UtteranceResult | UtteranceFailed):
             self._utterances += 1
         if isinstance(event, SessionEnded):
             self._reason = event.reason
+        if problem is not None and not self._warned:
+            self._warned = True
+            self._warn(problem.code, problem.message)
         if len(self._events) > self._limits.max_events and not self._stop.is_set():
             self._thin_out()
         self._wake()
+
+    async def _published(self, all_but: int = 0) -> None:
+        """Wait until all events that were recorded are published, or all but the last few."""
+        while self._numbered - self._last_seq > all_but:
+            await self._changed.wait()
 
     def _thin_out(self) -> None:
         """Forget what passes of the older half; if that is hardly anything, no more can be kept."""
@@ -429,25 +542,22 @@ class Hosted:
             self._warn("events.full", "the session is as long as can be kept, and was stopped")
 
     def _warn(self, code: str, message: str) -> None:
-        self.record(SourceWarning(session=self.id, time=self._time, code=code, message=message))
+        if not self._ending:
+            self.record(SourceWarning(session=self.id, time=self._now, code=code, message=message))
 
     def _tell_the_end(self) -> None:
         """Tell it in place of a session that broke off, or never began."""
-        if self._events and isinstance(self._events[-1][1], SessionEnded):
+        if self._ending:
             return
-        averages = [event for _, event in self._events if isinstance(event, AverageUpdated)]
-        average = (
-            WireAverage.model_validate(averages[-1], from_attributes=True)
-            if averages
-            else WireAverage(utterances=0, emotions={}, thresholds={}, expressed=())
-        )
+        told = (event for _, event in reversed(self._events))
+        average = next((event for event in told if isinstance(event, AverageUpdated)), None)
         self.record(
             SessionEnded(
                 session=self.id,
                 time=self._time,
                 reason="stopped" if self._stop.is_set() else "source_error",
                 utterances=self._utterances,
-                average=average,
+                average=WireAverage.of(average),
             )
         )
 
@@ -457,40 +567,12 @@ class Hosted:
         self._changed = asyncio.Event()
 
 
-@dataclass(frozen=True, slots=True)
-class UtteranceInputs:
-    """What the model was given for one utterance, small enough to keep.
-
-    Attributes:
-        faces: media time in seconds and JPEG (160 x 160) of each face.
-        waveform: lowest and highest sample of each of up to `WAVEFORM_POINTS` equal parts.
-        duration: seconds.
-        frame: width and height, in pixels of the source, of the pictures in which the faces were
-            found; None if there was no face.
-    """
-
-    faces: tuple[tuple[float, bytes], ...]
-    waveform: tuple[tuple[float, float], ...]
-    duration: float
-    frame: tuple[int, int] | None
-
-    @classmethod
-    def of(cls, utterance: Utterance, analysis: Analysis) -> UtteranceInputs:
-        """The inputs of an analysed utterance."""
-        return cls(
-            faces=tuple((face.time, jpeg(face.image, 85)) for face in analysis.faces),
-            waveform=waveform(utterance.samples),
-            duration=utterance.stop_s - utterance.start_s,
-            frame=analysis.faces[0].frame if analysis.faces else None,
-        )
+AnySession: TypeAlias = Hosted | Kept
+"""What has an id here: it runs or has just ended, or only the store knows it."""
 
 
-def waveform(samples: Samples) -> tuple[tuple[float, float], ...]:
-    """Lowest and highest of each of `WAVEFORM_POINTS` parts; fewer if there are fewer samples."""
-    parts = np.array_split(samples, min(WAVEFORM_POINTS, max(1, len(samples))))
-    return tuple(
-        (round(float(part.min()), 4), round(float(part.max()), 4)) for part in parts if len(part)
-    )
+def _order(session: AnySession) -> tuple[datetime, str]:
+    return session.started, session.id
 
 
 def wire(seq: int, event: Event) -> str:

@@ -14,7 +14,8 @@ from fastapi import APIRouter, Query, Request, Response
 
 from web.calls import Calls
 from web.errors import ApiError
-from web.hub import Hosted, Hub, Kind
+from web.hub import Hosted, Hub
+from web.kept import Kind
 from web.peer import Peer, Publisher, Viewer, first_of
 from web.settings import IceServer
 

@@ -1,6 +1,6 @@
-"""Sessions over HTTP: begin, list, look at, pause, stop, forget.
+"""Sessions over HTTP: begin, list, look at, pause, stop, delete.
 
-In: requests. Out: JSON, and the session's picture as it changes.
+In: requests. Out: JSON, the session's picture as it changes, and the sound that was recorded.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ import asyncio
 import base64
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field, ValidationError
 from typing_extensions import TypedDict  # pydantic, which documents it, wants this one
@@ -19,12 +19,17 @@ from typing_extensions import TypedDict  # pydantic, which documents it, wants t
 from models.errors import UsageError
 from realtime.events import UtteranceResult
 from realtime.sources import open_source
+from realtime.storage import UtteranceInputs
 from web.errors import ApiError, invalid
-from web.hub import Hosted, Hub, Session, UtteranceInputs
+from web.hub import AnySession, Hosted, Hub
+from web.kept import Session
 from web.pictures import jpeg
 from web.uploads import Upload
 
 PICTURE_EVERY_S = 0.2
+
+Number = Annotated[int, Path(ge=1, le=10**9)]
+"""Of an utterance in its session."""
 
 _PICTURE_QUALITY = 80
 
@@ -39,7 +44,7 @@ class NewSession(BaseModel):
 
 
 class SessionList(TypedDict):
-    """All sessions, newest first."""
+    """Sessions, newest first."""
 
     sessions: list[Session]
 
@@ -94,9 +99,11 @@ def routes(hub: Hub) -> APIRouter:
         return hosted.to_json()
 
     @router.get("")
-    async def list_sessions() -> SessionList:
-        """All sessions, newest first."""
-        return {"sessions": [hosted.to_json() for hosted in reversed([*hub.sessions.values()])]}
+    def list_sessions(
+        limit: Annotated[int, Query(ge=1, le=1000)] = 200, before: str | None = None
+    ) -> SessionList:
+        """The newest sessions; the next page is what was before the last session of this one."""
+        return {"sessions": [session.to_json() for session in hub.recent(limit, before)]}
 
     @router.get("/{id}")
     async def get(id: str) -> Session:
@@ -105,7 +112,7 @@ def routes(hub: Hub) -> APIRouter:
 
     @router.delete("/{id}", status_code=204)
     async def forget(id: str) -> None:
-        """Stop a session, and forget all that it found."""
+        """Stop a session, and delete for good all that it found."""
         await hub.forget(id)
 
     @router.post("/{id}/stop")
@@ -123,14 +130,28 @@ def routes(hub: Hub) -> APIRouter:
         return hosted.to_json()
 
     @router.get("/{id}/utterances/{number}")
-    async def utterance(id: str, number: int) -> UtteranceView:
+    def utterance(id: str, number: Number) -> UtteranceView:
         """One utterance, with what the model was given for it."""
-        hosted = hub.get(id)
-        for _, event in hosted.events:
-            if isinstance(event, UtteranceResult) and event.utterance == number:
-                inputs = hosted.inputs.get(number)
-                return {"result": event, "inputs": _wire_inputs(inputs) if inputs else None}
-        raise ApiError(404, "unknown_utterance", f"session {id} has no result {number} (yet)")
+        session = hub.get(id)
+        result = session.result(number)
+        if result is None:
+            raise ApiError(404, "unknown_utterance", f"session {id} has no result {number} (yet)")
+        inputs = session.inputs(number)
+        return {"result": result, "inputs": _wire_inputs(inputs) if inputs else None}
+
+    @router.get("/{id}/utterances/{number}/sound.wav", response_class=Response)
+    def sound(id: str, number: Number) -> Response:
+        """What was heard of one utterance, where it is recorded: WAV, 16 kHz, mono."""
+        hub.get(id)
+        data = hub.store.sound(id, number)
+        if not data:
+            raise ApiError(
+                404,
+                "not_recorded",
+                f"there is no sound of utterance {number} of session {id}: a server started with "
+                "--record keeps it",
+            )
+        return Response(data, media_type="audio/wav", headers={"Cache-Control": "no-store"})
 
     @router.get("/{id}/picture", response_class=StreamingResponse)
     async def picture(id: str) -> StreamingResponse:
@@ -205,7 +226,7 @@ def _wire_inputs(inputs: UtteranceInputs) -> WireInputs:
     }
 
 
-async def _pictures(hosted: Hosted) -> AsyncIterator[bytes]:
+async def _pictures(hosted: AnySession) -> AsyncIterator[bytes]:
     shown = None
     yield b"--frame\r\n"
     while not hosted.ended.is_set():

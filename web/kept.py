@@ -1,0 +1,124 @@
+"""A session that is over, out of the store; and how any session is told to clients.
+
+In: a row of the store. Out: `Kept`, which answers as a `Hosted` session does that has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Literal, TypeAlias, cast
+
+from typing_extensions import TypedDict  # pydantic, which documents it, wants this one
+
+from realtime.events import EndReason, Event, UtteranceResult
+from realtime.storage import SessionStore, StoredSession, UtteranceInputs
+from web.errors import ApiError
+
+Kind: TypeAlias = Literal["camera", "upload", "source", "call", "ingest"]
+
+State: TypeAlias = Literal["waiting", "running", "ended"]
+
+_PAGE = 1000  # events read at once for those who follow
+_LAST = 2**63 - 1  # the highest number that SQLite knows
+
+
+class Session(TypedDict):
+    """A session as the HTTP interface tells it. Times are in seconds of media time; `reason` is why
+    it has ended; `recorded` is whether the sound and the faces of its utterances are kept."""
+
+    id: str
+    kind: Kind
+    name: str
+    source: str
+    state: State
+    room: str | None
+    started: str
+    duration: float | None
+    time: float
+    utterances: int
+    last_seq: int
+    paused: bool
+    reason: EndReason | None
+    recorded: bool
+
+
+class Kept:
+    """A session that has ended, of which only the store knows.
+
+    Attributes:
+        id, kind, name, room, owner, source, started, state, ended, picture, paused: as of a
+            `Hosted` session.
+    """
+
+    state: State = "ended"
+    picture = None
+    paused = False
+
+    def __init__(self, row: StoredSession, store: SessionStore) -> None:
+        self.id = row.id
+        self.kind = cast(Kind, row.kind)
+        self.name = row.name
+        self.room = row.room
+        self.owner = row.owner
+        self.source = row.source
+        self.started = row.started
+        self.ended = asyncio.Event()
+        self.ended.set()
+        self._row = row
+        self._store = store
+
+    @property
+    def events(self) -> Sequence[tuple[int, Event]]:
+        """All that was told, each with its number. It is read from the disk."""
+        return self._store.events(self.id)
+
+    def result(self, utterance: int) -> UtteranceResult | None:
+        """The result of one utterance."""
+        return self._store.result(self.id, utterance)
+
+    def inputs(self, utterance: int) -> UtteranceInputs | None:
+        """What the model was given for an utterance, if that was recorded."""
+        return self._store.inputs(self.id, utterance)
+
+    def pause(self, paused: bool) -> None:
+        """Nothing can be paused any more: `ApiError`."""
+        raise not_pausable()
+
+    def stop(self) -> None:
+        """It has ended already."""
+
+    async def follow(self, after: int = 0) -> AsyncIterator[tuple[int, Event]]:
+        """All events after number `after`."""
+        after = min(after, _LAST)
+        while page := await asyncio.to_thread(self._store.events, self.id, after, _PAGE):
+            for seq, event in page:
+                yield seq, event
+            after = page[-1][0]
+
+    def to_json(self) -> Session:
+        """What there is to say of the session."""
+        row = self._row
+        return {
+            "id": row.id,
+            "kind": self.kind,
+            "name": row.name,
+            "source": row.source,
+            "state": self.state,
+            "room": row.room,
+            "started": row.started.isoformat(timespec="milliseconds"),
+            "duration": row.duration,
+            "time": row.time,
+            "utterances": row.utterances,
+            "last_seq": row.last_seq,
+            "paused": self.paused,
+            "reason": cast("EndReason | None", row.reason),
+            "recorded": row.recorded,
+        }
+
+
+def not_pausable() -> ApiError:
+    """Said of a session whose source cannot be paused."""
+    return ApiError(
+        409, "not_pausable", "only a running session of a browser's camera can be paused"
+    )
