@@ -89,6 +89,16 @@ def _with_limits(command: Callable[..., None]) -> Callable[..., None]:
 
 
 Port = Annotated[int, typer.Option(help="Where the dashboard listens; 0 takes any free port.")]
+Store = Annotated[
+    Path,
+    typer.Option(
+        envvar="LIVE_EMOTION_STORE",
+        show_envvar=True,
+        metavar="FILE",
+        help="Where sessions are kept.",
+        show_default="sessions.sqlite in ~/.local/share/live-emotion",
+    ),
+]
 NoBrowser = Annotated[bool, typer.Option("--no-browser", help="Open no browser.")]
 
 
@@ -140,9 +150,7 @@ def dashboard(
             help="Let the dashboard open files of this folder; may be given more than once.",
         ),
     ] = None,
-    store: Annotated[
-        Path, typer.Option(metavar="FILE", help="Where sessions are kept.")
-    ] = DEFAULT_STORE,
+    store: Store = DEFAULT_STORE,
     keep: Annotated[
         float | None,
         typer.Option(min=0.01, metavar="DAYS", help="Delete sessions after so many days."),
@@ -241,6 +249,7 @@ def watch(
     web: Annotated[bool, typer.Option("--web", help="Show it in a browser.")] = False,
     port: Port = 8000,
     no_browser: NoBrowser = False,
+    store: Store = DEFAULT_STORE,
 ) -> None:
     """Analyse one live source, showing what is said and felt as it happens.
 
@@ -258,7 +267,10 @@ def watch(
             return await open_source(source, "live", microphone=microphone, camera=camera)
 
         _serve(
-            ServerSettings(port=port), browser=not no_browser, models=(profile, stt), first=first
+            ServerSettings(port=port, store=store),
+            browser=not no_browser,
+            models=(profile, stt),
+            first=first,
         )
         return
     raise typer.Exit(asyncio.run(_watch(source, microphone, camera, events, profile, stt)))

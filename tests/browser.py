@@ -6,11 +6,13 @@ In: a clip. Out: the address of a running dashboard, and Chromium, driven by pla
 from __future__ import annotations
 
 import contextlib
+import os
 import queue
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import wave
 from collections.abc import Iterator
@@ -33,6 +35,7 @@ def dashboard() -> Iterator[str]:
     server = subprocess.Popen(
         [sys.executable, "run_live.py", "--no-browser", "--port", "0", "--stt", "sphinx"],
         cwd=REPO,
+        env={**os.environ, "LIVE_EMOTION_STORE": f"{tempfile.mkdtemp()}/store.sqlite"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

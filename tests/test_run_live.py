@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,10 +26,15 @@ from websockets.sync.client import connect
 REPO = Path(__file__).resolve().parent.parent
 
 
-def start(*arguments: str | Path, **options: Any) -> subprocess.Popen[str]:
+def start(*arguments: str | Path, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
     command = [sys.executable, str(REPO / "run_live.py"), *map(str, arguments)]
+    store = Path(tempfile.mkdtemp()) / "store.sqlite"
     return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "LIVE_EMOTION_STORE": str(store), **(env or {})},
     )
 
 
@@ -217,7 +223,7 @@ def test_what_is_said_into_a_microphone_is_analysed(
     with virtual_microphone(tmp_path) as microphone:
         process = start(
             *("watch", "webcam", "--camera", "off", "--events", "-"),
-            env={**os.environ, **microphone.env},
+            env=microphone.env,
         )
         assert process.stdout is not None
         events = []

@@ -43,6 +43,7 @@ from realtime.storage import NotStored, SessionStore, StoredSession, UtteranceIn
 from web.errors import ApiError
 from web.inputs import inputs_of, wav
 from web.kept import Kept, Kind, Session, State, not_pausable
+from web.logs import log_event
 from web.settings import ServerSettings
 
 logger = logging.getLogger(__name__)
@@ -513,6 +514,7 @@ class Hosted:
 
     def _publish(self, seq: int, event: Event, problem: NotStored | None) -> None:
         """Pass an event to those who follow."""
+        log_event(self.kind, event)
         self._last_seq = seq
         self._events.append((seq, event))
         self._time = max(self._time, event.time)
