@@ -19,6 +19,7 @@ from typing_extensions import TypedDict  # pydantic, which documents it, wants t
 from models.errors import UsageError
 from realtime.events import UtteranceResult
 from realtime.sources import open_source
+from web.access import check_path
 from web.errors import ApiError, invalid
 from web.hub import Hosted, Hub, Session, UtteranceInputs
 from web.pictures import jpeg
@@ -178,9 +179,10 @@ async def _begin_upload(hub: Hub, request: Request) -> Hosted:
 
 async def _begin_source(hub: Hub, body: bytes) -> Hosted:
     new = _new_session(body)
+    path = check_path(hub.settings, new.source)
     if new.source.partition(":")[0] == "webcam":
         await hub.ready()  # a device delivers at once, and nobody would take it
-    source = await open_source(new.source, new.pace)
+    source = await open_source(path, new.pace)
     return await hub.begin(source, kind="source", name=source.name)
 
 
