@@ -6,17 +6,27 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 import pytest_asyncio
+import web_client
 import websockets
 from aiortc.contrib.media import MediaPlayer
-from web_client import application
-from webrtc_client import Publication, Repeated, View, nothing_left, serving, until
+from web_client import application, loading
+from webrtc_client import (
+    SDP,
+    Publication,
+    Repeated,
+    View,
+    nothing_left,
+    offer_of,
+    peer,
+    serving,
+    until,
+)
 
-from web import calls
+from web.settings import Limits, ServerSettings
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -131,12 +141,54 @@ async def test_a_room_that_is_not_there(http: httpx.AsyncClient) -> None:
         assert closed.value.rcvd.code == 1008
 
 
-async def test_empty_rooms_do_not_pile_up(
-    http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+@pytest_asyncio.fixture(loop_scope="module")
+async def small() -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a server with little room."""
+    limits = Limits(max_rooms=2, max_participants=1, max_viewers=1)
+    with loading() as load:
+        async with web_client.serving(ServerSettings(limits=limits), load) as client:
+            yield client.http
+
+
+async def test_there_are_no_more_people_and_calls_than_may_be(
+    small: httpx.AsyncClient, shared: Path
 ) -> None:
-    listed: list[dict[str, Any]] = (await http.get("/api/calls")).json()["calls"]
-    monkeypatch.setattr(calls, "MAX_ROOMS", len(listed) + 1)
-    rooms = [await new_call(http, "") for _ in range(2)]
-    kept = [call["room"] for call in (await http.get("/api/calls")).json()["calls"]]
-    assert len(kept) == len(listed) + 1
-    assert set(rooms) <= set(kept)
+    clip = shared / "media" / "speech" / "jfk.flac"
+    first, second = await new_call(small, ""), await new_call(small, "")
+    inside = Publication(small)
+    await inside.begin(Repeated(clip, "audio"), query=f"?room={first}")
+    outside = peer()
+    outside.addTransceiver("audio", "sendonly")
+    offer = await offer_of(outside)
+    full = await small.post(f"/whip?room={first}", content=offer, headers=SDP)
+    assert (full.status_code, full.json()["error"]["code"]) == (503, "full")
+    assert "1 people are in this call" in full.json()["error"]["message"]
+    await outside.close()
+
+    third = await new_call(small, "")  # in place of the second, in which nobody is
+    kept = [call["room"] for call in (await small.get("/api/calls")).json()["calls"]]
+    assert kept == [third, first]
+    assert second not in kept
+    other = Publication(small)
+    await other.begin(Repeated(clip, "audio"), query=f"?room={third}")
+    many = await small.post("/api/calls", json={})
+    assert (many.status_code, many.json()["error"]["code"]) == (503, "full")
+    await inside.end()
+    await other.end()
+
+
+async def test_there_are_no_more_viewers_than_may_be(
+    small: httpx.AsyncClient, shared: Path
+) -> None:
+    publication = Publication(small)
+    await publication.begin(Repeated(shared / "media" / "speech" / "jfk.flac", "audio"))
+    viewer = await View(small).begin(publication.session, "audio")
+    path = f"/whep/{publication.session}"
+    wrong = await small.post(path, content="v=0", headers=SDP)
+    assert (wrong.status_code, wrong.json()["error"]["code"]) == (503, "full")
+    await viewer.end()
+    wrong = await small.post(path, content="v=0", headers=SDP)
+    assert wrong.status_code == 400
+    again = await View(small).begin(publication.session, "audio")  # what failed takes no place
+    await again.end()
+    await publication.end()

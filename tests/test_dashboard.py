@@ -15,6 +15,10 @@ import psutil
 import pytest
 from browser import FakeDevices, chromium, dashboard, violations
 from playwright.sync_api import Browser, Locator, Page, Playwright, expect, sync_playwright
+from web_client import served
+
+from realtime.analysis import UtteranceAnalyzer
+from web.settings import ServerSettings
 
 SOON = 60_000  # ms; generous, for two busy cores
 LONG = 240_000
@@ -62,6 +66,7 @@ def new_page(browser: Browser, address: str) -> Page:
     errors: list[str] = []
     page.errors = errors  # type: ignore[attr-defined]
     page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda line: "Security Policy" in line.text and errors.append(line.text))
     page.on("dialog", lambda dialog: dialog.accept())
     return page
 
@@ -200,14 +205,6 @@ class TestCamera:
             page.get_by_role("button", name="Start", exact=True).click()
             expect(page.locator("#camera .message")).to_contain_text("No camera and no microphone")
 
-    def test_an_insecure_page_says_so(self, playwright: Playwright, address: str) -> None:
-        with chromium(
-            playwright, options=("--host-resolver-rules=MAP dashboard.test 127.0.0.1",)
-        ) as browser:
-            page = new_page(browser, address.replace("127.0.0.1", "dashboard.test"))
-            page.goto("/")
-            expect(page.locator("#camera .message")).to_contain_text("secure pages only")
-
 
 class TestUpload:
     @pytest.mark.parametrize(
@@ -222,11 +219,11 @@ class TestUpload:
     ) -> None:
         upload(page, shared / "media" / clip, pace="live")
         expect(page.locator("article header progress")).to_be_visible(timeout=SOON)
-        page.wait_for_function(
-            f"() => {{ const [video, img] = document.querySelectorAll('.picture :is(video, img)');"
-            f" return {playing}; }}",
-            timeout=SOON,
+        shown = (
+            "() => { const [video, img] = document.querySelectorAll('.picture :is(video, img)');"
+            f" return {playing}; }}"
         )
+        until(lambda: page.evaluate(shown))  # Playwright's own waiting needs eval in the page
         expect(page.locator(".average h3")).to_have_text("Final average", timeout=SOON)
         expect_utterance(page.locator(".last"), rows(page).count())
         page.get_by_role("button", name="Clear").click()
@@ -335,6 +332,19 @@ class TestReading:
             assert answer.ok
             assert answer.text()
 
+    def test_the_report_is_drawn_in_its_sandbox(self, ended: Page) -> None:
+        page = ended
+        page.locator("summary", has_text="Export").click()
+        with page.expect_popup() as opened:
+            page.get_by_role("link", name="Report").click()
+        report = opened.value
+        policy: list[str] = []
+        report.on("console", lambda line: policy.append(line.text))
+        report.reload()  # from its beginning, now that somebody listens
+        expect(report.locator(".chart .main-svg").first).to_be_visible(timeout=SOON)
+        assert report.evaluate("origin") == "null"
+        assert [line for line in policy if "Security Policy" in line] == []
+
     def test_deleting_a_session_clears_it_from_page_and_list(self, ended: Page) -> None:
         page = ended
         session = session_of(page)
@@ -374,7 +384,7 @@ def test_a_laptop_sleeps_and_wakes(
         for process in asleep:
             process.resume()
 
-        page.wait_for_function(f"!location.hash.endsWith('{before}')", timeout=SOON)
+        until(lambda: not page.url.endswith(before))
         expect(rows(page).first).to_be_visible(timeout=LONG)  # of a new session
         assert session_of(page)["state"] == "running"
         assert session(address, before)["utterances"] >= 1
@@ -443,16 +453,24 @@ def until(condition: Callable[[], bool], seconds: float = 120) -> None:
         time.sleep(0.5)
 
 
-def test_a_source_of_the_server(page: Page, shared: Path) -> None:
-    page.get_by_role("heading", name="Source of the server").click()
-    form = page.locator("#server")
-    form.get_by_label("Webcam, path or address").fill("/nowhere/talk.mp4")
-    form.get_by_role("button", name="Open").click()
-    expect(form.locator(".message")).to_contain_text("talk.mp4", timeout=SOON)
-    form.get_by_label("Webcam, path or address").fill(str(shared / "media" / "talker_512.mp4"))
-    form.get_by_role("button", name="Open").click()
-    page.wait_for_function("document.querySelector('.picture img').naturalWidth > 0", timeout=SOON)
-    expect(page.locator(".average h3")).to_have_text("Final average", timeout=LONG)
+def test_a_source_of_the_server(camera_browser: Browser, shared: Path) -> None:
+    settings = ServerSettings(allow_paths=(shared / "media",))
+    with served(settings, UtteranceAnalyzer.load) as (address, _):
+        page = new_page(camera_browser, address)
+        page.goto("/")
+        page.get_by_role("heading", name="Source of the server").click()
+        form = page.locator("#server")
+        form.get_by_label("Webcam, path or address").fill("/nowhere/talk.mp4")
+        form.get_by_role("button", name="Open").click()
+        expect(form.locator(".message")).to_contain_text("talk.mp4 lies in no folder", timeout=SOON)
+        clip = str(shared / "media" / "talker_512.mp4")
+        form.get_by_label("Webcam, path or address").fill(clip)
+        form.get_by_role("button", name="Open").click()
+        shown = "document.querySelector('.picture img')?.naturalWidth > 0"
+        until(lambda: page.evaluate(shown))
+        expect(page.locator(".average h3")).to_have_text("Final average", timeout=LONG)
+        page.context.close()
+        assert page.errors == []  # type: ignore[attr-defined]
 
 
 class TestCall:
@@ -481,7 +499,8 @@ class TestCall:
                 tile = guest.locator(".tile", has_text=seen)
                 expect(tile).to_be_visible(timeout=SOON)
                 video = tile.locator("video").element_handle(timeout=SOON)
-                guest.wait_for_function("video => video.videoWidth > 0", arg=video, timeout=SOON)
+                assert video is not None
+                until(lambda video=video: video.evaluate("video => video.videoWidth > 0"))  # type: ignore[misc]
                 assert heard(guest, seen)
 
             people = {name: page.get_by_role("article", name=name) for name in ("Anna", "Ben")}

@@ -79,7 +79,6 @@ def test_help_is_quick_because_nothing_heavy_is_imported() -> None:
         (["watch", "http://127.0.0.1:9/stream"], "127.0.0.1:9"),
         (["watch", "webcam", "--microphone", "no such microphone"], "microphone"),
         (["watch", "webcam", "--web", "--events", "-"], "--events"),
-        (["--host", "0.0.0.0"], "0.0.0.0"),
         (["--ice-server", "example.org"], "example.org"),
         (["--profile", "paper", "devices"], "devices"),
     ],

@@ -27,10 +27,12 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def client(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Client]:
+async def client(tmp_path_factory: pytest.TempPathFactory, shared: Path) -> AsyncIterator[Client]:
     """Of a server for all tests, whose uploads lie in a folder of their own."""
     before, tempfile.tempdir = tempfile.tempdir, str(tmp_path_factory.mktemp("uploads"))
-    async with serving(ServerSettings(limits=Limits(max_upload_mb=5, max_sessions=3))) as client:
+    limits = Limits(max_upload_mb=5, max_sessions=3)
+    settings = ServerSettings(limits=limits, allow_paths=(shared / "media",))
+    async with serving(settings) as client:
         yield client
     assert uploads() == []
     tempfile.tempdir = before
@@ -284,7 +286,7 @@ async def test_what_a_session_held_is_released_with_its_end(client: Client, shar
             "invalid_request",
         ),
         ("POST", "/api/sessions", {"content": b"a"}, 415, "unsupported_media_type"),
-        ("POST", "/api/sessions", {"json": {"source": "nowhere.mp4"}}, 400, "unreadable_source"),
+        ("POST", "/api/sessions", {"json": {"source": "nowhere.mp4"}}, 403, "paths_not_allowed"),
         ("POST", "/api/sessions", {"json": {"source": "ftp://a/b"}}, 400, "unreadable_source"),
         ("GET", "/api/sessions/x/utterances/one", {}, 422, "invalid_request"),
     ],
@@ -328,7 +330,7 @@ async def test_the_page_answers_and_sessions_wait_while_the_models_load(shared: 
         raise UsageError("the weights are not here: download them")
 
     clip = str(shared / "media" / "talker_700.mp4")
-    async with serving(load=load) as client:
+    async with serving(ServerSettings(allow_paths=(shared / "media",)), load) as client:
         try:
             assert (await client.http.get("/")).status_code == 200
             assert (await client.json("/api/server"))["state"] == "loading"

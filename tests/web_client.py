@@ -6,8 +6,9 @@ import asyncio
 import json
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,21 +18,28 @@ import websockets
 from fastapi import FastAPI
 from websockets.asyncio.client import ClientConnection
 
+from models.errors import UsageError
 from realtime.analysis import UtteranceAnalyzer
 from web.app import create_app
 from web.hub import Hub
 from web.server import Server
 from web.settings import DEFAULT_STORE, ServerSettings
+from web.tls import context_of
 
 SOON_S = 240  # generous: other work may keep the machine busy
 
 
 @dataclass(frozen=True)
 class Client:
-    """Speaks with one server, whose `hub` can be looked into."""
+    """Speaks with one server, whose application and `hub` can be looked into."""
 
     http: httpx.AsyncClient
-    hub: Hub
+    app: FastAPI
+
+    @property
+    def hub(self) -> Hub:
+        hub: Hub = self.app.state.hub
+        return hub
 
     async def upload(self, clip: Path, **fields: str) -> httpx.Response:
         with clip.open("rb") as file:
@@ -85,10 +93,44 @@ async def serving(
         address = f"http://127.0.0.1:{listener.getsockname()[1]}"
         try:
             async with httpx.AsyncClient(base_url=address, timeout=SOON_S) as http:
-                yield Client(http, app.state.hub)
+                yield Client(http, app)
         finally:
             server.should_exit = True
             await task
+
+
+@contextmanager
+def loading() -> Iterator[Callable[[], UtteranceAnalyzer]]:
+    """A `load` that takes until the block ends: sessions begin, and wait for the models."""
+    enough = threading.Event()
+
+    def load() -> UtteranceAnalyzer:
+        enough.wait()
+        raise UsageError("no models are needed here")
+
+    try:
+        yield load
+    finally:
+        enough.set()
+
+
+@contextmanager
+def served(
+    settings: ServerSettings, load: Callable[[], UtteranceAnalyzer]
+) -> Iterator[tuple[str, FastAPI]]:
+    """The server in a thread, with TLS if it is to have it; gives its address and application."""
+    tls, _ = context_of(settings)
+    app = application(settings, load)
+    server = Server(app, app.state.hub, tls)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])))
+        thread.start()
+        try:
+            scheme = "https" if settings.tls else "http"
+            yield f"{scheme}://127.0.0.1:{listener.getsockname()[1]}", app
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 async def rest_of(feed: ClientConnection) -> list[dict[str, Any]]:

@@ -19,14 +19,17 @@ from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
-from starlette.types import Scope
+from starlette.types import ASGIApp, Scope
 from typing_extensions import TypedDict  # pydantic, which documents it, wants this one
 
 from models.errors import UsageError
 from realtime.analysis import UtteranceAnalyzer
 from realtime.events import event_schema
 from web import calls, exports, feed, health, ingest, peers, sessions
+from web.access import Keys
 from web.errors import ApiError, invalid
+from web.gate import Gate
+from web.headers import SecurityHeaders
 from web.hub import Hub
 from web.report import plotly_js
 from web.settings import ServerSettings
@@ -35,12 +38,13 @@ _STATIC = Path(__file__).parent / "static"
 
 
 def create_app(settings: ServerSettings, load: Callable[[], UtteranceAnalyzer]) -> FastAPI:
-    """The application; `app.state.hub` is its `Hub`.
+    """The application; `app.state.hub` is its `Hub`, `app.state.keys` are its `Keys`.
 
     Args:
         load: gives the models; called in a thread when the application starts.
     """
     hub = Hub(settings, load)
+    keys = Keys(settings)
     rooms = calls.Calls(hub)
     publishers = peers.Peers(hub, rooms)
 
@@ -51,7 +55,7 @@ def create_app(settings: ServerSettings, load: Callable[[], UtteranceAnalyzer]) 
         await hub.aclose()
         await publishers.aclose()
 
-    app = FastAPI(
+    app = _App(
         title="Live emotion",
         summary="What was said and felt, utterance by utterance, while it is said.",
         version=_version(),
@@ -60,28 +64,41 @@ def create_app(settings: ServerSettings, load: Callable[[], UtteranceAnalyzer]) 
         redoc_url=None,
         responses={"4XX": {"model": ErrorBody}, "5XX": {"model": ErrorBody}},
     )
-    app.state.hub = hub
+    app.state.hub, app.state.keys = hub, keys
+    app.add_middleware(Gate, settings=settings, keys=keys, hub=hub, peers=publishers)
     _tell_errors_in_one_form(app)
     app.include_router(sessions.routes(hub))
     app.include_router(feed.routes(hub))
     app.include_router(exports.routes(hub, rooms))
     app.include_router(ingest.routes(hub))
-    app.include_router(calls.routes(rooms))
-    app.include_router(peers.routes(publishers, settings.ice_servers))
+    app.include_router(calls.routes(rooms, keys))
+    app.include_router(peers.routes(publishers, settings))
     app.include_router(health.routes(hub))
     _add_server(app, hub)
     _add_pages(app, rooms)
     return app
 
 
+class _App(FastAPI):
+    def build_middleware_stack(self) -> ASGIApp:
+        """Around everything, so that the answer to an error of ours is guarded, too."""
+        return SecurityHeaders(super().build_middleware_stack())
+
+
 class ServerState(TypedDict):
-    """What a client should know before it begins."""
+    """What a client should know before it begins.
+
+    `recording` tells whether sound and faces are kept; what was found is kept for `keep_days`, or,
+    if that is null, until the host deletes it.
+    """
 
     state: Literal["loading", "ready", "failed"]
     problem: str
     profile: str | None
     stt: str | None
     version: str
+    recording: bool
+    keep_days: float | None
     limits: dict[str, int | float]
     ice_servers: list[dict[str, Any]]
 
@@ -97,6 +114,8 @@ def _add_server(app: FastAPI, hub: Hub) -> None:
             "profile": hub.analyzer.profile if hub.analyzer else None,
             "stt": hub.analyzer.transcriber.name if hub.analyzer else None,
             "version": app.version,
+            "recording": hub.settings.record,
+            "keep_days": hub.settings.keep_days,
             "limits": options | {"max_sessions": hub.max_sessions},
             "ice_servers": [asdict(server) for server in hub.settings.ice_servers],
         }
@@ -183,7 +202,7 @@ class ErrorBody(BaseModel):
 
 def _tell_errors_in_one_form(app: FastAPI) -> None:
     def answer(error: ApiError) -> JSONResponse:
-        return JSONResponse(error.to_json(), error.status)
+        return JSONResponse(error.to_json(), error.status, error.headers)
 
     @app.exception_handler(ApiError)
     async def ours(_: Request, error: ApiError) -> JSONResponse:
@@ -199,7 +218,8 @@ def _tell_errors_in_one_form(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def plain(request: Request, error: HTTPException) -> JSONResponse:
-        code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
+        codes = {404: "not_found", 405: "method_not_allowed", 413: "too_big"}
+        code = codes.get(error.status_code, "http_error")
         message = f"{request.method} {request.url.path}: {error.detail}"
         response = answer(ApiError(error.status_code, code, message))
         response.headers.update(error.headers or {})

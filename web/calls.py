@@ -13,16 +13,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import APIRouter, Response, WebSocket, WebSocketDisconnect
+from fastapi import APIRouter, Request, Response, WebSocket, WebSocketDisconnect
 from pydantic import BaseModel, Field
 from typing_extensions import TypedDict  # pydantic, which documents it, wants this one
 
+from web.access import Host, Keys, caller_of
 from web.errors import ApiError, refuse
 from web.hub import Hosted, Hub
 from web.kept import Session
-
-MAX_ROOMS = 100
-"""Beyond it, the oldest room with nobody in it goes when a new one is made."""
 
 LOOK_S = 0.5
 """How often a follower of a room looks who is there. Sessions come, end, pause and are forgotten
@@ -34,7 +32,7 @@ class Call:
     """One room.
 
     Attributes:
-        room: its name, which nobody can guess: who has it may join.
+        room: its name, which nobody can guess.
         name: of the host, who is the one that analyses.
     """
 
@@ -54,12 +52,21 @@ class Calls:
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
+        self._limits = hub.settings.limits
         self._calls: dict[str, Call] = {}
 
     def create(self, name: str) -> Call:
-        """A new room; nobody is in it."""
-        empty = (room for room in self._calls if not any(map(_present, self.hosted(room))))
-        if len(self._calls) >= MAX_ROOMS and (oldest := next(empty, None)):
+        """A new room; nobody is in it.
+
+        Raises:
+            ApiError: there are as many as may be, and in each of them is somebody.
+        """
+        if len(self._calls) >= self._limits.max_rooms:
+            empty = (room for room in self._calls if not self.present(room))
+            if (oldest := next(empty, None)) is None:
+                raise ApiError(
+                    503, "full", f"{len(self._calls)} calls are held, as many as may: end one"
+                )
             del self._calls[oldest]
         call = Call(room=secrets.token_urlsafe(9), name=name)
         self._calls[call.room] = call
@@ -74,6 +81,17 @@ class Calls:
                 404, "unknown_room", f"there is no call {room}: ask its host for a new link"
             ) from None
 
+    def admit(self, room: str) -> None:
+        """Do nothing if one more may join the room, else raise the `ApiError` that says why not."""
+        self.get(room)
+        most = self._limits.max_participants
+        if len(self.present(room)) >= most:
+            raise ApiError(
+                503,
+                "full",
+                f"{most} people are in this call, as many as may: wait for one to go",
+            )
+
     def all(self) -> list[Call]:
         """All calls, newest first."""
         return list(reversed(self._calls.values()))
@@ -82,11 +100,15 @@ class Calls:
         """The sessions of all who are in the room, or were, in the order they came."""
         return [hosted for hosted in self._hub.sessions.values() if hosted.room == room]
 
+    def present(self, room: str) -> list[Hosted]:
+        """The sessions of all who are in the room now."""
+        return [hosted for hosted in self.hosted(room) if hosted.state != "ended"]
+
     async def follow(self, room: str) -> AsyncIterator[Change]:
         """First, who is there; then who comes, goes and changes. Endless."""
         known: dict[str, Session] = {}
         while True:
-            there = {h.id: h.to_json() for h in self.hosted(room) if _present(h)}
+            there = {hosted.id: hosted.to_json() for hosted in self.present(room)}
             for id, session in there.items():
                 before = known.get(id)
                 if before is None:
@@ -108,7 +130,7 @@ class NewCall(BaseModel):
 
 
 class CallCreated(TypedDict):
-    """A new call, and the path of the page by which others join."""
+    """A new call, and the path by which others come to its page, with what lets them in."""
 
     room: str
     name: str
@@ -116,10 +138,11 @@ class CallCreated(TypedDict):
 
 
 class CallState(TypedDict):
-    """A call, and who is in it."""
+    """A call, and who is in it; for its host, too, a path by which others may join from now on."""
 
     room: str
     name: str
+    link: str | None
     participants: list[Session]
 
 
@@ -129,30 +152,35 @@ class CallList(TypedDict):
     calls: list[CallState]
 
 
-def routes(calls: Calls) -> APIRouter:
+def routes(calls: Calls, keys: Keys) -> APIRouter:
     """The routes under ``/api/calls``."""
     router = APIRouter(prefix="/api/calls", tags=["calls"])
 
-    def state(call: Call) -> CallState:
-        present = [h.to_json() for h in calls.hosted(call.room) if _present(h)]
-        return {"room": call.room, "name": call.name, "participants": present}
+    def state(call: Call, request: Request) -> CallState:
+        is_host = isinstance(caller_of(request), Host)
+        return {
+            "room": call.room,
+            "name": call.name,
+            "link": keys.link(call.room) if is_host else None,
+            "participants": [hosted.to_json() for hosted in calls.present(call.room)],
+        }
 
     @router.post("", status_code=201)
     async def create(response: Response, new: NewCall | None = None) -> CallCreated:
-        """Make a room; whoever gets the link may join."""
+        """Make a room; whoever gets its link may join, as long as the link is good."""
         call = calls.create((new or NewCall()).name)
         response.headers["Location"] = f"/api/calls/{call.room}"
-        return {"room": call.room, "name": call.name, "link": f"/calls/{call.room}"}
+        return {"room": call.room, "name": call.name, "link": keys.link(call.room)}
 
     @router.get("")
-    async def list_calls() -> CallList:
+    async def list_calls(request: Request) -> CallList:
         """All calls, newest first."""
-        return {"calls": [state(call) for call in calls.all()]}
+        return {"calls": [state(call, request) for call in calls.all()]}
 
     @router.get("/{room}")
-    async def get(room: str) -> CallState:
+    async def get(request: Request, room: str) -> CallState:
         """One call, and who is in it now."""
-        return state(calls.get(room))
+        return state(calls.get(room), request)
 
     @router.websocket("/{room}/events")
     async def events(socket: WebSocket, room: str) -> None:
@@ -177,10 +205,6 @@ def routes(calls: Calls) -> APIRouter:
             await asyncio.gather(telling, return_exceptions=True)
 
     return router
-
-
-def _present(hosted: Hosted) -> bool:
-    return hosted.state != "ended"
 
 
 def _state(session: Session) -> tuple[str, bool]:

@@ -5,6 +5,7 @@ In: what went wrong. Out: `{"error": {"code", "message"}}` with its HTTP status.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -20,13 +21,17 @@ class ApiError(Exception):
         status: the HTTP status.
         code: stable, for programs: ``unknown_session``, ``too_big``, ``full``, ...
         message: one line for a person: what is wrong, and what to do.
+        headers: of the answer over HTTP.
     """
 
-    def __init__(self, status: int, code: str, message: str) -> None:
+    def __init__(
+        self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.message = message
+        self.headers = headers
 
     def to_json(self) -> dict[str, Any]:
         """The body of the answer."""
@@ -47,5 +52,5 @@ async def refuse(socket: WebSocket, error: ApiError) -> None:
         await socket.close(_CLOSE_CODES.get(error.status, 1008), error.code)
 
 
-_CLOSE_CODES = {413: 1009, 503: 1013}
+_CLOSE_CODES = {413: 1009, 429: 1013, 503: 1013}
 """By HTTP status: the message is too big; try again later. All else is against the rules: 1008."""

@@ -243,7 +243,8 @@ class Publisher(Peer):
                 asking.cancel()
 
     def _take_channel(self, channel: RTCDataChannel) -> None:
-        if channel.label == "events":
+        guest = self._hosted is not None and self._hosted.owner is not None
+        if channel.label == "events" and not guest:  # what is found is for the host
             task = asyncio.create_task(self._tell(channel))
             self._telling.add(task)
             task.add_done_callback(self._telling.discard)
@@ -272,10 +273,15 @@ class Publisher(Peer):
 
 
 class Viewer(Peer):
-    """One who watches what a publisher sends."""
+    """One who watches what a publisher sends.
 
-    def __init__(self, settings: ServerSettings, publisher: Publisher) -> None:
+    Attributes:
+        owner: the guest who watches; None: the host.
+    """
+
+    def __init__(self, settings: ServerSettings, publisher: Publisher, owner: str | None) -> None:
         super().__init__(settings, f"a viewer of {publisher.name}")
+        self.owner = owner
         self._publisher = publisher
 
     def _arrange(self) -> None:

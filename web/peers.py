@@ -7,26 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
+from web.access import Caller, Guest, caller_of
 from web.calls import Calls
 from web.errors import ApiError
 from web.hub import Hosted, Hub
 from web.kept import Kind
 from web.peer import Peer, Publisher, Viewer, first_of
-from web.settings import IceServer
+from web.settings import IceServer, ServerSettings
 
 SDP = "application/sdp"
 SDP_FRAGMENT = "application/trickle-ice-sdpfrag"
-
-MAX_SDP_BYTES = 64 * 1024
-
-MAX_VIEWERS = 16
-"""Of one session. Each costs an encoder of its own: with VP8 at 25 pictures a second about 14 % of
-a core for 360x288 and 28 % for 1280x720, beside the 12 to 16 % that receiving them takes."""
 
 
 class Peers:
@@ -35,6 +30,7 @@ class Peers:
     def __init__(self, hub: Hub, calls: Calls) -> None:
         self._hub = hub
         self._calls = calls
+        self._limits = hub.settings.limits
         self._publishers: dict[str, Publisher] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -44,15 +40,25 @@ class Peers:
             publisher.gone.set()  # and with it, its viewers
         await asyncio.gather(*self._tasks)
 
-    async def publish(self, offer: str, *, room: str | None, name: str) -> tuple[Hosted, str]:
-        """Begin a session of what the sender of `offer` sends; gives it, and our answer."""
+    async def publish(
+        self, offer: str, *, room: str | None, name: str, owner: str | None = None
+    ) -> tuple[Hosted, str]:
+        """Begin a session of what the sender of `offer` sends; gives it, and our answer.
+
+        Args:
+            owner: the guest who sends it; None: the host.
+        """
         if room is not None:
-            self._calls.get(room)
+            self._calls.admit(room)
         publisher = Publisher(self._hub.settings, name or "camera")
         try:
             await publisher.accept(offer)
+            if room is not None:
+                self._calls.admit(room)  # others may have come meanwhile
             kind: Kind = "camera" if room is None else "call"
-            hosted = await self._hub.begin(publisher.source, kind=kind, name=name, room=room)
+            hosted = await self._hub.begin(
+                publisher.source, kind=kind, name=name, room=room, owner=owner
+            )
         except BaseException:
             await publisher.close()
             raise
@@ -60,20 +66,26 @@ class Peers:
         self._spawn(self._keep_publisher(publisher, hosted))
         return hosted, await publisher.answer()
 
-    async def watch(self, id: str, offer: str) -> tuple[str, str]:
-        """Send the media of session `id` to the sender of `offer`; its own id, and our answer."""
+    async def watch(self, id: str, offer: str, *, owner: str | None = None) -> tuple[str, str]:
+        """Send the media of session `id` to the sender of `offer`; its own id, and our answer.
+
+        Args:
+            owner: the guest who watches; None: the host.
+        """
         publisher = self.publisher(id)
         await publisher.flowing()
-        if len(publisher.viewers) >= MAX_VIEWERS:
-            raise ApiError(503, "full", f"{MAX_VIEWERS} watch session {id}, which is the limit")
-        viewer = Viewer(self._hub.settings, publisher)
+        most = self._limits.max_viewers
+        if len(publisher.viewers) >= most:
+            raise ApiError(503, "full", f"{most} watch session {id}, as many as may: try again")
+        viewer = Viewer(self._hub.settings, publisher, owner)
+        viewer_id = uuid.uuid4().hex[:12]
+        publisher.viewers[viewer_id] = viewer  # from now on it counts
         try:
             await viewer.accept(offer)
         except BaseException:
+            del publisher.viewers[viewer_id]
             await viewer.close()
             raise
-        viewer_id = uuid.uuid4().hex[:12]
-        publisher.viewers[viewer_id] = viewer
         self._spawn(self._keep_viewer(publisher, viewer_id))
         return viewer_id, await viewer.answer()
 
@@ -116,10 +128,11 @@ class Peers:
         task.add_done_callback(self._tasks.discard)
 
 
-def routes(peers: Peers, ice_servers: Sequence[IceServer]) -> APIRouter:
+def routes(peers: Peers, settings: ServerSettings) -> APIRouter:
     """The routes under ``/whip`` and ``/whep``."""
     router = APIRouter(tags=["WebRTC"])
-    links = ", ".join(link for server in ice_servers for link in _links(server))
+    links = ", ".join(link for server in settings.ice_servers for link in _links(server))
+    max_kb = settings.limits.max_sdp_kb
 
     def created(answer: str, location: str) -> Response:
         headers = {"Location": location, "Accept-Patch": SDP_FRAGMENT}
@@ -139,13 +152,15 @@ def routes(peers: Peers, ice_servers: Sequence[IceServer]) -> APIRouter:
         name: Annotated[str, Query(max_length=80)] = "",
     ) -> Response:
         """Publish by WHIP: an SDP offer in, an answer out; `Location` names the session."""
-        hosted, answer = await peers.publish(await _body(request, SDP), room=room, name=name)
+        offer = await _body(request, SDP, max_kb)
+        owner = _owner(caller_of(request))
+        hosted, answer = await peers.publish(offer, room=room, name=name, owner=owner)
         return created(answer, f"/whip/{hosted.id}")
 
     @router.patch("/whip/{id}", status_code=204)
     async def trickle(request: Request, id: str) -> None:
         """More ICE candidates of a publisher."""
-        await peers.publisher(id).trickle(await _body(request, SDP_FRAGMENT))
+        await peers.publisher(id).trickle(await _body(request, SDP_FRAGMENT, max_kb))
 
     @router.delete("/whip/{id}")
     async def unpublish(id: str) -> Response:
@@ -155,13 +170,14 @@ def routes(peers: Peers, ice_servers: Sequence[IceServer]) -> APIRouter:
     @router.post("/whep/{id}", status_code=201)
     async def watch(request: Request, id: str) -> Response:
         """Watch a session by WHEP: an SDP offer in, an answer out; `Location` names the viewer."""
-        viewer_id, answer = await peers.watch(id, await _body(request, SDP))
+        offer = await _body(request, SDP, max_kb)
+        viewer_id, answer = await peers.watch(id, offer, owner=_owner(caller_of(request)))
         return created(answer, f"/whep/{id}/{viewer_id}")
 
     @router.patch("/whep/{id}/{viewer}", status_code=204)
     async def trickle_viewer(request: Request, id: str, viewer: str) -> None:
         """More ICE candidates of a viewer."""
-        await peers.viewer(id, viewer).trickle(await _body(request, SDP_FRAGMENT))
+        await peers.viewer(id, viewer).trickle(await _body(request, SDP_FRAGMENT, max_kb))
 
     @router.delete("/whep/{id}/{viewer}")
     async def unwatch(id: str, viewer: str) -> Response:
@@ -171,7 +187,11 @@ def routes(peers: Peers, ice_servers: Sequence[IceServer]) -> APIRouter:
     return router
 
 
-async def _body(request: Request, media_type: str) -> str:
+def _owner(caller: Caller) -> str | None:
+    return caller.id if isinstance(caller, Guest) else None
+
+
+async def _body(request: Request, media_type: str, max_kb: int) -> str:
     """The text of a request of that type; `ApiError` if it is another, or too long."""
     given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if given != media_type:
@@ -179,8 +199,8 @@ async def _body(request: Request, media_type: str) -> str:
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > MAX_SDP_BYTES:
-            raise ApiError(413, "too_big", f"an SDP may have at most {MAX_SDP_BYTES} bytes")
+        if len(body) > max_kb * 1024:
+            raise ApiError(413, "too_big", f"an SDP may have up to {max_kb} KiB")
     return body.decode(errors="replace")
 
 

@@ -6,7 +6,9 @@ In: settings, how to load the models, perhaps a first source. Out: the address, 
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
+import ssl
 import threading
 import webbrowser
 from collections.abc import Awaitable, Callable
@@ -17,10 +19,14 @@ import uvicorn
 from models.errors import UsageError
 from realtime.analysis import UtteranceAnalyzer
 from realtime.sources import Source
+from web.access import Keys
 from web.app import create_app
 from web.errors import ApiError
 from web.hub import Hub
-from web.settings import ServerSettings
+from web.settings import ServerSettings, is_loopback, origin_of
+from web.tls import context_of
+
+logger = logging.getLogger(__name__)
 
 LAST_WORD_S = 1
 """How long those who follow a session have to be told its end."""
@@ -45,33 +51,49 @@ def serve(
 
     Args:
         load: gives the models; called in a thread.
-        told: is told the dashboard's address once it answers.
+        told: is told the dashboard's address once it answers, with the token that opens it.
         browser: whether to open one there.
         first: opens the source of a session that begins with the server.
 
     Raises:
-        UsageError: the port cannot be had, or the first source cannot be opened.
+        UsageError: the port cannot be had, the certificate cannot be read, or the first source
+            cannot be opened.
     """
+    tls, fingerprint = context_of(settings)
+    if fingerprint is not None:
+        logger.warning(
+            "browsers warn of a certificate that nobody vouches for: before you trust it, see that "
+            "its SHA-256 fingerprint is %s",
+            fingerprint,
+        )
+    elif tls is None and not is_loopback(settings.host) and not _https(settings):
+        logger.warning(
+            "without TLS browsers give this server's pages no camera, and the network can read the "
+            "token: use --tls self-signed, or --tls CERTIFICATE,KEY"
+        )
     with _listen(settings) as listener, suppress(KeyboardInterrupt):
-        asyncio.run(_serve(listener, settings, load, told, browser, first))
+        asyncio.run(_serve(listener, settings, load, tls, told, browser, first))
 
 
 async def _serve(
     listener: socket.socket,
     settings: ServerSettings,
     load: Callable[[], UtteranceAnalyzer],
+    tls: ssl.SSLContext | None,
     told: Callable[[str], None],
     browser: bool,
     first: Callable[[Hub], Awaitable[Source]] | None,
 ) -> None:
     app = create_app(settings, load)
     hub: Hub = app.state.hub
-    server = Server(app, hub)
+    keys: Keys = app.state.keys
+    server = Server(app, hub, tls)
 
     async def greet() -> None:
         await server.up.wait()
-        host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        address = f"http://{host}:{listener.getsockname()[1]}/"
+        address = _address(settings, listener.getsockname()[1])
+        if keys.token is not None:
+            address += f"?token={keys.token}"
         if first is not None:
             try:
                 source = await first(hub)
@@ -103,19 +125,21 @@ class Server(uvicorn.Server):
         up: set once it listens.
     """
 
-    def __init__(self, app: object, hub: Hub) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app,  # type: ignore[arg-type]
-                ws="websockets-sansio",
-                ws_max_size=hub.settings.limits.max_message_kb * 1024,
-                ws_per_message_deflate=False,  # media is compressed already, events are small
-                ws_ping_timeout=PONG_S,
-                timeout_graceful_shutdown=GRACE_S,
-                log_config=None,
-                access_log=False,
-            )
+    def __init__(self, app: object, hub: Hub, tls: ssl.SSLContext | None = None) -> None:
+        config = uvicorn.Config(
+            app,  # type: ignore[arg-type]
+            ws="websockets-sansio",
+            ws_max_size=hub.settings.limits.max_message_kb * 1024,
+            ws_per_message_deflate=False,  # media is compressed already, events are small
+            ws_ping_timeout=PONG_S,
+            timeout_graceful_shutdown=GRACE_S,
+            proxy_headers=False,  # anybody can send them: limits go by who really connects
+            log_config=None,
+            access_log=False,  # in which tokens would stand
         )
+        config.load()
+        config.ssl = tls
+        super().__init__(config)
         self.up = asyncio.Event()
         self._hub = hub
 
@@ -132,6 +156,35 @@ class Server(uvicorn.Server):
         if self.server_state.tasks:  # of which most end with the sessions they tell of
             await asyncio.wait(self.server_state.tasks, timeout=LAST_WORD_S)
         await super().shutdown(sockets)
+
+
+def _https(settings: ServerSettings) -> bool:
+    """Whether a proxy or a tunnel speaks TLS for this server."""
+    return any(origin.lower().startswith("https:") for origin in settings.origins)
+
+
+def _address(settings: ServerSettings, port: int) -> str:
+    """Where a browser finds the dashboard: from elsewhere, if that is what the server is for."""
+    if settings.origins:
+        return f"{origin_of(settings.origins[0])}/"
+    host = settings.host
+    if host in ("", "0.0.0.0", "::"):
+        host = _outward("::1" if ":" in host else "127.0.0.1")
+    shown = f"[{host}]" if ":" in host else host
+    return f"{'https' if settings.tls else 'http'}://{shown}:{port}/"
+
+
+def _outward(otherwise: str) -> str:
+    """The address that this machine has for others; without a network, `otherwise`."""
+    family, elsewhere = (
+        (socket.AF_INET6, "2001:db8::1") if ":" in otherwise else (socket.AF_INET, "192.0.2.1")
+    )
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((elsewhere, 9))  # which sends nothing, but chooses the address
+            return str(probe.getsockname()[0])
+    except OSError:
+        return otherwise
 
 
 def _listen(settings: ServerSettings) -> socket.socket:

@@ -20,6 +20,7 @@ from models.errors import UsageError
 from realtime.events import UtteranceResult
 from realtime.sources import open_source
 from realtime.storage import UtteranceInputs
+from web.access import check_path
 from web.errors import ApiError, invalid
 from web.hub import AnySession, Hosted, Hub
 from web.kept import Session
@@ -199,9 +200,10 @@ async def _begin_upload(hub: Hub, request: Request) -> Hosted:
 
 async def _begin_source(hub: Hub, body: bytes) -> Hosted:
     new = _new_session(body)
+    path = check_path(hub.settings, new.source)
     if new.source.partition(":")[0] == "webcam":
         await hub.ready()  # a device delivers at once, and nobody would take it
-    source = await open_source(new.source, new.pace)
+    source = await open_source(path, new.pace)
     return await hub.begin(source, kind="source", name=source.name)
 
 

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from models.errors import UsageError
 
@@ -27,7 +28,7 @@ class IceServer:
 
     urls: tuple[str, ...]
     username: str | None = None
-    credential: str | None = None
+    credential: str | None = field(default=None, repr=False)
 
     @classmethod
     def parse(cls, text: str) -> IceServer:
@@ -68,9 +69,12 @@ class Limits:
     # Each costs an encoder of its own: with VP8 at 25 pictures a second about 14 % of a core for
     # 360x288 and 28 % for 1280x720, beside the 12 to 16 % that receiving them takes.
     max_viewers: int = _limit(16, 1, "Those who watch one session by WHEP.")
-    max_rooms: int = _limit(100, 1, "Calls; beyond it, the oldest empty one goes.")
+    max_rooms: int = _limit(100, 1, "Calls; the oldest empty one goes when there would be more.")
     max_joins: int = _limit(
-        60, 1, "Sessions, uploads and calls that one address may begin, and wrong tokens, a minute."
+        60,
+        1,
+        "Sessions, uploads and calls that one address may begin, and wrong tokens it may send: so "
+        "many at once, and then so many a minute.",
     )
     max_upload_mb: int = _limit(2048, 1, "Size of an uploaded recording, in 10^6 bytes.")
     max_media_h: float = _limit(12.0, 0.01, "Hours of media in one session.")
@@ -82,7 +86,11 @@ class Limits:
         2048, 256, "Memory of the process that decodes an upload or a URL, in 2^20 bytes."
     )
     max_sdp_kb: int = _limit(64, 1, "Size of an SDP offer or fragment, in 2^10 bytes.")
-    max_message_kb: int = _limit(1024, 16, "Size of one WebSocket message, in 2^10 bytes.")
+    max_message_kb: int = _limit(
+        1024,
+        16,
+        "Size of one WebSocket message, and of a request that is no upload, in 2^10 bytes.",
+    )
     max_message_rate: int = _limit(
         1000, 1, "Messages a second that a client may send on one WebSocket, in the long run."
     )
@@ -139,7 +147,7 @@ class ServerSettings:
 
     host: str = "127.0.0.1"
     port: int = 8000
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
     origins: tuple[str, ...] = ()
     guest_hours: float = 24.0
     certificate: Path | None = None
@@ -153,18 +161,57 @@ class ServerSettings:
     ice_servers: tuple[IceServer, ...] = ()
 
     def __post_init__(self) -> None:
-        if not is_loopback(self.host):
-            raise UsageError(
-                f"{self.host} can be reached by others, and there is no access control yet: "
-                "use 127.0.0.1, ::1 or localhost"
-            )
         if not 0 <= self.port <= 65535:
             raise UsageError(f"port must be 0 to 65535, not {self.port}")
+        if self.token is not None and not _TOKEN.fullmatch(self.token):
+            raise UsageError("a token has at least 16 of A to Z, a to z, 0 to 9 and - . _ ~")
+        for origin in self.origins:
+            if origin_of(origin) is None:
+                raise UsageError(f"{origin} is no origin: give https://HOST or https://HOST:PORT")
+        if self.guest_hours <= 0:
+            raise UsageError(f"guest_hours must be above 0, not {self.guest_hours:g}")
+        if self.keep_days is not None and self.keep_days <= 0:
+            raise UsageError(f"keep_days must be above 0, not {self.keep_days:g}")
+        if (self.certificate is None) != (self.key is None):
+            raise UsageError("a certificate and its key go together: give both, as PEM files")
+        if self.self_signed and self.certificate is not None:
+            raise UsageError("TLS is self-signed or by a certificate that is given: choose one")
+
+    @property
+    def open(self) -> bool:
+        """Whether nobody needs a token, because only this computer can reach the server."""
+        return is_loopback(self.host) and self.token is None and not self.origins
+
+    @property
+    def tls(self) -> bool:
+        """Whether the server speaks TLS."""
+        return self.self_signed or self.certificate is not None
+
+
+_TOKEN = re.compile(r"[A-Za-z0-9._~-]{16,}")
+"""Long enough not to be guessed; of what an address, a cookie and a header hold as it is."""
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def origin_of(text: str) -> str | None:
+    """``http(s)://host[:port]`` as browsers write it; None if `text` is no such address."""
+    try:
+        parts = urlsplit(text.lower())
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return None
+    more = parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc
+    if parts.scheme not in _DEFAULT_PORTS or not host or more:
+        return None
+    host = f"[{host}]" if ":" in host else host
+    shown = "" if port in (None, _DEFAULT_PORTS[parts.scheme]) else f":{port}"
+    return f"{parts.scheme}://{host}{shown}"
 
 
 def is_loopback(host: str) -> bool:
     """Whether only this computer can reach `host`."""
-    if host == "localhost":
+    if host.lower() == "localhost":
         return True
     try:
         return ipaddress.ip_address(host).is_loopback

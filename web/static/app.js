@@ -7,6 +7,7 @@ import { CallHost } from "./call-host.js";
 import { cameraSource } from "./camera-source.js";
 import { drawExports } from "./exports.js";
 import { notice, onSubmit } from "./forms.js";
+import { showWhatIsKept } from "./kept.js";
 import { serverSource } from "./server-source.js";
 import { showServerState } from "./server-state.js";
 import { SessionList } from "./session-list.js";
@@ -27,11 +28,10 @@ if (room) hostCall();
 else chooseOrShow();
 
 function hostCall() {
-  const link = new URL(`/calls/${room}`, location.href).href;
-  find("#room-link").value = link;
+  showLink();
   find("#copy").addEventListener("click", async () => {
     find("#room-link").select();
-    await navigator.clipboard?.writeText(link);
+    await navigator.clipboard?.writeText(find("#room-link").value);
     find("#copy").textContent = "Copied";
   });
   new CallHost(room, find("#views"), newView);
@@ -39,7 +39,18 @@ function hostCall() {
   list.addEventListener("open", ({ detail }) => location.assign(addressOf(detail)));
 }
 
+/** Show the link by which others join; it is good for a time that begins now. */
+async function showLink() {
+  try {
+    const { link } = await ask("GET", `/api/calls/${room}`);
+    find("#room-link").value = new URL(link, location.href).href;
+  } catch (error) {
+    notice(error.message);
+  }
+}
+
 function chooseOrShow() {
+  showWhatIsKept().catch(() => {}); // that the server does not answer is told above
   cameraSource(find("#camera"), begin);
   uploadSource(find("#upload"), begin);
   serverSource(find("#server"), begin);

@@ -1,24 +1,32 @@
-// The page of somebody who joins a call: agree, join, see and hear the others, pause, leave.
+// The page of somebody who joins a call: agree, join, see and hear the others, pause, leave, erase.
 
 import { ask } from "./api.js";
 import { DevicePicker, insecure } from "./devices.js";
 import { fromTemplate } from "./dom.js";
 import { Feed } from "./feed.js";
 import { notice, onSubmit } from "./forms.js";
+import { showWhatIsKept } from "./kept.js";
+import { Published } from "./published.js";
 import { publish, watch } from "./rtc.js";
 
 const find = (selector) => document.querySelector(selector);
 const room = location.pathname.split("/").at(-1);
 const form = find("#join-form");
+const published = new Published(room);
+const told = showWhatIsKept(); // whether the server records
 const picker = new DevicePicker(form.querySelector(".devices"), { on: ["echoCancellation"] });
 let call = null; // while this person is in it
+let recording = false;
 
 if (!window.isSecureContext) form.querySelector(".message").textContent = insecure();
+told.catch(({ message }) => notice(message));
 showHost();
 onSubmit(form, join);
 find("#leave").addEventListener("click", () => leave("You have left the call."));
 find("#mute").addEventListener("click", () => call.mute(toggle(find("#mute"))));
 find("#pause").addEventListener("click", () => call.pause(toggle(find("#pause"))));
+for (const button of document.querySelectorAll(".erase")) button.addEventListener("click", erase);
+showErasing();
 
 async function showHost() {
   try {
@@ -30,6 +38,7 @@ async function showHost() {
 }
 
 async function join() {
+  recording = await told; // nobody joins without having been told
   const { stream, notes } = await picker.open();
   call = new Call(stream, form.elements.name.value.trim());
   try {
@@ -39,15 +48,35 @@ async function join() {
     throw error;
   }
   document.body.dataset.mode = "room";
+  showAnalysis(false);
   notice(notes.join(" "));
   find("#mute").focus();
+}
+
+/** Erase, if the person is sure, all that was found in what this browser has published here. */
+async function erase() {
+  const inside = document.body.dataset.mode === "room";
+  const also = inside ? " You leave the call with it." : "";
+  if (!confirm(`Erase your words, your scores and your pictures in this call for good?${also}`)) return;
+  if (inside) leave("");
+  try {
+    await published.erase();
+    notice("What was found of you has been erased.");
+  } catch (error) {
+    notice(`It could not be erased: ${error.message}`);
+  }
+  showErasing();
+}
+
+function showErasing() {
+  find("#erasing").hidden = !published.sessions.length;
 }
 
 function leave(words) {
   call.leave();
   document.body.dataset.mode = "join";
   for (const button of [find("#mute"), find("#pause")]) button.ariaPressed = "false";
-  showAnalysis(false);
+  showErasing();
   notice(words);
 }
 
@@ -60,7 +89,7 @@ function toggle(button) {
 function showAnalysis(paused) {
   find("#analysis").textContent = paused
     ? "The analysis of you is paused. The others still see and hear you."
-    : "You are being analysed.";
+    : `You are being analysed${recording ? " and recorded" : ""}.`;
 }
 
 /** This person in the room, and the others as they come and go. */
@@ -118,6 +147,7 @@ class Call {
   /** In the room, for the first time or again after a break. */
   #joined() {
     notice("");
+    published.add(this.#session);
     if (this.#paused) this.pause(true);
     if (this.#feed) return;
     const path = `/api/calls/${room}`;

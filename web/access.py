@@ -1,0 +1,136 @@
+"""Who somebody is: the host of this server, a guest of one call, or nobody.
+
+In: tokens, and what was sealed here before. Out: `Host` or `Guest`. What each may do is in
+`web.gate`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from cryptography.fernet import Fernet, InvalidToken
+from fastapi.requests import HTTPConnection
+
+from realtime.sources.file import is_url
+from web.errors import ApiError
+from web.settings import ServerSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """Whoever has the server's token; on an open server, everybody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """One browser that was let in by the link to a call.
+
+    Attributes:
+        id: its own, by which what it publishes is known as its own.
+        room: of the call.
+    """
+
+    id: str
+    room: str
+
+
+Caller: TypeAlias = Host | Guest
+
+
+def caller_of(connection: HTTPConnection) -> Caller:
+    """Who sent a request that was let through."""
+    caller: Caller = connection.state.caller
+    return caller
+
+
+class Keys:
+    """What lets people in, and tells afterwards who they are.
+
+    Cookies and links to calls are sealed: nobody can make or change one, or read what it says. The
+    key to them is made at start and kept nowhere.
+
+    Attributes:
+        open: whether nobody needs any.
+        token: the host's; None if the server is open.
+        guest_s: how long a link to a call, and the cookie that a guest gets for it, are good.
+    """
+
+    def __init__(self, settings: ServerSettings) -> None:
+        self.open = settings.open
+        self.token = None if self.open else settings.token or secrets.token_urlsafe(24)
+        self.guest_s = round(settings.guest_hours * 3600)
+        self._fernet = Fernet(Fernet.generate_key())
+
+    def is_token(self, text: str) -> bool:
+        """Whether `text` is the host's token; takes as long whether much of it fits or little."""
+        return self.token is not None and secrets.compare_digest(text.encode(), self.token.encode())
+
+    def link(self, room: str) -> str:
+        """The path of the page by which guests join a call, with what lets them in."""
+        path = f"/calls/{room}"
+        return path if self.open else f"{path}?token={self._seal('join', room)}"
+
+    def invites(self, text: str, room: str) -> bool:
+        """Whether `text` is what `link` gave for that room, and still good."""
+        return self._unseal("join", text, self.guest_s) == [room]
+
+    def cookie(self, caller: Caller) -> str:
+        """What a browser shows from now on to be known again."""
+        if isinstance(caller, Guest):
+            return self._seal("guest", caller.id, caller.room)
+        return self._seal("host")
+
+    def host(self, cookie: str) -> Host | None:
+        """The host, if it is the host's cookie."""
+        return None if self._unseal("host", cookie, None) is None else Host()
+
+    def guest(self, cookie: str) -> Guest | None:
+        """The guest whose cookie it is, if it is one and still good."""
+        words = self._unseal("guest", cookie, self.guest_s)
+        return None if words is None else Guest(*words)
+
+    def _seal(self, *words: str) -> str:
+        return self._fernet.encrypt(" ".join(words).encode()).decode()
+
+    def _unseal(self, kind: str, text: str, within_s: int | None) -> list[str] | None:
+        try:
+            found, *words = self._fernet.decrypt(text.encode(), within_s).decode().split()
+        except InvalidToken:
+            return None
+        return words if found == kind else None
+
+
+def check_path(settings: ServerSettings, source: str) -> str:
+    """The source that a client names, as it may be opened.
+
+    A path is followed to where it really leads before it is judged, and there it is opened.
+
+    Raises:
+        ApiError: it is a file of this machine that clients may not name.
+        UsageError: it is a URL that cannot be a source.
+    """
+    kind, _, which = source.partition(":")
+    if kind == "webcam":
+        # OpenCV takes a file, and a URL of any kind, for a camera.
+        if "://" not in which and not (which and Path(which).exists()):
+            return source
+        return f"webcam:{_allowed(settings, which)}"
+    return source if is_url(source) else _allowed(settings, source)
+
+
+def _allowed(settings: ServerSettings, path: str) -> str:
+    try:
+        real = Path(path).resolve()
+        if any(real.is_relative_to(folder.resolve()) for folder in settings.allow_paths):
+            return str(real)
+    except (OSError, ValueError, RuntimeError):  # such as a loop of links, or a name of no file
+        pass
+    raise ApiError(
+        403,
+        "paths_not_allowed",
+        f"{path} lies in no folder that may be opened here: upload it, or start the server with "
+        "--allow-paths FOLDER",
+    )

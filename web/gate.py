@@ -1,0 +1,385 @@
+"""The gate before every route: who may pass, how often, and from which pages.
+
+In: requests as they come. Out: the same, with who sent them; or a refusal. A route that is not
+named here is for the host alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import secrets
+from collections.abc import Mapping
+from contextlib import suppress
+from enum import Enum, auto
+from typing import Literal
+from urllib.parse import urlencode, urlsplit
+
+from fastapi.requests import HTTPConnection
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from fastapi.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+from pydantic import BaseModel, ValidationError
+from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from web.access import Caller, Guest, Host, Keys
+from web.errors import ApiError, refuse
+from web.hub import Hub
+from web.peers import Peers
+from web.rates import Rate
+from web.settings import ServerSettings, is_loopback, origin_of
+
+AUTH_S = 10.0
+"""How long a WebSocket that came without a token may take to send one."""
+
+
+class Right(Enum):
+    """Who may use a route, beside the host."""
+
+    PUBLIC = auto()
+    """Everybody."""
+    GUEST = auto()
+    """Every guest."""
+    ROOM = auto()
+    """Guests of the call `room`, which the path or the query names."""
+    SESSION_OF_ROOM = auto()
+    """Guests of the call to which session `id` belongs."""
+    OWN_SESSION = auto()
+    """The guest who publishes session `id`, or did."""
+    OWN_VIEWER = auto()
+    """The guest who watches session `id` as `viewer`."""
+
+
+RIGHTS: Mapping[tuple[str, str], Right] = {
+    ("GET", "/healthz"): Right.PUBLIC,
+    ("GET", "/static/{path:path}"): Right.PUBLIC,
+    ("GET", "/api/server"): Right.GUEST,
+    ("GET", "/calls/{room}"): Right.ROOM,
+    ("GET", "/api/calls/{room}"): Right.ROOM,
+    ("WEBSOCKET", "/api/calls/{room}/events"): Right.ROOM,
+    ("POST", "/whip"): Right.ROOM,
+    ("PATCH", "/whip/{id}"): Right.OWN_SESSION,
+    ("DELETE", "/whip/{id}"): Right.OWN_SESSION,
+    ("POST", "/whep/{id}"): Right.SESSION_OF_ROOM,
+    ("PATCH", "/whep/{id}/{viewer}"): Right.OWN_VIEWER,
+    ("DELETE", "/whep/{id}/{viewer}"): Right.OWN_VIEWER,
+    ("POST", "/api/sessions/{id}/pause"): Right.OWN_SESSION,
+    ("DELETE", "/api/sessions/{id}"): Right.OWN_SESSION,
+}
+
+JOINS = {
+    ("POST", "/whip"),
+    ("POST", "/api/sessions"),
+    ("POST", "/api/calls"),
+    ("WEBSOCKET", "/api/ingest"),
+}
+"""Where sessions and calls begin: how often one address may, is limited."""
+
+_PATTERNS = [(method, compile_path(path)[0], right) for (method, path), right in RIGHTS.items()]
+
+_CALL_PAGE = compile_path("/calls/{room}")[0]
+
+
+class Auth(BaseModel):
+    """The first message on a WebSocket whose handshake could not carry the token."""
+
+    type: Literal["auth"]
+    token: str
+
+
+class Gate:
+    """ASGI middleware that lets through what may pass, and leaves its sender in `state.caller`."""
+
+    def __init__(
+        self, app: ASGIApp, *, settings: ServerSettings, keys: Keys, hub: Hub, peers: Peers
+    ) -> None:
+        self._app = app
+        self._keys = keys
+        self._hub = hub
+        self._peers = peers
+        self._origins = {origin_of(origin) for origin in settings.origins}
+        self._joins = Rate(settings.limits.max_joins)
+        self._wrong_tokens = Rate(settings.limits.max_joins)
+        self._max_body = 1024 * max(settings.limits.max_message_kb, settings.limits.max_sdp_kb)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or pass it on."""
+        if scope["type"] == "http":
+            await self._request(HTTPConnection(scope), receive, send)
+        elif scope["type"] == "websocket":
+            await self._socket(WebSocket(scope, receive, send), receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _request(self, request: HTTPConnection, receive: Receive, send: Send) -> None:
+        try:
+            self._check_addresses(request)
+            answer = self._enter(request)
+            if answer is None and _right(request)[0] is not Right.PUBLIC:
+                self._admit(request, self._caller(request))
+        except ApiError as error:
+            answer = _refusal(request, error)
+        if answer is not None:
+            await answer(request.scope, receive, send)
+            return
+        upload = request.headers.get("content-type", "").startswith("multipart/")
+        if (_method(request), request.scope["path"], upload) != ("POST", "/api/sessions", True):
+            receive = _bounded(receive, self._max_body)
+        await self._app(request.scope, receive, send)
+
+    async def _socket(self, socket: WebSocket, receive: Receive, send: Send) -> None:
+        with suppress(WebSocketDisconnect):
+            try:
+                self._check_addresses(socket)
+                caller = self._caller(socket)
+                if caller is None:
+                    await socket.accept()
+                    caller = await self._introduced(socket)
+                    receive, send = _accepted(receive, send)
+                self._admit(socket, caller)
+            except ApiError as error:
+                if socket.application_state is WebSocketState.CONNECTING:
+                    await socket.accept()
+                await refuse(socket, error)
+                return
+            await self._app(socket.scope, receive, send)
+
+    # --- from which page ---
+
+    def _check_addresses(self, request: HTTPConnection) -> None:
+        """Refuse what other pages have a browser send here; `ApiError` says so."""
+        host = request.headers.get("host", "")
+        if self._keys.open and not _is_this_computer(host):
+            # A page elsewhere can let its own name lead here, and then ask as if it were ours.
+            raise ApiError(
+                403,
+                "foreign_host",
+                "without a token this server answers to localhost and 127.0.0.1 alone",
+            )
+        origin = request.headers.get("origin")
+        if origin is None or _method(request) in ("GET", "HEAD"):
+            return  # no browser, or nothing that changes anything
+        scheme = request.scope["scheme"].replace("ws", "http")
+        if origin_of(origin) not in {origin_of(f"{scheme}://{host}"), *self._origins} - {None}:
+            raise ApiError(403, "foreign_origin", "a page of another server may not ask this here")
+
+    # --- who ---
+
+    def _enter(self, request: HTTPConnection) -> Response | None:
+        """The answer to a link that lets somebody in: a cookie, and the page without the token.
+
+        `ApiError` if it lets nobody in; None if the request is for something else.
+        """
+        path, token = request.scope["path"], request.query_params.get("token")
+        call = _CALL_PAGE.match(path)
+        if self._keys.open or token is None or _method(request) != "GET":
+            return None
+        if path != "/" and not call:
+            return None
+        rest = [pair for pair in request.query_params.multi_items() if pair[0] != "token"]
+        answer = RedirectResponse(f"{path}?{urlencode(rest)}" if rest else path, 303)
+        answer.headers["Cache-Control"] = "no-store"
+        known = self._by_cookie(request)
+        if isinstance(known, Host) or (call and known and known.room == call["room"]):
+            return answer
+        caller: Caller
+        if call is None:
+            caller = self._by_token(request, token)
+        else:
+            self._check_patience(request)
+            if not self._keys.invites(token, call["room"]):
+                raise self._wrong(request, "this link is not whole, or too old: ask for a new one")
+            # What a browser published in one call stays its own when it enters another.
+            caller = Guest(known.id if known else secrets.token_urlsafe(12), call["room"])
+        answer.set_cookie(
+            _cookie_name(request, type(caller)),
+            self._keys.cookie(caller),
+            max_age=self._keys.guest_s if isinstance(caller, Guest) else None,
+            secure=request.scope["scheme"] == "https" or self._is_proxied_https(request),
+            httponly=True,
+            # Not strict: whoever comes from a link on another page, as a mail program shows it,
+            # would be sent on without the cookie. Other pages can change nothing: see above.
+            samesite="lax",
+        )
+        return answer
+
+    def _caller(self, request: HTTPConnection) -> Caller | None:
+        """Who sends this, if it tells; `ApiError` if it brings a wrong token."""
+        if self._keys.open:
+            return Host()
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            return self._by_token(request, token.strip())
+        return self._by_cookie(request)
+
+    def _by_cookie(self, request: HTTPConnection) -> Caller | None:
+        host = request.cookies.get(_cookie_name(request, Host), "")
+        guest = request.cookies.get(_cookie_name(request, Guest), "")
+        return self._keys.host(host) or self._keys.guest(guest)
+
+    def _by_token(self, request: HTTPConnection, token: str) -> Host:
+        self._check_patience(request)
+        if not self._keys.is_token(token):
+            raise self._wrong(request, "this token is wrong: take the one that was printed")
+        return Host()
+
+    async def _introduced(self, socket: WebSocket) -> Caller:
+        """Who sends a token as the first message; `ApiError` if that is not what comes."""
+        self._check_patience(socket)
+        try:
+            message = await asyncio.wait_for(socket.receive(), AUTH_S)
+            if message["type"] == "websocket.disconnect":
+                raise WebSocketDisconnect(message["code"])
+            token = Auth.model_validate_json(message.get("text") or "").token
+        except (asyncio.TimeoutError, ValidationError):
+            raise self._wrong(socket, _WHO_ARE_YOU) from None
+        return self._by_token(socket, token)
+
+    def _check_patience(self, request: HTTPConnection) -> None:
+        """Beyond so many wrong tokens, no other is even looked at: none can be guessed."""
+        if wait_s := self._wrong_tokens.wait_s(_address(request)):
+            raise _too_many(wait_s, "wrong tokens came")
+
+    def _wrong(self, request: HTTPConnection, message: str) -> ApiError:
+        self._wrong_tokens.take(_address(request))
+        return _unauthorized(message)
+
+    def _is_proxied_https(self, request: HTTPConnection) -> bool:
+        return origin_of(f"https://{request.headers.get('host', '')}") in self._origins
+
+    # --- what they may ---
+
+    def _admit(self, request: HTTPConnection, caller: Caller | None) -> None:
+        """Let `caller` do what is asked, or raise the `ApiError` that says why not."""
+        if caller is None:
+            raise _unauthorized(_WHO_ARE_YOU)
+        if isinstance(caller, Guest) and not self._may(caller, request):
+            raise ApiError(403, "forbidden", "guests of a call may not do this")
+        if (_method(request), request.scope["path"]) in JOINS:
+            address = _address(request)
+            if wait_s := self._joins.wait_s(address):
+                raise _too_many(wait_s, "sessions and calls were begun")
+            self._joins.take(address)
+        request.state.caller = caller
+
+    def _may(self, guest: Guest, request: HTTPConnection) -> bool:
+        right, of = _right(request)
+        match right:
+            case Right.PUBLIC | Right.GUEST:
+                return True
+            case Right.ROOM:
+                return of.get("room") == guest.room
+            case Right.SESSION_OF_ROOM:
+                return self._hub.get(of["id"]).room == guest.room
+            case Right.OWN_SESSION:
+                return self._hub.get(of["id"]).owner == guest.id
+            case Right.OWN_VIEWER:
+                return self._peers.viewer(of["id"], of["viewer"]).owner == guest.id
+            case None:
+                return False
+
+
+def _right(request: HTTPConnection) -> tuple[Right | None, Mapping[str, str]]:
+    """Whom the route is for, beside the host; and what its path and its query name."""
+    method = _method(request).replace("HEAD", "GET")
+    for of, pattern, right in _PATTERNS:
+        if of == method and (match := pattern.match(request.scope["path"])):
+            return right, {**request.query_params, **match.groupdict()}
+    return None, {}
+
+
+_WHO_ARE_YOU = (
+    "open the link that the server printed when it started or, to join a call, the link you were "
+    "sent; a program sends the header Authorization: Bearer TOKEN"
+)
+
+
+def _method(request: HTTPConnection) -> str:
+    return str(request.scope.get("method", "WEBSOCKET"))
+
+
+def _address(request: HTTPConnection) -> str:
+    return request.client.host if request.client else ""
+
+
+def _is_this_computer(host: str) -> bool:
+    """Whether a Host header names it as only this computer can."""
+    try:
+        return is_loopback(urlsplit(f"//{host}").hostname or "")
+    except ValueError:
+        return False
+
+
+def _cookie_name(request: HTTPConnection, who: type[Caller]) -> str:
+    """With the port: servers on several ports of one machine share the cookies of its name."""
+    return f"{who.__name__.lower()}-{(request.scope.get('server') or ('', 0))[1]}"
+
+
+def _unauthorized(message: str) -> ApiError:
+    return ApiError(401, "unauthorized", message, {"WWW-Authenticate": "Bearer"})
+
+
+def _too_many(wait_s: float, what: str) -> ApiError:
+    seconds = math.ceil(wait_s)
+    return ApiError(
+        429,
+        "too_many",
+        f"too many {what} from your address: try again in {seconds} s",
+        {"Retry-After": str(seconds)},
+    )
+
+
+def _refusal(request: HTTPConnection, error: ApiError) -> Response:
+    """The answer that says why not, for a person or for a program."""
+    if "text/html" in request.headers.get("accept", "") and error.status in (401, 403):
+        return HTMLResponse(_NOT_LET_IN, error.status, error.headers)
+    return JSONResponse(error.to_json(), error.status, error.headers)
+
+
+def _bounded(receive: Receive, most: int) -> Receive:
+    """`receive`, until more than `most` bytes have come."""
+    taken = 0
+
+    async def bounded() -> Message:
+        nonlocal taken
+        message = await receive()
+        taken += len(message.get("body", b""))
+        if taken > most:
+            raise HTTPException(413, f"a request may have up to {most} bytes here")
+        return message
+
+    return bounded
+
+
+def _accepted(receive: Receive, send: Send) -> tuple[Receive, Send]:
+    """For a route that is going to accept a WebSocket that was accepted already."""
+    first: list[Message] = [{"type": "websocket.connect"}]
+
+    async def receive_again() -> Message:
+        return first.pop() if first else await receive()
+
+    async def send_on(message: Message) -> None:
+        if message["type"] != "websocket.accept":
+            await send(message)
+
+    return receive_again, send_on
+
+
+_NOT_LET_IN = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>Open the link you were given</title>
+<link rel="stylesheet" href="/static/style.css">
+</head>
+<body>
+<main>
+<h1>Open the link you were given</h1>
+<p>This server lets in whoever comes by a link: the one that it printed when it started or, for a
+call, the one that its host sent you. Perhaps yours is not whole, or too old. Ask for a new one.</p>
+</main>
+</body>
+</html>
+"""
