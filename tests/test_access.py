@@ -18,7 +18,7 @@ import pytest
 import pytest_asyncio
 import websockets
 from fastapi import FastAPI
-from web_client import SOON_S, Client, loading, serving
+from web_client import SOON_S, Client, application, loading, serving
 from webrtc_client import SDP, Publication, Repeated, View, until
 
 from models.errors import UsageError

@@ -20,7 +20,8 @@ TOKEN = "correct-horse-battery-staple"
 
 
 SERVE = """
-import sys, logging
+import logging, sys, tempfile
+from pathlib import Path
 from models.errors import UsageError
 from web.server import serve
 from web.settings import ServerSettings
@@ -30,7 +31,8 @@ def load():
 
 logging.basicConfig()
 options = eval(sys.argv[1])
-serve(ServerSettings(port=0, **options), load, told=lambda a: print(a, flush=True), browser=False)
+settings = ServerSettings(port=0, store=Path(tempfile.mkdtemp()) / "store.sqlite", **options)
+serve(settings, load, told=lambda address: print(address, flush=True), browser=False)
 """
 
 

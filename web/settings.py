@@ -89,7 +89,7 @@ class Limits:
     max_message_kb: int = _limit(
         1024,
         16,
-        "Size of one WebSocket message, and of a request that is no upload, in 2^10 bytes.",
+        "Size of one WebSocket message, and of a request without upload, in 2^10 bytes.",
     )
     max_message_rate: int = _limit(
         1000, 1, "Messages a second that a client may send on one WebSocket, in the long run."
