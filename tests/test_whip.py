@@ -37,7 +37,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def http() -> AsyncIterator[httpx.AsyncClient]:
     """A client of a server whose publishers may be silent for 4 s."""
-    app = create_app(ServerSettings(limits=Limits(idle_s=4)), UtteranceAnalyzer.load)
+    app = create_app(
+        ServerSettings(limits=Limits(idle_s=4, max_sessions=8)), UtteranceAnalyzer.load
+    )
     async with serving(app) as client:
         await until(lambda: app.state.hub.state == "ready")
         yield client

@@ -19,6 +19,7 @@ from typing_extensions import TypedDict  # pydantic, which documents it, wants t
 
 from web.errors import ApiError, refuse
 from web.hub import Hosted, Hub, Session
+from web.incoming import Incoming
 
 MAX_ROOMS = 100
 """Beyond it, the oldest room with nobody in it goes when a new one is made."""
@@ -52,6 +53,7 @@ class Calls:
     """The rooms of this server."""
 
     def __init__(self, hub: Hub) -> None:
+        self.limits = hub.settings.limits
         self._hub = hub
         self._calls: dict[str, Call] = {}
 
@@ -156,6 +158,7 @@ def routes(calls: Calls) -> APIRouter:
     @router.websocket("/{room}/events")
     async def events(socket: WebSocket, room: str) -> None:
         await socket.accept()
+        incoming = Incoming(socket, calls.limits)
         try:
             calls.get(room)
         except ApiError as error:
@@ -169,8 +172,9 @@ def routes(calls: Calls) -> APIRouter:
         telling = asyncio.create_task(tell())
         try:
             with suppress(WebSocketDisconnect):
-                while True:
-                    await socket.receive_text()  # nothing is expected but the end
+                await incoming.ignore()
+        except ApiError as error:
+            await refuse(socket, error)
         finally:
             telling.cancel()
             await asyncio.gather(telling, return_exceptions=True)

@@ -26,7 +26,7 @@ class ApiError(Exception):
         super().__init__(message)
         self.status = status
         self.code = code
-        self.message = message
+        self.message = " ".join(message.split())  # one line, whatever a client had put into it
 
     def to_json(self) -> dict[str, Any]:
         """The body of the answer."""

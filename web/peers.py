@@ -47,9 +47,10 @@ class Peers:
         """Begin a session of what the sender of `offer` sends; gives it, and our answer."""
         if room is not None:
             self._calls.get(room)
+        self._hub.admit()  # rather than after a connection has begun
         publisher = Publisher(self._hub.settings, name or "camera")
         try:
-            await publisher.accept(offer)
+            answer = await publisher.accept(offer)
             kind: Kind = "camera" if room is None else "call"
             hosted = await self._hub.begin(publisher.source, kind=kind, name=name, room=room)
         except BaseException:
@@ -57,7 +58,7 @@ class Peers:
             raise
         self._publishers[hosted.id] = publisher
         self._spawn(self._keep_publisher(publisher, hosted))
-        return hosted, await publisher.answer()
+        return hosted, answer
 
     async def watch(self, id: str, offer: str) -> tuple[str, str]:
         """Send the media of session `id` to the sender of `offer`; its own id, and our answer."""
@@ -67,14 +68,14 @@ class Peers:
             raise ApiError(503, "full", f"{MAX_VIEWERS} watch session {id}, which is the limit")
         viewer = Viewer(self._hub.settings, publisher)
         try:
-            await viewer.accept(offer)
+            answer = await viewer.accept(offer)
         except BaseException:
             await viewer.close()
             raise
         viewer_id = uuid.uuid4().hex[:12]
         publisher.viewers[viewer_id] = viewer
         self._spawn(self._keep_viewer(publisher, viewer_id))
-        return viewer_id, await viewer.answer()
+        return viewer_id, answer
 
     def publisher(self, id: str) -> Publisher:
         """Who publishes session `id`; `ApiError` if nobody does."""
