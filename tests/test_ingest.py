@@ -7,6 +7,7 @@ import io
 import json
 import struct
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest_asyncio
 from av.audio.resampler import AudioResampler
 from web_client import Client, rest_of, serving
 from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
 
 from web.settings import Limits, ServerSettings
 
@@ -26,7 +28,11 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def client() -> AsyncIterator[Client]:
     async with serving(
-        ServerSettings(limits=Limits(idle_s=3, max_sessions=2, max_message_kb=64))
+        ServerSettings(
+            limits=Limits(
+                idle_s=3, max_sessions=2, max_message_kb=64, max_message_rate=100, max_frame_rate=40
+            )
+        )
     ) as client:
         await client.hub.ready()
         yield client
@@ -218,6 +224,40 @@ async def test_messages_have_a_limit(client: Client) -> None:
         async for _ in _all(socket):
             pass
         assert socket.close_code == 1009
+
+
+async def test_too_many_messages_end_the_conversation(client: Client) -> None:
+    """Sound of one sample each: what they hold does not pay for them."""
+    async with client.connect("/api/ingest") as socket:
+        id = await begin(socket, video=False)
+        with suppress(ConnectionClosed):
+            for number in range(20_000):
+                await socket.send(sound(number / 16_000, bytes(2)))
+        assert await refusal(socket) == ("too_fast", 1008)
+    assert (await client.events(id))[-1]["type"] == "session.ended"
+
+
+async def test_a_recording_may_be_sent_as_fast_as_it_is_analysed(shared: Path) -> None:
+    """In time, these are far more messages a second than are taken; in media, fewer."""
+    clip = shared / "media" / "talker_grid_120s.mp4"
+    limits = Limits(max_message_rate=75, max_frame_rate=30)
+    async with serving(ServerSettings(limits=limits)) as client:
+        await client.hub.ready()
+        _, events = await send(client, clip, 40)
+    assert events[-1]["type"] == "session.ended"
+    assert len(of_type("utterance.result", events)) > 8
+
+
+async def test_too_many_pictures_for_their_time(client: Client) -> None:
+    picture = io.BytesIO()
+    PIL.Image.new("RGB", (64, 64)).save(picture, "JPEG")
+    async with client.connect("/api/ingest") as socket:
+        id = await begin(socket)
+        with suppress(ConnectionClosed):
+            for number in range(1000):
+                await socket.send(jpeg(number / 1000, picture.getvalue()))
+        assert await refusal(socket) == ("too_many_pictures", 1008)
+    assert (await client.events(id))[-1]["type"] == "session.ended"
 
 
 async def test_no_more_clients_than_sessions_that_may_run(client: Client) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import itertools
+import time
 
 import numpy as np
 import numpy.typing as npt
@@ -150,6 +151,35 @@ async def test_pictures_that_cannot_be_read_are_told_once() -> None:
     items = await take(source)
     assert notices(items) == ["picture.unreadable"]
     assert [frame.time for frame in frames(items)] == [0.4]
+
+
+async def test_pictures_that_are_too_big_are_told_once_and_never_decoded() -> None:
+    source = PushedSource("a", has_audio=False, has_video=True, max_frame_mpx=0.1)
+    whole = picture(640, 480)
+    head = whole[: whole.index(b"\xff\xda")]  # its size is known, but there is nothing to decode
+    for time_s, data in ((0.0, head), (0.2, whole), (0.4, picture())):
+        await source.jpeg(time_s, data)
+    await source.end()
+    items = await take(source)
+    assert notices(items) == ["picture.too_big"]
+    assert [frame.time for frame in frames(items)] == [0.4]
+
+
+async def test_a_picture_of_endless_scans_is_passed_over() -> None:
+    """Some hundred kilobytes that would keep a thread busy for minutes."""
+    data = io.BytesIO()
+    PIL.Image.new("L", (4000, 4000)).save(data, "JPEG", progressive=True)
+    whole = data.getvalue()
+    scan = whole[whole.rindex(b"\xff\xda") : -2]
+    source = PushedSource("a", has_audio=False, has_video=True)
+    began = time.process_time()
+    await source.jpeg(0.0, whole[:-2] + scan * 3000 + whole[-2:])
+    await source.jpeg(0.2, whole)
+    await source.end()
+    items = await take(source)
+    assert notices(items) == ["picture.unreadable"]
+    assert [frame.time for frame in frames(items)] == [0.2]
+    assert time.process_time() - began < 5
 
 
 async def test_while_the_consumer_is_behind_sound_waits_and_pictures_go() -> None:

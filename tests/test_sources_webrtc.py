@@ -78,7 +78,9 @@ class Machine(MediaStreamTrack):
 
 
 @asynccontextmanager
-async def connected(*machines: Machine, idle_s: float = 60) -> AsyncIterator[WebRTCSource]:
+async def connected(
+    *machines: Machine, idle_s: float = 60, max_frame_mpx: float = 1
+) -> AsyncIterator[WebRTCSource]:
     """The source of what `machines` send over a connection of two peers."""
     there, here = peer(), peer()
     for machine in machines:
@@ -90,7 +92,13 @@ async def connected(*machines: Machine, idle_s: float = 60) -> AsyncIterator[Web
     await there.setRemoteDescription(here.localDescription)
     await until(lambda: here.connectionState == "connected")
     tracks = {receiver.track.kind: receiver.track for receiver in here.getReceivers()}
-    source = WebRTCSource("test", tracks.get("audio"), tracks.get("video"), idle_s=idle_s)
+    source = WebRTCSource(
+        "test",
+        tracks.get("audio"),
+        tracks.get("video"),
+        idle_s=idle_s,
+        max_frame_mpx=max_frame_mpx,
+    )
     source.start()
     try:
         yield source
@@ -281,6 +289,13 @@ async def test_a_peer_that_falls_silent_for_good_is_given_up() -> None:
         microphone.off = True
         with pytest.raises(SourceError, match="test has sent nothing for 2 s"):
             await asyncio.wait_for(take(source, lambda item: False), 20)
+
+
+async def test_pictures_that_are_too_big_end_it() -> None:
+    camera = Machine("video", now(), size=(640, 480))
+    async with connected(Machine("audio", now()), camera, max_frame_mpx=0.3) as source:
+        with pytest.raises(SourceError, match=r"640 x 480: at most 0.3 million pixels"):
+            await asyncio.wait_for(take(source, lambda item: False), 60)
 
 
 async def test_closing_ends_whoever_waits() -> None:

@@ -37,7 +37,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def http() -> AsyncIterator[httpx.AsyncClient]:
     """A client of a server whose publishers may be silent for 4 s."""
-    app = application(ServerSettings(limits=Limits(idle_s=4)))
+    app = application(ServerSettings(limits=Limits(idle_s=4, max_sessions=8)))
     async with serving(app) as client:
         await until(lambda: app.state.hub.state == "ready")
         yield client

@@ -47,7 +47,7 @@ class Client:
 
     def connect(self, path: str) -> websockets.connect:
         address = f"ws://127.0.0.1:{self.http.base_url.port}{path}"
-        return websockets.connect(address, open_timeout=SOON_S, max_size=None)
+        return websockets.connect(address, open_timeout=SOON_S, ping_timeout=SOON_S, max_size=None)
 
     async def events(self, id: str, after: int = 0) -> list[dict[str, Any]]:
         """All events after number `after`, to the last one."""

@@ -20,6 +20,7 @@ from typing_extensions import TypedDict  # pydantic, which documents it, wants t
 from web.access import Host, Keys, caller_of
 from web.errors import ApiError, refuse
 from web.hub import Hosted, Hub
+from web.incoming import Incoming
 from web.kept import Session
 
 LOOK_S = 0.5
@@ -51,8 +52,8 @@ class Calls:
     """The rooms of this server."""
 
     def __init__(self, hub: Hub) -> None:
+        self.limits = hub.settings.limits
         self._hub = hub
-        self._limits = hub.settings.limits
         self._calls: dict[str, Call] = {}
 
     def create(self, name: str) -> Call:
@@ -61,7 +62,7 @@ class Calls:
         Raises:
             ApiError: there are as many as may be, and in each of them is somebody.
         """
-        if len(self._calls) >= self._limits.max_rooms:
+        if len(self._calls) >= self.limits.max_rooms:
             empty = (room for room in self._calls if not self.present(room))
             if (oldest := next(empty, None)) is None:
                 raise ApiError(
@@ -84,7 +85,7 @@ class Calls:
     def admit(self, room: str) -> None:
         """Do nothing if one more may join the room, else raise the `ApiError` that says why not."""
         self.get(room)
-        most = self._limits.max_participants
+        most = self.limits.max_participants
         if len(self.present(room)) >= most:
             raise ApiError(
                 503,
@@ -185,6 +186,7 @@ def routes(calls: Calls, keys: Keys) -> APIRouter:
     @router.websocket("/{room}/events")
     async def events(socket: WebSocket, room: str) -> None:
         await socket.accept()
+        incoming = Incoming(socket, calls.limits)
         try:
             calls.get(room)
         except ApiError as error:
@@ -198,8 +200,9 @@ def routes(calls: Calls, keys: Keys) -> APIRouter:
         telling = asyncio.create_task(tell())
         try:
             with suppress(WebSocketDisconnect):
-                while True:
-                    await socket.receive_text()  # nothing is expected but the end
+                await incoming.ignore()
+        except ApiError as error:
+            await refuse(socket, error)
         finally:
             telling.cancel()
             await asyncio.gather(telling, return_exceptions=True)

@@ -30,7 +30,7 @@ class ApiError(Exception):
         super().__init__(message)
         self.status = status
         self.code = code
-        self.message = message
+        self.message = " ".join(message.split())  # one line, whatever a client had put into it
         self.headers = headers
 
     def to_json(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from fastapi import APIRouter, Query, WebSocket, WebSocketDisconnect
 
 from web.errors import ApiError, refuse
 from web.hub import AnySession, Hub, wire
+from web.incoming import Incoming
 
 
 def routes(hub: Hub) -> APIRouter:
@@ -23,9 +24,10 @@ def routes(hub: Hub) -> APIRouter:
     @router.websocket("/api/sessions/{id}/events")
     async def events(socket: WebSocket, id: str, after: Annotated[int, Query(ge=0)] = 0) -> None:
         await socket.accept()
+        incoming = Incoming(socket, hub.settings.limits)
         with suppress(WebSocketDisconnect):
             try:
-                await converse(socket, hub.get(id), after, _ignore(socket))
+                await converse(socket, hub.get(id), after, incoming.ignore())
             except ApiError as error:
                 await refuse(socket, error)
 
@@ -43,6 +45,7 @@ async def converse(
     async def tell() -> None:
         async for seq, event in hosted.follow(after):
             await socket.send_text(wire(seq, event))
+            await asyncio.sleep(0)  # a socket that takes all at once would leave others no time
 
     tasks = {asyncio.create_task(tell()), asyncio.create_task(hearing)}
     try:
@@ -54,9 +57,3 @@ async def converse(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _ignore(socket: WebSocket) -> NoReturn:
-    """Take what a client sends that has nothing to say, until it goes."""
-    while True:
-        await socket.receive_text()

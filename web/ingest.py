@@ -6,8 +6,6 @@ the events of the session, on the same socket.
 
 from __future__ import annotations
 
-import asyncio
-import math
 import struct
 from contextlib import suppress
 from typing import Literal, NoReturn
@@ -20,9 +18,15 @@ from realtime.sources.pushed import PushedSource
 from web.errors import ApiError, invalid, refuse
 from web.feed import converse
 from web.hub import Hub
+from web.incoming import Allowance, Incoming
+from web.settings import Limits
 
 AUDIO, JPEG = 0, 1
 """The first byte of a binary message."""
+
+MAX_TIME_S = 1e11
+"""Of media times, either way: beyond it a float does not tell one sample from the next. Unix time
+in seconds is well within it."""
 
 _HEADER = struct.Struct("<Bd")  # kind, media time in seconds
 
@@ -55,10 +59,16 @@ def routes(hub: Hub) -> APIRouter:
     @router.websocket("/api/ingest")
     async def ingest(socket: WebSocket) -> None:
         await socket.accept()
-        idle_s = hub.settings.limits.idle_s
+        limits = hub.settings.limits
+        incoming = Incoming(socket, limits)
         try:
-            start = await _receive_start(socket, idle_s)
-            source = PushedSource(start.name, has_audio=start.audio, has_video=start.video)
+            start = await _receive_start(incoming, limits.idle_s)
+            source = PushedSource(
+                start.name,
+                has_audio=start.audio,
+                has_video=start.video,
+                max_frame_mpx=limits.max_frame_mpx,
+            )
             hosted = await hub.begin(source, kind="ingest", name=start.name)
         except ApiError as error:
             await refuse(socket, error)
@@ -68,7 +78,7 @@ def routes(hub: Hub) -> APIRouter:
         with suppress(WebSocketDisconnect):  # whoever goes without a word has ended
             try:
                 await socket.send_json({"type": "started", "session": hosted.id})
-                await converse(socket, hosted, 0, _take(socket, source, idle_s))
+                await converse(socket, hosted, 0, _take(incoming, source, limits))
             except ApiError as error:
                 await refuse(socket, error)
         await source.end()
@@ -76,8 +86,8 @@ def routes(hub: Hub) -> APIRouter:
     return router
 
 
-async def _receive_start(socket: WebSocket, idle_s: float) -> Start:
-    message = await _receive(socket, idle_s)
+async def _receive_start(incoming: Incoming, idle_s: float) -> Start:
+    message = await incoming.next(idle_s)
     if isinstance(message, bytes):
         raise _bad("media came before the message of type start")
     try:
@@ -86,21 +96,31 @@ async def _receive_start(socket: WebSocket, idle_s: float) -> Start:
         raise _bad(f"this is no message of type start: {invalid(error)}") from error
 
 
-async def _take(socket: WebSocket, source: PushedSource, idle_s: float) -> NoReturn:
+async def _take(incoming: Incoming, source: PushedSource, limits: Limits) -> NoReturn:
     """Pass on what comes until the client says that this was all; then wait for it to go."""
-    while isinstance(message := await _receive(socket, idle_s), bytes):
+    pictures = Allowance(limits.max_frame_rate)
+    while isinstance(
+        message := await incoming.next(limits.idle_s, media_s=source.position_s), bytes
+    ):
         if len(message) <= _HEADER.size:
             raise _bad("a message of media holds no media")
         kind, time_s = _HEADER.unpack_from(message)
         media = message[_HEADER.size :]
-        if not math.isfinite(time_s):
-            raise _bad(f"{time_s} is no media time")
+        if not abs(time_s) <= MAX_TIME_S:  # nor is nan
+            raise _bad(f"{time_s} is no media time in seconds")
         if kind == AUDIO and source.has_audio:
             if len(media) % 2:
                 raise _bad("sound comes in whole samples of two bytes")
             await source.audio(time_s, np.frombuffer(media, "<i2"))
         elif kind == JPEG and source.has_video:
             await source.jpeg(time_s, media)
+            if not pictures.take(source.position_s):
+                raise ApiError(
+                    429,
+                    "too_many_pictures",
+                    f"at most {limits.max_frame_rate} pictures are taken for one second of media: "
+                    "5 are enough",
+                )
         else:
             raise _bad(f"media of kind {kind} was not announced by the start message")
     try:
@@ -108,19 +128,8 @@ async def _take(socket: WebSocket, source: PushedSource, idle_s: float) -> NoRet
     except ValidationError as error:
         raise _bad("after the start comes media, then a message of type end") from error
     await source.end()
-    await _receive(socket, None)
+    await incoming.next()
     raise _bad("nothing may come after the message of type end")
-
-
-async def _receive(socket: WebSocket, within_s: float | None) -> bytes | str:
-    try:
-        message = await asyncio.wait_for(socket.receive(), within_s)
-    except asyncio.TimeoutError:
-        raise ApiError(408, "idle", f"nothing came for {within_s:g} s") from None
-    if message["type"] == "websocket.disconnect":
-        raise WebSocketDisconnect(message["code"])
-    content: bytes | str | None = message.get("bytes")
-    return message["text"] if content is None else content
 
 
 def _bad(message: str) -> ApiError:

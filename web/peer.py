@@ -7,6 +7,7 @@ and its session's events through the data channel `events`.
 from __future__ import annotations
 
 import asyncio
+import logging
 from abc import ABC, abstractmethod
 from contextlib import suppress
 
@@ -24,7 +25,11 @@ from aiortc.sdp import candidate_from_sdp
 from realtime.sources.webrtc import WebRTCSource
 from web.errors import ApiError
 from web.hub import Hosted, wire
+from web.offer import MAX_CANDIDATES, Offer, bounded_lines, is_usable
+from web.packets import guard
 from web.settings import ServerSettings
+
+logger = logging.getLogger(__name__)
 
 CONNECT_S = 30.0
 """How long a peer may take from its offer to its connection."""
@@ -37,6 +42,9 @@ FAREWELL_S = 2.0
 
 SETTLE_S = 2.0
 """How long a connection that is being made may go on to be, before it is closed."""
+
+CLOSE_S = 10.0
+"""How long a connection may take to close."""
 
 MAX_BUFFERED_BYTES = 256 * 1024
 """Of a data channel: whoever reads it slowly makes its own events wait, and nobody else's."""
@@ -71,27 +79,30 @@ class Peer(ABC):
         loop = asyncio.get_running_loop()
         self._patience = loop.call_later(CONNECT_S, self._fail, "did not connect in time")
 
-    async def accept(self, offer: str) -> None:
-        """Take `offer`; `ApiError` if that cannot be."""
+    async def accept(self, offer: str) -> str:
+        """The answer to `offer`, by which the connection is made; `ApiError` if it cannot be."""
+        self._offer = Offer(offer)
         try:
-            await self._pc.setRemoteDescription(RTCSessionDescription(offer, "offer"))
-        except Exception as error:  # aiortc's parser has no exception of its own
+            await self._pc.setRemoteDescription(RTCSessionDescription(self._offer.text, "offer"))
+            self._arrange()
+            guard(self._pc)
+            await self._pc.setLocalDescription()
+        except ApiError:
+            raise
+        except Exception as error:  # aiortc has no exception of its own for an offer
             raise ApiError(
-                400, "bad_offer", f"the SDP offer cannot be used ({error!r}): send one of WebRTC's"
+                400,
+                "bad_offer",
+                f"the SDP offer cannot be used ({repr(error)[:200]}): send one of WebRTC's",
             ) from error
-        self._arrange()
-
-    async def answer(self) -> str:
-        """The answer to the offer that was accepted; from now on the connection is made."""
-        await self._pc.setLocalDescription()
         return str(self._pc.localDescription.sdp)
 
     async def trickle(self, fragment: str) -> None:
         """Take the candidates in an SDP fragment; `ApiError` if they cannot be taken."""
         mid: str | None = None
-        for line in fragment.splitlines():
+        for line in bounded_lines(fragment):
             attribute, _, value = line.removeprefix("a=").partition(":")
-            if attribute == "ice-ufrag" and f"a=ice-ufrag:{value}" not in self._offered:
+            if attribute == "ice-ufrag" and value not in self._offer.usernames:
                 raise ApiError(
                     422, "ice_restart", "ICE cannot be restarted here: publish again instead"
                 )
@@ -101,9 +112,7 @@ class Peer(ABC):
                 await self._pc.addIceCandidate(None)
             elif attribute == "candidate":
                 try:
-                    candidate = candidate_from_sdp(value)
-                    candidate.sdpMid = mid
-                    await self._pc.addIceCandidate(candidate)
+                    await self._take_candidate(value, mid)
                 except (ValueError, IndexError, AssertionError) as error:
                     raise ApiError(
                         400, "bad_candidate", f"no ICE candidate with its mid: {line[:200]}"
@@ -116,16 +125,25 @@ class Peer(ABC):
             # Closed in the middle of it, aiortc leaves tasks behind that nobody can end.
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._settled.wait(), SETTLE_S)
-        await self._pc.close()
+        try:
+            # aiortc waits for tasks of its own: for ever, should one of them have broken off.
+            await asyncio.wait_for(self._pc.close(), CLOSE_S)
+        except Exception:
+            logger.exception("the connection of %s cannot be closed in order", self.name)
         self.closed.set()
 
     @abstractmethod
     def _arrange(self) -> None:
         """Decide, between offer and answer, what flows; `ApiError` if nothing can."""
 
-    @property
-    def _offered(self) -> list[str]:
-        return str(self._pc.remoteDescription.sdp).splitlines()
+    async def _take_candidate(self, text: str, mid: str | None) -> None:
+        if mid is None:
+            raise ValueError("it is of no medium")
+        if is_usable(text) and self._offer.candidates < MAX_CANDIDATES:
+            self._offer.candidates += 1
+            candidate = candidate_from_sdp(text)
+            candidate.sdpMid = mid
+            await self._pc.addIceCandidate(candidate)
 
     def _follow_state(self) -> None:
         if self._pc.connectionState != "connecting":
@@ -165,7 +183,7 @@ class Publisher(Peer):
     def __init__(self, settings: ServerSettings, name: str) -> None:
         super().__init__(settings, name)
         self.viewers = {}
-        self._idle_s = settings.limits.idle_s
+        self._limits = settings.limits
         self._tracks: dict[str, MediaStreamTrack] = {}  # the first of each kind
         self._relay = MediaRelay()
         self._hosted: Hosted | None = None
@@ -184,7 +202,11 @@ class Publisher(Peer):
                 400, "no_media", "the offer sends neither sound nor pictures: add one of them"
             )
         self.source = WebRTCSource(
-            self.name, self.relayed("audio"), self.relayed("video"), idle_s=self._idle_s
+            self.name,
+            self.relayed("audio"),
+            self.relayed("video"),
+            idle_s=self._limits.idle_s,
+            max_frame_mpx=self._limits.max_frame_mpx,
         )
 
     def relayed(self, kind: str) -> MediaStreamTrack | None:
@@ -243,8 +265,8 @@ class Publisher(Peer):
                 asking.cancel()
 
     def _take_channel(self, channel: RTCDataChannel) -> None:
-        guest = self._hosted is not None and self._hosted.owner is not None
-        if channel.label == "events" and not guest:  # what is found is for the host
+        guest = self._hosted is not None and self._hosted.owner is not None  # the host alone reads
+        if channel.label == "events" and not guest and not self._telling:  # one is enough
             task = asyncio.create_task(self._tell(channel))
             self._telling.add(task)
             task.add_done_callback(self._telling.discard)

@@ -50,9 +50,10 @@ class Peers:
         """
         if room is not None:
             self._calls.admit(room)
+        self._hub.admit()  # rather than after a connection has begun
         publisher = Publisher(self._hub.settings, name or "camera")
         try:
-            await publisher.accept(offer)
+            answer = await publisher.accept(offer)
             if room is not None:
                 self._calls.admit(room)  # others may have come meanwhile
             kind: Kind = "camera" if room is None else "call"
@@ -64,7 +65,7 @@ class Peers:
             raise
         self._publishers[hosted.id] = publisher
         self._spawn(self._keep_publisher(publisher, hosted))
-        return hosted, await publisher.answer()
+        return hosted, answer
 
     async def watch(self, id: str, offer: str, *, owner: str | None = None) -> tuple[str, str]:
         """Send the media of session `id` to the sender of `offer`; its own id, and our answer.
@@ -81,13 +82,13 @@ class Peers:
         viewer_id = uuid.uuid4().hex[:12]
         publisher.viewers[viewer_id] = viewer  # from now on it counts
         try:
-            await viewer.accept(offer)
+            answer = await viewer.accept(offer)
         except BaseException:
             del publisher.viewers[viewer_id]
             await viewer.close()
             raise
         self._spawn(self._keep_viewer(publisher, viewer_id))
-        return viewer_id, await viewer.answer()
+        return viewer_id, answer
 
     def publisher(self, id: str) -> Publisher:
         """Who publishes session `id`; `ApiError` if nobody does."""

@@ -145,6 +145,10 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to listen."""
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
+            # Whoever reads nothing for so long is cut off; a mere close would wait for ever.
+            for listener in sockets or ():
+                listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, PONG_S * 1000)
         await super().startup(sockets)
         self.up.set()
 

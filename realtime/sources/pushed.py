@@ -14,7 +14,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 import PIL.Image
-from PIL.Image import DecompressionBombError, Resampling
+from PIL.Image import Resampling
 from PIL.ImageOps import exif_transpose
 
 from realtime.media import SAMPLE_RATE, FrameThinner, Media, SourceNotice, VideoFrame
@@ -28,6 +28,10 @@ HANDOVER_ITEMS = 64
 HOLD_S = 0.5
 """How long sound may wait for the pictures of its time, and they for it."""
 
+MAX_SCANS = 100
+"""Of one JPEG. A progressive one has about 10; each costs the time of a whole picture, and fits
+into some bytes."""
+
 MAX_GAP_S, MAX_OVERLAP_S = 60.0, 10.0
 """Times that jump further than this, forward or back, mean a clock that was set anew: the media
 goes on where it was."""
@@ -39,9 +43,12 @@ class PushedSource(Source):
     Args:
         name: what to show.
         has_audio, has_video: what is going to be pushed, at least one of them.
+        max_frame_mpx: how big a picture may be, in 10^6 pixels; bigger ones are passed over.
     """
 
-    def __init__(self, name: str, *, has_audio: bool, has_video: bool) -> None:
+    def __init__(
+        self, name: str, *, has_audio: bool, has_video: bool, max_frame_mpx: float = math.inf
+    ) -> None:
         if not has_audio and not has_video:
             raise ValueError("a source needs sound or pictures")
         self.name = name
@@ -54,7 +61,8 @@ class PushedSource(Source):
         if not has_video:
             self._merger.video_s = math.inf
         self._origin_s: float | None = None
-        self._unreadable_told = False
+        self._max_frame_mpx = max_frame_mpx
+        self._told: set[str] = set()  # each notice about pictures, once
         self._queue: asyncio.Queue[Media | None] = asyncio.Queue()
         self._room = asyncio.Semaphore(HANDOVER_ITEMS)
         self._over = False
@@ -66,11 +74,21 @@ class PushedSource(Source):
             yield item
         self._queue.put_nowait(None)  # whoever asks again hears the same answer
 
+    @property
+    def position_s(self) -> float:
+        """Seconds of media pushed so far."""
+        return max(
+            self._timeline.end_s if self.has_audio else 0.0,
+            self._merger.video_s if self.has_video else 0.0,
+        )
+
     async def audio(self, time_s: float, samples: npt.NDArray[np.int16]) -> None:
         """Push sound, int16 (n,) at 16 kHz mono, that begins at `time_s`.
 
         Waits while the consumer is behind, so that nothing is lost.
         """
+        if self._over:
+            return
         time = self._media_time(time_s, self._timeline.end_s)
         sound = av.AudioFrame.from_ndarray(samples.reshape(1, -1), "s16", "mono")
         sound.sample_rate = SAMPLE_RATE
@@ -90,9 +108,10 @@ class PushedSource(Source):
         self._merger.video_s = max(self._merger.video_s, time)
         if time >= 0 and self._thinner.wants(time) and not self._gives_up():
             item = await asyncio.to_thread(self._decode, data, time)
-            if isinstance(item, VideoFrame) or not self._unreadable_told:
+            if isinstance(item, VideoFrame) or item.code not in self._told:
                 self._merger.push(item)
-            self._unreadable_told |= isinstance(item, SourceNotice)
+            if isinstance(item, SourceNotice):
+                self._told.add(item.code)
         await self._hand_over(self._merger.ready())
 
     async def end(self) -> None:
@@ -105,6 +124,7 @@ class PushedSource(Source):
     async def aclose(self) -> None:
         """Stop; what is pushed from now on goes nowhere."""
         self._over = True
+        self._timeline = AudioTimeline()  # the old one may still have a resampler, and its threads
         while not self._queue.empty():
             self._queue.get_nowait()
         self._queue.put_nowait(None)
@@ -142,12 +162,21 @@ class PushedSource(Source):
     def _decode(self, data: bytes, time: float) -> VideoFrame | SourceNotice:
         """The picture, reduced and upright; runs in a thread."""
         try:
+            if data.count(b"\xff\xda") > MAX_SCANS:
+                raise ValueError("it would take a thread for minutes")
             with PIL.Image.open(BytesIO(data), formats=["JPEG"]) as picture:
+                width, height = picture.size
+                if width * height > self._max_frame_mpx * 1e6:
+                    message = (
+                        f"a picture of {width} x {height} is passed over: "
+                        f"send at most {self._max_frame_mpx:g} million pixels"
+                    )
+                    return SourceNotice(time, "picture.too_big", message)
                 longest = max(picture.size)
                 size = self._thinner.reduced_size(*picture.size)
                 picture.draft("RGB", size)  # a big one is decoded at a fraction of its size
                 reduced = exif_transpose(picture.convert("RGB").resize(size, Resampling.BOX))
-        except (OSError, ValueError, DecompressionBombError):
+        except Exception:  # a damaged picture makes PIL, and above all its EXIF, fail in many ways
             message = "a picture cannot be read and is passed over: send JPEG"
             return SourceNotice(time, "picture.unreadable", message)
         return VideoFrame(time, np.asarray(reduced), longest / max(size))

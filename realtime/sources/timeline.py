@@ -82,6 +82,8 @@ class AudioTimeline:
         """Give out what the resampler and the last, shorter block still hold."""
         if self._resampler is not None:
             yield from self._write(self._resampler.push(None))
+            self._anchor_s = self.end_s
+            self._resampler = None  # its filter has a thread for each core
         if len(self._rest):
             yield self._block(len(self._rest))
 

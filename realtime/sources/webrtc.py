@@ -63,6 +63,7 @@ class WebRTCSource(Source):
         name: what to show.
         audio, video: the tracks; None for what the peer does not send, but not both.
         idle_s: how long nothing may come before `SourceError`.
+        max_frame_mpx: how big a picture may be, in 10^6 pixels; a bigger one is a `SourceError`.
         thinner: which frames are kept; None: the default.
 
     Attributes:
@@ -77,6 +78,7 @@ class WebRTCSource(Source):
         video: MediaStreamTrack | None,
         *,
         idle_s: float,
+        max_frame_mpx: float = math.inf,
         thinner: FrameThinner | None = None,
     ) -> None:
         self.name = name
@@ -86,6 +88,7 @@ class WebRTCSource(Source):
         self._reducer = FrameReducer(self._thinner)
         self._timeline = AudioTimeline()
         self._idle_s = idle_s
+        self._max_frame_mpx = max_frame_mpx
         self._began: float | None = None  # the instant of media time 0
         self._sounds: deque[_Sound] = deque(maxlen=HELD_SOUNDS)
         self._frames: deque[VideoFrame] = deque()
@@ -137,6 +140,8 @@ class WebRTCSource(Source):
             track.media.stop()
         for held in (self._notices, self._sounds, self._frames):
             held.clear()
+        # An ended session is kept, with its source; the threads of FFmpeg's filters need not be.
+        self._timeline, self._reducer = AudioTimeline(), FrameReducer(self._thinner)
         self.end()
 
     def end(self, problem: str | None = None) -> None:
@@ -189,6 +194,12 @@ class WebRTCSource(Source):
             assert isinstance(picture, av.VideoFrame)
             assert picture.time is not None
             clock.follow(picture.time, track.arrived)
+            if picture.width * picture.height > self._max_frame_mpx * 1e6:
+                self.end(
+                    f"{self.name} sends pictures of {picture.width} x {picture.height}: "
+                    f"at most {self._max_frame_mpx:g} million pixels are taken"
+                )
+                return
             if seen is None:
                 seen = track.arrived
             if self._began is None and (not self.has_audio or track.arrived - seen > MISSING_S):
