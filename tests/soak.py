@@ -242,7 +242,12 @@ def visit_together(browser: Browser, address: str, stay_s: float, *, polite: boo
     tile = page.locator(".tile", has_text="Anna")
     expect(tile).to_be_visible(timeout=WAIT_MS)
     video = tile.locator("video").element_handle(timeout=WAIT_MS)
-    page.wait_for_function("video => video.videoWidth > 0", arg=video, timeout=WAIT_MS)
+    for _ in range(WAIT_MS // 100):
+        if video.evaluate("video => video.videoWidth"):
+            break
+        page.wait_for_timeout(100)
+    else:
+        raise AssertionError("no picture of the other person came")
     page.wait_for_timeout(stay_s * 1000)
     for context in contexts:
         if polite:

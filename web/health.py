@@ -5,6 +5,7 @@ In: requests of a supervisor and of Prometheus. Out: ``/healthz`` and ``/metrics
 
 from __future__ import annotations
 
+import asyncio
 from typing import Literal
 
 from fastapi import APIRouter, Response
@@ -33,6 +34,9 @@ def routes(hub: Hub) -> APIRouter:
     waiting = Gauge(
         "live_emotion_inference_waiting", "Calls that wait for the networks.", registry=registry
     )
+    tasks = Gauge(
+        "live_emotion_asyncio_tasks", "Tasks of the server's event loop.", registry=registry
+    )
     stuck = Gauge(
         "live_emotion_inference_stuck", "1 while a network gives no answer.", registry=registry
     )
@@ -54,6 +58,7 @@ def routes(hub: Hub) -> APIRouter:
         sessions.clear()
         for hosted in hub.sessions.values():
             sessions.labels(hosted.kind, hosted.state).inc()
+        tasks.set(len(asyncio.all_tasks()))
         if hub.analyzer is not None:
             waiting.set(hub.analyzer.inference.waiting)
             stuck.set(hub.analyzer.inference.stuck)

@@ -322,7 +322,7 @@ class Hosted:
         self.started = datetime.now(timezone.utc)
         self.state: State = "waiting"
         self.ended = asyncio.Event()
-        self._media = source
+        self._media: Source | None = source
         self._at_end = at_end
         self._duration = source.duration
         self._limits = settings.limits
@@ -378,13 +378,19 @@ class Hosted:
     @property
     def paused(self) -> bool:
         """Whether the person analysed wishes not to be, for now."""
-        return isinstance(self._media, Pausable) and self._media.paused
+        source = self._pausable()
+        return source is not None and source.paused
 
     def pause(self, paused: bool) -> None:
         """Pause or resume the analysis; `ApiError` if this source cannot be paused."""
-        if not isinstance(self._media, Pausable):
+        source = self._pausable()
+        if source is None:
             raise not_pausable()
-        self._media.paused = paused
+        source.paused = paused
+
+    def _pausable(self) -> Pausable | None:
+        source: object = self._media
+        return source if isinstance(source, Pausable) else None
 
     def stop(self) -> None:
         """End the session; what was said so far is still analysed, and kept. Idempotent."""
@@ -446,11 +452,13 @@ class Hosted:
         try:
             await self._published()
             self._tell_the_end()
-            await self._media.aclose()
+            if self._media is not None:
+                await self._media.aclose()
             await self._published()
         finally:
             self._at_end()
-            self._session = None  # and with it the memory of what was heard and seen
+            # And with them the memory of what was heard and seen, and the decoder's threads.
+            self._session = self._media = None
             self.state = "ended"
             self.ended.set()
             self._wake()
@@ -471,6 +479,7 @@ class Hosted:
                 wait.cancel()
 
     async def _analyze(self, analyzer: UtteranceAnalyzer) -> None:
+        assert self._media is not None
         self._session = LiveSession(
             self._media, analyzer, session_id=self.id, on_analysis=self._keep_inputs
         )

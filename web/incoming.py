@@ -70,7 +70,7 @@ class Incoming:
             raise WebSocketDisconnect(message["code"])
         if not self._allowance.take(max(time.monotonic() - self._began, media_s)):
             raise ApiError(
-                429, "too_fast", f"at most {self._rate} messages a second are taken: send fewer"
+                400, "too_fast", f"at most {self._rate} messages a second are taken: send fewer"
             )
         content: bytes | str | None = message.get("bytes")
         return message["text"] if content is None else content

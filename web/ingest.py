@@ -116,7 +116,7 @@ async def _take(incoming: Incoming, source: PushedSource, limits: Limits) -> NoR
             await source.jpeg(time_s, media)
             if not pictures.take(source.position_s):
                 raise ApiError(
-                    429,
+                    400,
                     "too_many_pictures",
                     f"at most {limits.max_frame_rate} pictures are taken for one second of media: "
                     "5 are enough",
