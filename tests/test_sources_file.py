@@ -698,6 +698,14 @@ async def test_a_damaged_packet_is_passed_over(
     assert capfd.readouterr().err == ""
 
 
+async def test_a_stream_that_appears_midway_is_passed_over(tmp_path: Path) -> None:
+    sound = write(tmp_path / "a.flv", [(0, tone(12, 44100))], 44100, codec="aac")
+    later = write(tmp_path / "b.flv", frames=film(2), video_codec="flv1")
+    both = tmp_path / "both.flv"
+    both.write_bytes(sound.read_bytes() + later.read_bytes()[13:])  # without its header
+    assert np.array_equal(sound_of(await read(both)), sound_of(await read(sound)))
+
+
 # --- URLs ---
 
 

@@ -18,7 +18,7 @@ from typing_extensions import TypedDict  # pydantic, which documents it, wants t
 
 from models.errors import UsageError
 from realtime.events import UtteranceResult
-from realtime.sources import open_source
+from realtime.sources import Isolation, open_source
 from realtime.storage import UtteranceInputs
 from web.access import check_path
 from web.errors import ApiError, invalid
@@ -189,7 +189,7 @@ async def _begin_upload(hub: Hub, request: Request) -> Hosted:
     try:
         await upload.receive(request, field="video", max_mb=hub.settings.limits.max_upload_mb)
         new = _new_session({"source": upload.name, **upload.fields})
-        source = await open_source(str(upload.path), new.pace)
+        source = await open_source(str(upload.path), new.pace, isolation=_isolation(hub))
     except BaseException as error:
         upload.delete()
         if isinstance(error, UsageError):  # where the server keeps it is of no interest
@@ -203,8 +203,18 @@ async def _begin_source(hub: Hub, body: bytes) -> Hosted:
     path = check_path(hub.settings, new.source)
     if new.source.partition(":")[0] == "webcam":
         await hub.ready()  # a device delivers at once, and nobody would take it
-    source = await open_source(path, new.pace)
+    source = await open_source(path, new.pace, isolation=_isolation(hub))
     return await hub.begin(source, kind="source", name=source.name)
+
+
+def _isolation(hub: Hub) -> Isolation:
+    limits = hub.settings.limits
+    return Isolation(
+        memory_mb=limits.max_decoder_mb,
+        max_frame_mpx=limits.max_frame_mpx,
+        max_hours=limits.max_media_h,
+        stall_s=limits.stuck_s,
+    )
 
 
 def _new_session(given: bytes | dict[str, str]) -> NewSession:

@@ -9,10 +9,10 @@ from typing import Literal
 
 from models.errors import UsageError
 from realtime.media import FrameThinner
-from realtime.sources.base import Source, ThreadedSource
+from realtime.sources.base import Isolation, Source, ThreadedSource
 from realtime.sources.catalog import Device
 
-__all__ = ["Device", "Source", "list_devices", "open_source"]
+__all__ = ["Device", "Isolation", "Source", "list_devices", "open_source"]
 
 
 async def open_source(
@@ -24,6 +24,7 @@ async def open_source(
     microphone: str | None = None,
     camera: str | None = None,
     microphone_retry_s: float = 10.0,
+    isolation: Isolation | None = None,
 ) -> Source:
     """Open what `spec` names.
 
@@ -37,6 +38,8 @@ async def open_source(
         microphone: of a webcam: index or part of the name; "off"; None: the default one.
         camera: the same; it goes before the one named in `spec`.
         microphone_retry_s: how long a microphone that vanished is looked for.
+        isolation: for media that is not trusted: decode it in a process of its own, within these
+            limits. A webcam is trusted, and read in this process in any case.
 
     Raises:
         UsageError: it cannot be opened; one line that names it and says what to do.
@@ -56,6 +59,12 @@ async def open_source(
         )
     elif microphone is not None or camera is not None:
         raise UsageError(f"{spec} brings its own sound and pictures: leave out the devices")
+    elif isolation is not None:
+        from realtime.sources.isolated import IsolatedSource
+
+        source = IsolatedSource(
+            spec, pace=pace, thinner=thinner, timeout_s=timeout_s, isolation=isolation
+        )
     else:
         from realtime.sources.file import FileSource
 

@@ -10,9 +10,27 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from realtime.media import Media
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Isolation:
+    """What the process that decodes untrusted media may use.
+
+    Attributes:
+        memory_mb: memory beyond what it needs to start, in 2^20 bytes. Only Linux enforces it.
+        max_frame_mpx: size of one picture, in 10^6 pixels.
+        max_hours: of media.
+        stall_s: how long it may take to give anything, before it counts as stuck and is ended.
+    """
+
+    memory_mb: int
+    max_frame_mpx: float
+    max_hours: float
+    stall_s: float
 
 
 class Source(ABC):

@@ -40,6 +40,13 @@ restarted stream, pieces strung together): the media goes on where it was."""
 READ_FAILURES = 20
 """So many damaged places in a row, with nothing readable between, end the source."""
 
+MEMORY_FAILURES = 20
+"""So many times in a row, with nothing gained between, a decoder whose memory is limited may fail
+for want of it before that is the reason: a picture that is damaged may seem to be huge, too."""
+
+NO_MEMORY = (av.error.MemoryError, av.error.BlockingIOError)
+"""What FFmpeg says when it gets no memory, for a picture or for the stack of a thread."""
+
 
 def choose_streams(container: InputContainer) -> tuple[AudioStream | None, VideoStream | None]:
     """The container's best streams that can be decoded; cover art is not video."""
@@ -62,8 +69,11 @@ class MediaReader:
     Args:
         name: what to call the source in messages.
         hold_s: how many seconds of media may wait for the other stream, see `Interleaver`.
+        max_frame_mpx: size of one picture, in 10^6 pixels.
+        memory_limited: this process has a limit on its memory, so that a decoder may lack some.
 
-    Iterate once. Raises `SourceError` where the container breaks off.
+    Iterate once. Raises `SourceError` where the container breaks off or goes beyond a limit, and
+    `MemoryError` where limited memory is not enough.
     """
 
     def __init__(
@@ -75,10 +85,14 @@ class MediaReader:
         name: str,
         thinner: FrameThinner,
         hold_s: float,
+        max_frame_mpx: float,
+        memory_limited: bool,
     ) -> None:
         self._container, self._audio, self._video = container, audio, video
         self._name = name
         self._thinner = thinner
+        self._max_frame_mpx = max_frame_mpx
+        self._memory_limited = memory_limited
         self._timeline = AudioTimeline()
         self._merger = Interleaver(hold_s=hold_s)
         if video is None:
@@ -91,6 +105,7 @@ class MediaReader:
         # A container that does not say when it begins (wav) begins with its first packet.
         self._origin_s = min(starts) if starts else None
         self._damaged = self._damage_told = False
+        self._memory_failures = dict.fromkeys(range(len(container.streams)), 0)
         self._end_s = -math.inf
         self._reducer = FrameReducer(thinner)
 
@@ -118,9 +133,13 @@ class MediaReader:
                     failures = 0
                     yield packet
                 return
-            except av.error.InvalidDataError:
+            except (av.error.InvalidDataError, av.error.MemoryError):
+                # A size that is damaged asks for any amount of memory.
                 failures += 1
                 self._damaged = True
+            except IndexError:
+                # PyAV, at the end, looks in vain for a stream that only appeared midway.
+                return
             except av.error.FFmpegError as error:
                 raise SourceError(f"{self._name} broke off: {why(error)}") from error
         raise SourceError(f"{self._name} broke off: it is damaged and cannot be read further")
@@ -129,22 +148,30 @@ class MediaReader:
         if packet.pts is not None:
             end = packet.pts + (packet.duration or 0)
             self._end_s = max(self._end_s, float(end * packet.time_base))
+        stream = packet.stream.index
         try:
-            if packet.stream.index == self._audio.index:
+            if stream == self._audio.index:
                 for sound in self._audio.decode(packet):
                     yield from self._hear(sound)
+                    self._memory_failures[stream] = 0
             elif (
                 self._video is not None
-                and packet.stream.index == self._video.index
+                and stream == self._video.index
                 and not self._is_unwanted(packet)
             ):
                 for picture in self._video.decode(packet):
-                    yield from self._see(picture)
+                    for frame in self._see(picture):
+                        yield frame
+                        self._memory_failures[stream] = 0
         except av.error.EOFError:  # a decoder that was flushed already
             pass
-        except av.error.FFmpegError:
+        except av.error.FFmpegError as error:
+            if self._memory_limited and isinstance(error, NO_MEMORY):
+                self._memory_failures[stream] += 1
+                if self._memory_failures[stream] == MEMORY_FAILURES:
+                    raise MemoryError from error
             self._damaged = True
-            if packet.stream.index == self._audio.index:
+            if stream == self._audio.index:
                 self._timeline.expect_gap()
         if self._damaged and not self._damage_told:
             self._damage_told = True
@@ -161,6 +188,12 @@ class MediaReader:
         yield from self._timeline.add(sound, time)
 
     def _see(self, picture: av.VideoFrame) -> Iterator[Media]:
+        if picture.width * picture.height > self._max_frame_mpx * 1e6:
+            raise SourceError(
+                f"{self._name} goes on with pictures of {picture.width} x {picture.height}, of "
+                f"which at most {self._max_frame_mpx:g} million pixels are allowed: "
+                "make them smaller"
+            )
         if self._container.format.name == "avi":  # it keeps the times of decoding, and no others
             picture.pts = picture.dts
         time = self._media_time(picture)

@@ -6,10 +6,12 @@ In: a path or URL. Out: `Media`, paced as it was recorded or as fast as it is ta
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import re
 import time
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
@@ -17,7 +19,7 @@ from urllib.parse import urlsplit, urlunsplit
 import av
 from av.container import InputContainer
 
-from models.errors import UsageError
+from models.errors import SourceError, UsageError
 from realtime.media import FrameThinner, Media
 from realtime.sources.base import ThreadedSource
 from realtime.sources.decoding import MediaReader, choose_streams, why
@@ -27,9 +29,175 @@ Pace: TypeAlias = Literal["live", "fast"]
 
 URL_SCHEMES = ("http", "https", "rtsp", "rtsps")
 
+URL_PROTOCOLS = "http,https,httpproxy,tcp,tls,rtsp,rtp,udp,crypto"
+"""What FFmpeg may speak to read a URL, and whatever a playlist there names. Never ``file``."""
+
+FORMATS = (
+    "3gp,aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dts,dv,eac3,flac,flv,gxf,loas,matroska,"
+    "mov,mp3,mpeg,mpegts,mpegvideo,mpc,mpc8,mxf,nut,ogg,rm,tta,voc,w64,wav,wtv,wv"
+)
+"""The containers that are read, by FFmpeg's names. None of them makes FFmpeg open another file or
+address: playlists, session descriptions and patterns of file names (hls, dash, concat, sdp,
+image2, ...) do, whatever the name of the file that holds them, so they are not among these."""
+
+STREAM_FORMATS = f"{FORMATS},hls,dash,rtsp,webvtt"
+"""Those of URLs: playlists, too, because what they name is held to `URL_PROTOCOLS`."""
+
 FILE_HOLD_S, STREAM_HOLD_S = 10.0, 0.5
 """How much media may wait for the other stream: of a file, generously, for badly interleaved ones
 (50 frames, 35 MB at the defaults); of a live stream, little, because waiting there is delay."""
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What opening a recording tells of it.
+
+    Attributes:
+        duration: seconds, if its header says so.
+        has_video: there are pictures to expect.
+        live_stream: it comes from the network at a pace of its own.
+    """
+
+    duration: float | None
+    has_video: bool
+    live_stream: bool
+
+
+class Recording:
+    """A file or a network stream, opened and read by a thread or process that may wait for it.
+
+    Args:
+        spec: a path, or a URL with one of `URL_SCHEMES`.
+        timeout_s: how long a URL may take to answer, and later to go on.
+        max_frame_mpx: size of one picture, in 10^6 pixels.
+        max_hours: of media.
+        memory_limited: this process has a limit on its memory; then reading may also raise
+            `MemoryError`.
+
+    Raises `UsageError` for a path or URL that cannot be a source.
+    """
+
+    def __init__(
+        self,
+        spec: str,
+        *,
+        thinner: FrameThinner,
+        timeout_s: float,
+        max_frame_mpx: float = math.inf,
+        max_hours: float = math.inf,
+        memory_limited: bool = False,
+    ) -> None:
+        self.is_url = is_url(spec)
+        if self.is_url:
+            self.name, self._target = _without_password(spec), spec
+        else:
+            # "file:" keeps FFmpeg from taking a colon in a file's name for a protocol.
+            self.name, self._target = Path(spec).name, f"file:{_readable_file(spec)}"
+        self._thinner = thinner
+        self._timeout_s = timeout_s
+        self._max_frame_mpx = max_frame_mpx
+        self._max_hours = max_hours
+        self._memory_limited = memory_limited
+        self._container: InputContainer | None = None
+
+    def open(self) -> About:
+        """Open it; `UsageError` if that cannot be, if it has no sound, or is beyond a limit."""
+        began = time.monotonic()
+        try:
+            self._container = av.open(
+                self._target,
+                container_options=self._options(),
+                metadata_errors="replace",
+                timeout=self._timeout_s if self.is_url else None,
+            )
+        except av.error.FFmpegError as error:
+            raise UsageError(self._refusal(error, time.monotonic() - began)) from error
+        audio, video = choose_streams(self._container)
+        if audio is None:
+            raise UsageError(self._soundless(self._container))
+        duration = (self._container.duration or 0) / av.time_base or None
+        if duration is not None and duration > self._max_hours * 3600:
+            raise UsageError(
+                f"{self.name} is {duration / 3600:.1f} hours long, of which at most "
+                f"{self._max_hours:g} are allowed: cut it into parts"
+            )
+        live_stream = self.is_url and duration is None
+        if video is not None:
+            if video.width * video.height > self._max_frame_mpx * 1e6:
+                raise UsageError(self._oversized(video.width, video.height))
+            if video.width > 640 and not live_stream:
+                # Decodes faster, and later by a few frames. For small pictures it only costs.
+                video.thread_type = "AUTO"
+        self._reader = MediaReader(
+            self._container,
+            audio,
+            video,
+            name=self.name,
+            thinner=self._thinner,
+            hold_s=STREAM_HOLD_S if live_stream else FILE_HOLD_S,
+            max_frame_mpx=self._max_frame_mpx,
+            memory_limited=self._memory_limited,
+        )
+        return About(duration, video is not None, live_stream)
+
+    def __iter__(self) -> Iterator[Media]:
+        """Read it, in media-time order; `SourceError` if it breaks or goes beyond a limit."""
+        longest_s = self._max_hours * 3600
+        for item in self._reader:
+            if media_time(item) > longest_s:  # headers lie, and streams have none
+                raise SourceError(
+                    f"{self.name} goes on for more than {self._max_hours:g} hours, "
+                    "which are as much as is allowed: cut it into parts"
+                )
+            yield item
+
+    def close(self) -> None:
+        """Release what `open` got, also after it failed half-way."""
+        if self._container is not None:
+            self._container.close()
+
+    def _options(self) -> dict[str, str]:
+        if not self.is_url:
+            return {"protocol_whitelist": "file", "format_whitelist": FORMATS}
+        options = {"protocol_whitelist": URL_PROTOCOLS, "format_whitelist": STREAM_FORMATS}
+        if self._target.startswith("rtsp"):
+            # Over UDP, which is RTSP's first choice, packets are lost on the way.
+            options["rtsp_flags"] = "prefer_tcp"
+        return options
+
+    def _refusal(self, error: av.error.FFmpegError, waited_s: float) -> str:
+        if not self.is_url:
+            return (
+                f"{self.name} is not a sound or video file that can be read ({why(error)}): "
+                "check that it plays elsewhere, and that it was copied whole"
+            )
+        if waited_s >= self._timeout_s:  # each protocol has its own error for that
+            return self.unanswered()
+        return (
+            f"{self.name} cannot be opened ({why(error)}): "
+            "check the address, and that its server is running"
+        )
+
+    def unanswered(self) -> str:
+        """What to say of a server that is silent for longer than it may be."""
+        return (
+            f"{self.name} did not answer within {self._timeout_s:g} s: "
+            "check the address, and that its server is running"
+        )
+
+    def _soundless(self, container: InputContainer) -> str:
+        undecodable = [s.name for s in container.streams.audio]
+        if undecodable:
+            return f"the sound of {self.name} is in a format that cannot be decoded: convert it"
+        if container.streams.video:
+            return f"{self.name} has no sound: give a recording in which a person can be heard"
+        return f"{self.name} is not a sound or video file: give a recording of a person speaking"
+
+    def _oversized(self, width: int, height: int) -> str:
+        return (
+            f"{self.name} has pictures of {width} x {height}, of which at most "
+            f"{self._max_frame_mpx:g} million pixels are allowed: make them smaller"
+        )
 
 
 class FileSource(ThreadedSource):
@@ -46,26 +214,20 @@ class FileSource(ThreadedSource):
     """
 
     def __init__(self, spec: str, *, pace: Pace, thinner: FrameThinner, timeout_s: float) -> None:
-        self._is_url = is_url(spec)
-        if self._is_url:
-            self.name, self._target = _without_password(spec), spec
-        else:
-            # "file:" keeps FFmpeg from taking a colon in a file's name for a protocol.
-            self.name, self._target = Path(spec).name, f"file:{_readable_file(spec)}"
+        self._recording = Recording(spec, thinner=thinner, timeout_s=timeout_s)
+        self.name = self._recording.name
         self.live = self._paced = pace == "live"
-        self._thinner = thinner
         self._timeout_s = timeout_s
-        self._container: InputContainer | None = None
         super().__init__()
 
     async def start(self) -> None:
         """Open the source; `UsageError` if it cannot be, or has no sound."""
         # FFmpeg minds its timeout in two stages, but not while it looks up the host's name.
-        limit_s = 3 * self._timeout_s if self._is_url else None
+        limit_s = 3 * self._timeout_s if self._recording.is_url else None
         try:
             await asyncio.wait_for(super().start(), limit_s)
         except asyncio.TimeoutError:
-            raise UsageError(self._unanswered()) from None
+            raise UsageError(self._recording.unanswered()) from None
 
     async def __aiter__(self) -> AsyncIterator[Media]:
         """Deliver the media, in media-time order, at the pace that was asked for."""
@@ -78,67 +240,18 @@ class FileSource(ThreadedSource):
             yield item
 
     def _open(self) -> None:
-        timeout_s = self._timeout_s if self._is_url else None
-        # Over UDP, which is RTSP's first choice, packets are lost on the way.
-        options = {"rtsp_flags": "prefer_tcp"} if self._target.startswith("rtsp") else {}
-        began = time.monotonic()
-        try:
-            self._container = av.open(self._target, options=options, timeout=timeout_s)
-        except av.error.FFmpegError as error:
-            raise UsageError(self._refusal(error, time.monotonic() - began)) from error
-        audio, video = choose_streams(self._container)
-        if audio is None:
-            raise UsageError(self._soundless(self._container))
-        live_stream = self._is_url and not self._container.duration
-        if live_stream:
+        self._begin(self._recording.open())
+
+    def _begin(self, about: About) -> None:
+        self.duration, self.has_video = about.duration, about.has_video
+        if about.live_stream:
             self.live, self._paced = True, False
-        elif video is not None and video.width > 640:
-            # Decodes faster, and later by a few frames. For small pictures it only costs.
-            video.thread_type = "AUTO"
-        self.duration = (self._container.duration or 0) / av.time_base or None
-        self.has_video = video is not None
-        self._reader = MediaReader(
-            self._container,
-            audio,
-            video,
-            name=self.name,
-            thinner=self._thinner,
-            hold_s=STREAM_HOLD_S if live_stream else FILE_HOLD_S,
-        )
 
     def _read(self) -> Iterator[Media]:
-        return iter(self._reader)
+        return iter(self._recording)
 
     def _close(self) -> None:
-        if self._container is not None:
-            self._container.close()
-
-    def _refusal(self, error: av.error.FFmpegError, waited_s: float) -> str:
-        if not self._is_url:
-            return (
-                f"{self.name} is not a sound or video file that can be read ({why(error)}): "
-                "check that it plays elsewhere, and that it was copied whole"
-            )
-        if waited_s >= self._timeout_s:  # each protocol has its own error for that
-            return self._unanswered()
-        return (
-            f"{self.name} cannot be opened ({why(error)}): "
-            "check the address, and that its server is running"
-        )
-
-    def _unanswered(self) -> str:
-        return (
-            f"{self.name} did not answer within {self._timeout_s:g} s: "
-            "check the address, and that its server is running"
-        )
-
-    def _soundless(self, container: InputContainer) -> str:
-        undecodable = [s.name for s in container.streams.audio]
-        if undecodable:
-            return f"the sound of {self.name} is in a format that cannot be decoded: convert it"
-        if container.streams.video:
-            return f"{self.name} has no sound: give a recording in which a person can be heard"
-        return f"{self.name} is not a sound or video file: give a recording of a person speaking"
+        self._recording.close()
 
 
 def is_url(spec: str) -> bool:
