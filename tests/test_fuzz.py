@@ -28,12 +28,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from mutation import EXAMPLES, pieces, texts, times
 from schemathesis.checks import not_a_server_error
-from web_client import Client, serving
+from web_client import Client, application, serving
 from webrtc_client import SDP, offer_of, peer, until
 
 from realtime import events
-from realtime.analysis import UtteranceAnalyzer
-from web.app import create_app
 from web.hub import Hub
 from web.settings import Limits, ServerSettings
 
@@ -52,11 +50,11 @@ class InProcess:
         self.loop = asyncio.new_event_loop()
         self.faults: list[dict[str, Any]] = []
         self.loop.set_exception_handler(lambda _, context: self.faults.append(context))
-        self.app = create_app(ServerSettings(limits=limits), UtteranceAnalyzer.load)
+        self.app = application(ServerSettings(limits=limits))
         self.hub: Hub = self.app.state.hub
         self.leaving: set[asyncio.Task[None]] = set()
         transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
-        self.http = httpx.AsyncClient(transport=transport, base_url="http://here")
+        self.http = httpx.AsyncClient(transport=transport, base_url="http://localhost")
 
     def run(self, awaitable: Awaitable[T]) -> T:
         return self.loop.run_until_complete(asyncio.wait_for(awaitable, ANSWER_S))
@@ -112,7 +110,7 @@ class InProcess:
 @contextmanager
 def in_process() -> Iterator[InProcess]:
     """The application; afterwards, neither session nor task may be left, nor a fault untold."""
-    world = InProcess(Limits(max_sessions=1000))
+    world = InProcess(Limits(max_sessions=1000, max_joins=10**9))
     lifespan = world.app.router.lifespan_context(world.app)
     world.run(lifespan.__aenter__())
     world.loop.run_until_complete(world.hub.ready())
@@ -648,7 +646,7 @@ async def test_damaged_offers_over_sockets() -> None:
         found.append(offer)
 
     collect()
-    async with serving(ServerSettings(limits=Limits(max_sessions=500))) as client:
+    async with serving(ServerSettings(limits=Limits(max_sessions=500, max_joins=10**9))) as client:
         await client.hub.ready()
         limit = asyncio.Semaphore(8)
 
@@ -740,7 +738,7 @@ async def test_damaged_frames_over_sockets(caplog: pytest.LogCaptureFixture) -> 
         frame(9, bytes(126)): 1002,
         frame(0, b"x"): 1002,
     }
-    limits = Limits(max_sessions=500, max_message_kb=16, idle_s=2)
+    limits = Limits(max_sessions=500, max_joins=10**9, max_message_kb=16, idle_s=2)
     async with serving(ServerSettings(limits=limits)) as client:
         await client.hub.ready()
         for data, code in expected.items():
@@ -764,7 +762,7 @@ async def test_damaged_frames_over_sockets(caplog: pytest.LogCaptureFixture) -> 
 async def test_requests_made_of_the_description() -> None:
     """schemathesis, over what the server says of itself: no answer is a 5xx."""
     examples = int(os.environ.get("FUZZ_REQUESTS", "30"))
-    async with serving(ServerSettings(limits=Limits(max_sessions=500))) as client:
+    async with serving(ServerSettings(limits=Limits(max_sessions=500, max_joins=10**9))) as client:
         await client.hub.ready()
         url = str(client.http.base_url)
 

@@ -22,16 +22,15 @@ import pytest
 from aiortc import RTCDtlsTransport, RTCRtpCodecParameters
 from aiortc.jitterbuffer import JitterFrame
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from web_client import application
 from web_client import serving as serving_whole
 from webrtc_client import SDP, Publication, Repeated, nothing_left, offer_of, peer, serving, until
 from websockets.exceptions import ConnectionClosed
 
-from realtime.analysis import UtteranceAnalyzer
 from realtime.events import TranscriptPartial
 from web import packets
 from web import peer as web_peer
 from web import server as web_server
-from web.app import create_app
 from web.packets import MAX_SOURCES, MAX_WAITING
 from web.settings import Limits, ServerSettings
 
@@ -55,7 +54,7 @@ async def without_faults() -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def open_server() -> AsyncIterator[httpx.AsyncClient]:
-    app = create_app(ServerSettings(limits=Limits(max_sessions=8)), UtteranceAnalyzer.load)
+    app = application(ServerSettings(limits=Limits(max_sessions=8)))
     async with serving(app) as http:
         await until(lambda: app.state.hub.state == "ready")
         yield http
