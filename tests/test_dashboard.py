@@ -117,8 +117,8 @@ class TestCamera:
         start(page)
         last = page.locator(".last")
         average = page.locator(".average")
-        expect(last).to_have_attribute("data-utterance", "1", timeout=LONG)
-        # On a busy machine the second utterance may come before the page is asked.
+        # While the models load, or on a busy machine, more than one may come at the same time.
+        expect(last).to_have_attribute("data-utterance", re.compile("^[1-5]$"), timeout=LONG)
         expect(average).to_have_attribute("data-utterances", re.compile("^[1-5]$"), timeout=SOON)
         bars = "chart => chart.data[0].x"  # as they are drawn, not rounded as they are read
         first_average = average.locator(".scores").evaluate(bars)
@@ -338,6 +338,7 @@ class TestReading:
         with page.expect_popup() as opened:
             page.get_by_role("link", name="Report").click()
         report = opened.value
+        expect(report.locator(".chart .main-svg").first).to_be_visible(timeout=SOON)
         policy: list[str] = []
         report.on("console", lambda line: policy.append(line.text))
         report.reload()  # from its beginning, now that somebody listens
@@ -384,7 +385,7 @@ def test_a_laptop_sleeps_and_wakes(
         for process in asleep:
             process.resume()
 
-        until(lambda: not page.url.endswith(before))
+        until(lambda: not page.evaluate("location.hash").endswith(before))
         expect(rows(page).first).to_be_visible(timeout=LONG)  # of a new session
         assert session_of(page)["state"] == "running"
         assert session(address, before)["utterances"] >= 1

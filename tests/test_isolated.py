@@ -204,8 +204,13 @@ async def test_opening_may_be_cancelled(tmp_path: Path, after_s: float) -> None:
     opening = asyncio.create_task(isolated(path))
     await asyncio.sleep(after_s)
     opening.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await opening
+    try:
+        source = await opening
+    except asyncio.CancelledError:
+        assert opening.cancelled()
+    else:  # a quick machine had it open before
+        assert after_s > 0.1
+        await source.aclose()
     await _until(lambda: not decoders())
 
 
