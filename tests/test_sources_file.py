@@ -609,6 +609,9 @@ async def test_files_that_cannot_be_opened(
     assert "a.png" in await refusal(str(picture))
     assert "notes.srt is not a sound or video file" in await refusal(str(tmp_path / "notes.srt"))
     assert "silent.mp4 has no sound: give" in await refusal(str(silent))
+    unheard = write(tmp_path / "unheard.mkv", [(0, tone(1))], 48_000, codec="libopus")
+    unheard.write_bytes(unheard.read_bytes().replace(b"A_OPUS", b"A_ODDS"))
+    assert "unheard.mkv is in a format that cannot be decoded" in await refusal(str(unheard))
     assert "cannot be opened" in await refusal("a\0b")
     assert "ftp:// cannot be opened: give a file" in await refusal("ftp://example.org/a.mp4")
     assert capfd.readouterr().err == ""

@@ -186,8 +186,7 @@ class Recording:
         )
 
     def _soundless(self, container: InputContainer) -> str:
-        undecodable = [s.name for s in container.streams.audio]
-        if undecodable:
+        if container.streams.audio:
             return f"the sound of {self.name} is in a format that cannot be decoded: convert it"
         if container.streams.video:
             return f"{self.name} has no sound: give a recording in which a person can be heard"
