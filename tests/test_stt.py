@@ -70,6 +70,13 @@ def test_partial_text_comes_while_speech_goes_on(
     assert any(partials[: len(partials) // 2])
 
 
+def test_an_empty_piece_changes_nothing(sphinx: SphinxTranscriber, sentence: Audio) -> None:
+    stream = sphinx.stream()
+    text = stream.accept(sentence).result(30)
+    assert stream.accept(sentence[:0]).result(30) == text
+    assert stream.finish().result(30).text
+
+
 def test_more_streams_than_processes_all_finish(sphinx: SphinxTranscriber, sentence: Audio) -> None:
     alone = transcribe(sphinx, sentence, 3200)
     streams = [sphinx.stream() for _ in range(5)]

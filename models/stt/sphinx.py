@@ -59,8 +59,9 @@ class _Decoder:
         self._open = True
 
     def accept(self, samples: npt.NDArray[np.float32]) -> str:
-        pcm = np.clip(np.rint(samples * 32768), -32768, 32767).astype("<i2")
-        self._decoder.process_raw(pcm.tobytes())
+        if len(samples):  # nothing is more than pocketsphinx can take
+            pcm = np.clip(np.rint(samples * 32768), -32768, 32767).astype("<i2")
+            self._decoder.process_raw(pcm.tobytes())
         return self._text()
 
     def finish(self) -> tuple[str, list[tuple[str, float, float]]]:
