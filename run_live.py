@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from models.training.loop import Progress as Training
-    from realtime.analysis import UtteranceAnalyzer
+    from realtime.analysis import Analyzer
+    from realtime.bench_cluster import ClusterMeasurement
+    from realtime.bench_report import Measurement
     from realtime.events import Event
     from realtime.session import LiveSession
     from realtime.sources import Source
@@ -52,6 +54,14 @@ Stt = Annotated[
         metavar="ENGINE",
         help="The speech-to-text engine: sphinx, moonshine, whisper, silero, an exact one such as "
         "whisper-base.en, or auto, which takes the best that is on this machine.",
+    ),
+]
+Where = Annotated[
+    str,
+    typer.Option(
+        "--analyzer",
+        metavar="local|ray|ray:ADDRESS",
+        help="Where the models work: in this program, or on a Ray cluster.",
     ),
 ]
 Events = Annotated[
@@ -117,6 +127,7 @@ def dashboard(
     no_browser: NoBrowser = False,
     profile: Profile = "embedded",
     stt: Stt = "auto",
+    analyzer: Where = "local",
     token: Annotated[
         str | None,
         typer.Option(
@@ -201,7 +212,7 @@ def dashboard(
             limits=limits,
             ice_servers=tuple(IceServer.parse(text) for text in ice_server or ()),
         )
-        _serve(settings, browser=not no_browser, models=(profile, stt), log=log)
+        _serve(settings, browser=not no_browser, models=(analyzer, profile, stt), log=log)
     elif any(
         (source := context.get_parameter_source(name)) and source.name == "COMMANDLINE"
         for name in context.params
@@ -213,11 +224,11 @@ def _serve(
     settings: ServerSettings,
     *,
     browser: bool,
-    models: tuple[str, str],
+    models: tuple[str, str, str],
     log: str | None = None,
     first: Callable[[Hub], Awaitable[Source]] | None = None,
 ) -> None:
-    from realtime.analysis import UtteranceAnalyzer
+    from realtime.analyzers import load_analyzer
     from web.logs import configure
     from web.server import serve
 
@@ -225,7 +236,7 @@ def _serve(
         configure(Path(log))
     serve(
         settings,
-        lambda: UtteranceAnalyzer.load(*models, stuck_s=settings.limits.stuck_s),
+        lambda: load_analyzer(*models, settings.limits.stuck_s),
         told=lambda address: print(f"The dashboard is at {address} (Ctrl-C ends it)", flush=True),
         browser=browser,
         first=first,
@@ -246,6 +257,7 @@ def watch(
     events: Events = None,
     profile: Profile = "embedded",
     stt: Stt = "auto",
+    analyzer: Where = "local",
     web: Annotated[bool, typer.Option("--web", help="Show it in a browser.")] = False,
     port: Port = 8000,
     no_browser: NoBrowser = False,
@@ -269,11 +281,12 @@ def watch(
         _serve(
             ServerSettings(port=port, store=store),
             browser=not no_browser,
-            models=(profile, stt),
+            models=(analyzer, profile, stt),
             first=first,
         )
         return
-    raise typer.Exit(asyncio.run(_watch(source, microphone, camera, events, profile, stt)))
+    models = analyzer, profile, stt
+    raise typer.Exit(asyncio.run(_watch(source, microphone, camera, events, models)))
 
 
 async def _watch(
@@ -281,20 +294,19 @@ async def _watch(
     microphone: str | None,
     camera: str | None,
     events: str | None,
-    profile: str,
-    stt: str,
+    models: tuple[str, str, str],
 ) -> int:
     from rich.console import Console
 
-    from realtime.analysis import UtteranceAnalyzer
+    from realtime.analyzers import load_analyzer
     from realtime.session import LiveSession
     from realtime.sources import open_source
     from realtime.terminal import LiveView, PlainView
 
     with _written(events) as lines, contextlib.ExitStack() as cleanup:
 
-        async def load() -> UtteranceAnalyzer:
-            analyzer = await asyncio.to_thread(UtteranceAnalyzer.load, profile, stt)
+        async def load() -> Analyzer:
+            analyzer = await asyncio.to_thread(load_analyzer, *models)
             cleanup.callback(analyzer.close)
             return analyzer
 
@@ -317,16 +329,17 @@ def analyze(
     events: Events = None,
     profile: Profile = "embedded",
     stt: Stt = "auto",
+    analyzer: Where = "local",
 ) -> None:
     """Analyse recordings as fast as this machine can, one after the other."""
-    raise typer.Exit(asyncio.run(_analyze(files, events, profile, stt)))
+    raise typer.Exit(asyncio.run(_analyze(files, events, (analyzer, profile, stt))))
 
 
-async def _analyze(files: list[str], events: str | None, profile: str, stt: str) -> int:
+async def _analyze(files: list[str], events: str | None, models: tuple[str, str, str]) -> int:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-    from realtime.analysis import UtteranceAnalyzer
+    from realtime.analyzers import load_analyzer
     from realtime.session import LiveSession
     from realtime.sources import open_source
     from realtime.terminal import PlainView
@@ -343,7 +356,7 @@ async def _analyze(files: list[str], events: str | None, profile: str, stt: str)
         transient=True,
         disable=not console.is_terminal,
     )
-    analyzer: UtteranceAnalyzer | None = None
+    analyzer: Analyzer | None = None
     statuses = [0]
     with _written(events) as lines, progress:
         try:
@@ -356,7 +369,7 @@ async def _analyze(files: list[str], events: str | None, profile: str, stt: str)
                     continue
                 async with contextlib.aclosing(source):
                     if analyzer is None:
-                        analyzer = await asyncio.to_thread(UtteranceAnalyzer.load, profile, stt)
+                        analyzer = await asyncio.to_thread(load_analyzer, *models)
                     session = LiveSession(source, analyzer)
                     bar = progress.add_task(Path(file).name, total=source.duration)
                     view = PlainView(results)
@@ -709,9 +722,18 @@ def bench(
     recording: Annotated[str, typer.Argument(help="A sound or video file in which one speaks.")],
     profile: Profile = "embedded",
     stt: Stt = "auto",
+    analyzer: Where = "local",
     most_streams: Annotated[
-        int, typer.Option(min=2, help="How many live streams to try at once, at most.")
-    ] = 8,
+        int | None,
+        typer.Option(
+            min=2,
+            help="How many live streams to try at once, at most.",
+            show_default="8, on a cluster 4",
+        ),
+    ] = None,
+    most_replicas: Annotated[
+        int, typer.Option(min=1, help="On a cluster: how many replicas of each model to try.")
+    ] = 2,
     soak: Annotated[
         float | None,
         typer.Option(
@@ -729,19 +751,47 @@ def bench(
     are too many; then at full speed, beside a path that does one step after the other.
 
     For a recording of two minutes that takes about seven.
-    """
-    from realtime.bench import measure
 
-    measurement = asyncio.run(
-        measure(
-            recording,
-            profile=profile,
-            stt=stt,
-            most_streams=most_streams,
-            soak_hours=soak,
-            on_progress=lambda step: print(f"measuring: {step}", file=sys.stderr, flush=True),
+    With --analyzer ray: its first 40 s in 1, 2, 4 streams for 1, 2 replicas of each model, and what
+    it costs that each utterance crosses the network.
+    """
+
+    def tell(step: str) -> None:
+        print(f"measuring: {step}", file=sys.stderr, flush=True)
+
+    measurement: Measurement | ClusterMeasurement
+    if analyzer == "local":
+        from realtime.bench import measure
+
+        measurement = asyncio.run(
+            measure(
+                recording,
+                profile=profile,
+                stt=stt,
+                most_streams=most_streams or 8,
+                soak_hours=soak,
+                on_progress=tell,
+            )
         )
-    )
+    else:
+        if soak is not None:
+            raise UsageError("--soak is not for a cluster: leave out --analyzer")
+        from realtime.analyzers import check_cluster
+
+        check_cluster(analyzer)
+        from realtime.bench_cluster import measure_cluster
+
+        measurement = asyncio.run(
+            measure_cluster(
+                recording,
+                analyzer,
+                profile=profile,
+                stt=stt,
+                most_streams=most_streams or 4,
+                most_replicas=most_replicas,
+                on_progress=tell,
+            )
+        )
     print(measurement.model_dump_json(indent=2) if json else measurement)
 
 

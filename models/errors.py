@@ -9,6 +9,8 @@
 Each message is one line that names the thing and the remedy; it is shown to the user as it is.
 """
 
+from __future__ import annotations
+
 
 class AnalyserError(Exception):
     """Anything this project raises on purpose."""
@@ -36,3 +38,7 @@ class AnalysisError(AnalyserError):
     def __init__(self, stage: str, message: str) -> None:
         super().__init__(message)
         self.stage = stage
+
+    def __reduce__(self) -> tuple[type[AnalysisError], tuple[str, str]]:
+        """Both arguments, so that it can come from another process."""
+        return type(self), (self.stage, str(self))

@@ -200,15 +200,28 @@ class FaceTracker:
         self._searched_s = -math.inf  # when the last whole picture was searched
         self._known = 0  # how many faces were found then
 
-    def add(self, time_s: float, image: Image) -> list[DetectedFace]:
-        """The faces in the next picture, uint8 (height, width, 3) RGB, at `time_s` seconds."""
+    def add(self, time_s: float, image: Image) -> None:
+        """Find the faces in the next picture, uint8 (height, width, 3) RGB, at `time_s` seconds."""
+        if not self.follow(time_s, image):
+            self.found(time_s, *self._finder.detect([image]))
+
+    def follow(self, time_s: float, image: Image) -> bool:
+        """`add` the picture if its faces can be looked for where they were.
+
+        Returns:
+            False if the whole picture has to be searched: then `found` must follow.
+        """
         faces = self._finder.follow(image, self.pictures[-1]) if self.pictures else []
         complete = faces and len(faces) >= self._known
         if time_s - self._searched_s >= (SEARCH_EVERY_S if complete else SEARCH_AGAIN_S):
-            (faces,) = self._finder.detect([image])
-            self._searched_s, self._known = time_s, len(faces)
+            return False
         self.pictures.append(faces)
-        return faces
+        return True
+
+    def found(self, time_s: float, faces: list[DetectedFace]) -> None:
+        """These are the faces that `FaceFinder.detect` finds in the next picture."""
+        self._searched_s, self._known = time_s, len(faces)
+        self.pictures.append(faces)
 
 
 def main_track(pictures: Sequence[Sequence[DetectedFace]]) -> list[DetectedFace | None]:

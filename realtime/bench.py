@@ -21,7 +21,8 @@ import psutil
 from models.errors import AnalysisError, SourceError, UsageError
 from models.faces import FaceTracker, align
 from models.vad import load_vad
-from realtime.analysis import FACES, UtteranceAnalyzer
+from realtime.analysis import FACES, Analyzer
+from realtime.analyzers.local import LocalAnalyzer
 from realtime.bench_report import Machine, Measurement, Percentiles, Soak, Speed, Trial
 from realtime.endpointing import EndpointingSettings, SpeechChange, UtteranceClosed
 from realtime.events import SourceWarning, UtteranceFailed, UtteranceResult
@@ -33,7 +34,7 @@ from realtime.session import LiveSession
 from realtime.sources import Source, open_source
 from realtime.sources.timeline import media_time
 
-_TRIAL_S = 40.0  # of the recording, where several streams play it
+TRIAL_S = 40.0  # of the recording, where several streams play it
 _STARTS_S = 3.0  # within this time they all start
 _GOAL_STREAMS = 4  # so many are tried even if fewer are too many
 _BLOCK = SAMPLE_RATE // 50  # samples that a live source delivers at a time, about
@@ -55,7 +56,7 @@ async def measure(
 
     Args:
         recording: a file in which somebody speaks.
-        profile, stt: the models, as `UtteranceAnalyzer.load` takes them.
+        profile, stt: the models, as `LocalAnalyzer.load` takes them.
         most_streams: 2, 4, 6, ... streams are tried up to this number, at least 2, or until they
             are too many; 4 in any case, if this number allows it.
         soak_hours: play it over and over in one session, for so much media, at least 0.1 h;
@@ -67,23 +68,25 @@ async def measure(
         SourceError: it broke off.
         AnalysisError: no utterance could be analysed.
     """
-    name, samples = _sound(recording)
-    closed, listening_cpu = _listen(samples)
+    name, samples = sound_of(recording)
+    closed, listening_cpu = utterances_in(samples)
     if not closed:
         raise UsageError(f"nobody speaks in {name}: give a recording in which somebody does")
-    in_trial = max(1, sum(utterance.stop <= _TRIAL_S * SAMPLE_RATE for utterance in closed))
+    in_trial = max(1, sum(utterance.stop <= TRIAL_S * SAMPLE_RATE for utterance in closed))
     speech = samples[closed[0].start : closed[0].stop][:SAMPLE_RATE]
 
     on_progress("start-up, here and in a fresh process")
-    with contextlib.closing(UtteranceAnalyzer.load(profile, stt)) as analyzer:
+    with contextlib.closing(LocalAnalyzer.load(profile, stt)) as analyzer:
         start_up_s = _start_up_s(profile, stt, speech)
         on_progress("1 stream at live pace")
-        trials = [await _trial(recording, analyzer, streams=1, utterances=len(closed))]
+        trials = [await play_streams(recording, analyzer, streams=1, utterances=len(closed))]
         for streams in range(2, most_streams + 1, 2):
             if trials[-1].shortcomings and streams > _GOAL_STREAMS:
                 break
             on_progress(f"{streams} streams at live pace")
-            trials.append(await _trial(recording, analyzer, streams=streams, utterances=in_trial))
+            trials.append(
+                await play_streams(recording, analyzer, streams=streams, utterances=in_trial)
+            )
         on_progress("one utterance after the other, by stage")
         work = await _work(recording, analyzer, samples, closed)
         on_progress("full speed")
@@ -106,7 +109,7 @@ async def measure(
             recording=name,
             utterances=len(closed),
             profile=analyzer.profile,
-            stt=analyzer.transcriber.name,
+            stt=analyzer.engine,
             machine=Machine.here(),
             start_up_s=start_up_s,
             trials=trials,
@@ -133,8 +136,8 @@ class _Run:
     resident: int = 0  # bytes, where it was highest
 
 
-async def _trial(
-    recording: str, analyzer: UtteranceAnalyzer, *, streams: int, utterances: int
+async def play_streams(
+    recording: str, analyzer: Analyzer, *, streams: int, utterances: int
 ) -> Trial:
     """Streams side by side, each until so many utterances are answered."""
     starts = random.Random(1)
@@ -181,7 +184,7 @@ async def _trial(
 async def _play(
     recording: str,
     pace: Literal["live", "fast"],
-    analyzer: UtteranceAnalyzer,
+    analyzer: Analyzer,
     *,
     utterances: int | None = None,
     after_s: float = 0,
@@ -213,15 +216,15 @@ async def _play(
 
 
 async def _work(
-    recording: str, analyzer: UtteranceAnalyzer, samples: Samples, closed: list[UtteranceClosed]
+    recording: str, analyzer: LocalAnalyzer, samples: Samples, closed: list[UtteranceClosed]
 ) -> dict[str, Percentiles]:
-    """What each stage takes for one utterance of the first `_TRIAL_S`, nothing done ahead."""
+    """What each stage takes for one utterance of the first `TRIAL_S`, nothing done ahead."""
     frames = []
     async with contextlib.aclosing(await open_source(recording, "fast")) as source:
         async for item in source:
             if isinstance(item, VideoFrame):
                 frames.append(item)
-            if media_time(item) > _TRIAL_S:
+            if media_time(item) > TRIAL_S:
                 break
     taken: dict[str, list[float]] = {}
 
@@ -231,7 +234,7 @@ async def _work(
         yield
         taken.setdefault(stage, []).append(time.perf_counter() - began)
 
-    in_trial = [utterance for utterance in closed if utterance.stop <= _TRIAL_S * SAMPLE_RATE]
+    in_trial = [utterance for utterance in closed if utterance.stop <= TRIAL_S * SAMPLE_RATE]
     for utterance in in_trial or closed[:1]:
         sound = samples[utterance.start : utterance.stop]
         start_s, stop_s = utterance.start / SAMPLE_RATE, utterance.stop / SAMPLE_RATE
@@ -241,10 +244,11 @@ async def _work(
             stream.accept(sound)
             transcript = stream.finish().result()
         with timed("faces"):
-            found = [tracker.add(frame.time, frame.image) for frame in during]
+            for frame in during:
+                tracker.add(frame.time, frame.image)
         shown = [
             align(frame.image, faces[0].landmarks)
-            for frame, faces in zip(during, found, strict=True)
+            for frame, faces in zip(during, tracker.pictures, strict=True)
             if faces
         ]
         with timed("face network"):
@@ -258,11 +262,11 @@ async def _work(
 
 def _soak(recording: str, profile: str, stt: str, hours: float) -> Soak:
     """One long session, and the memory it took, once a minute of media."""
-    with contextlib.closing(UtteranceAnalyzer.load(profile, stt)) as analyzer:
+    with contextlib.closing(LocalAnalyzer.load(profile, stt)) as analyzer:
         return asyncio.run(_long_session(recording, analyzer, hours))
 
 
-async def _long_session(recording: str, analyzer: UtteranceAnalyzer, hours: float) -> Soak:
+async def _long_session(recording: str, analyzer: LocalAnalyzer, hours: float) -> Soak:
     own: list[float] = []
     below: list[float] = []
     session = LiveSession(OverAndOver(recording, hours * 3600), analyzer)
@@ -308,7 +312,7 @@ class OverAndOver(Source):
         self._samples = 0
 
 
-def _sound(recording: str) -> tuple[str, Samples]:
+def sound_of(recording: str) -> tuple[str, Samples]:
     """What a recording is called, and what is to be heard in it."""
     path = Path(recording)
     if not path.is_file():
@@ -316,7 +320,7 @@ def _sound(recording: str) -> tuple[str, Samples]:
     return path.name, decode_sound(recording)[0]
 
 
-def _listen(samples: Samples) -> tuple[list[UtteranceClosed], float]:
+def utterances_in(samples: Samples) -> tuple[list[UtteranceClosed], float]:
     """The utterances in float32 (n,), 16 kHz, and the CPU seconds a second of it took."""
     ring = AudioRing(seconds=1)
     listener = Listener(ring, load_vad().stream(), EndpointingSettings())
@@ -345,7 +349,7 @@ def _fresh_process() -> ProcessPoolExecutor:
 
 
 def _make_ready(profile: str, stt: str, speech: Samples) -> None:
-    with contextlib.closing(UtteranceAnalyzer.load(profile, stt)) as analyzer:
+    with contextlib.closing(LocalAnalyzer.load(profile, stt)) as analyzer:
         stream = analyzer.transcriber.stream()
         stream.accept(speech)
         stream.finish().result()

@@ -66,6 +66,12 @@ class Machine(BaseModel):
             torch=torch.__version__,
         )
 
+    def __str__(self) -> str:
+        return (
+            f"{self.processor}, {self.cores} cores, {self.memory_gib} GiB; {self.system}; "
+            f"Python {self.python}, torch {self.torch}"
+        )
+
 
 class Trial(BaseModel):
     """Some streams at once, at live pace, in one process and with one set of models.
@@ -227,69 +233,70 @@ class Measurement(BaseModel):
         return (most.resident_mib - one.resident_mib) / (most.streams - one.streams)
 
     def __str__(self) -> str:
-        machine, one, most = self.machine, self.trials[0], self.trials[-1]
+        one, most = self.trials[0], self.trials[-1]
         tried = ", ".join(str(trial.streams) for trial in self.trials)
         return "\n".join(
             [
                 f"{self.recording}: {self.speed.media_s:.1f} s, {self.utterances} utterances; "
                 f"model {self.profile}, words {self.stt}",
-                f"{machine.processor}, {machine.cores} cores, {machine.memory_gib} GiB; "
-                f"{machine.system}; Python {machine.python}, torch {machine.torch}",
+                str(self.machine),
                 "",
-                _row("at live pace, ms", ["p50", "p95", "p99"]),
+                row("at live pace, ms", ["p50", "p95", "p99"]),
                 _delays("end to result, 1 stream", one.end_to_result),
-                _close_to_result(one),
+                close_to_result(one),
                 *(_delays(f"  {name}", taken) for name, taken in one.stages.items()),
-                *(_close_to_result(trial) for trial in self.trials[1:]),
-                _row(
+                *(close_to_result(trial) for trial in self.trials[1:]),
+                row(
                     "streams answered in time",
                     [str(self.prompt_streams)],
                     f"p95 under {1000 * PROMPT_S:.0f} ms, nothing lost; tried: {tried}",
                 ),
                 "",
-                _row("one utterance, nothing ahead, ms", ["p50", "p95", "p99"]),
+                row("one utterance, nothing ahead, ms", ["p50", "p95", "p99"]),
                 *(_delays(stage, taken) for stage, taken in self.work.items()),
                 "",
-                _row("at full speed, times real time", []),
-                _row("analyze", [f"{self.speed.analyze:.2f}"]),
-                _row("reference path", [f"{self.speed.reference:.2f}"]),
-                _row("ratio", [f"{self.speed.ratio:.2f}"]),
+                row("at full speed, times real time", []),
+                row("analyze", [f"{self.speed.analyze:.2f}"]),
+                row("reference path", [f"{self.speed.reference:.2f}"]),
+                row("ratio", [f"{self.speed.ratio:.2f}"]),
                 "",
-                _row("one stream at live pace", []),
-                _row("CPU, % of a core", [f"{100 * one.cpu:.1f}"]),
-                _row("  VAD and endpointing of it", [f"{100 * self.listening_cpu:.1f}"]),
-                _row("  recogniser's processes, beside it", [f"{100 * one.recogniser_cpu:.1f}"]),
-                _row("memory, MiB", [f"{one.resident_mib:.0f}"]),
-                _row(
+                row("one stream at live pace", []),
+                row("CPU, % of a core", [f"{100 * one.cpu:.1f}"]),
+                row("  VAD and endpointing of it", [f"{100 * self.listening_cpu:.1f}"]),
+                row("  recogniser's processes, beside it", [f"{100 * one.recogniser_cpu:.1f}"]),
+                row("memory, MiB", [f"{one.resident_mib:.0f}"]),
+                row(
                     "  recogniser's processes, beside it",
                     [f"{one.recogniser_mib:.0f}"],
                     f"{most.recogniser_mib:.0f} with {most.streams} streams",
                 ),
-                _row("  a further stream adds", [f"{self.stream_mib:.0f}"]),
+                row("  a further stream adds", [f"{self.stream_mib:.0f}"]),
                 *(_soak(self.soak) if self.soak else ()),
-                _row("start-up, s", [f"{self.start_up_s:.1f}"]),
+                row("start-up, s", [f"{self.start_up_s:.1f}"]),
             ]
         )
 
 
-def _close_to_result(trial: Trial) -> str:
+def close_to_result(trial: Trial) -> str:
+    """A row: how soon these streams were answered, and what they lacked."""
     name = f"close to result, {trial.streams} stream{'s' if trial.streams > 1 else ''}"
     return _delays(name, trial.close_to_result, ", ".join(trial.shortcomings))
 
 
 def _delays(name: str, delays: Percentiles, note: str = "") -> str:
     values = [f"{1000 * value:.0f}" for value in (delays.p50, delays.p95, delays.p99)]
-    return _row(name, values, note)
+    return row(name, values, note)
 
 
 def _soak(soak: Soak) -> list[str]:
     return [
-        _row(f"  growth in {soak.hours:g} h of media", [f"{soak.growth_mib:+.1f}"]),
-        _row("    of the recogniser's processes", [f"{soak.recogniser_growth_mib:+.1f}"]),
+        row(f"  growth in {soak.hours:g} h of media", [f"{soak.growth_mib:+.1f}"]),
+        row("    of the recogniser's processes", [f"{soak.recogniser_growth_mib:+.1f}"]),
     ]
 
 
-def _row(name: str, values: Sequence[str], note: str = "") -> str:
+def row(name: str, values: Sequence[str], note: str = "") -> str:
+    """A row of a table."""
     cells = "".join(f"{value:>8}" for value in values)
     return f"{name:<36}{cells}  {note}".rstrip()
 

@@ -32,7 +32,7 @@ class Rank(IntEnum):
 
 
 class Inference:
-    """The thread. It is one, and its calls use one core: see `UtteranceAnalyzer.load`.
+    """The thread. It is one, and its calls use one core: see `realtime.analyzers.local.load_mer`.
 
     Args:
         stuck_s: seconds after which a call is given up, with TimeoutError; the others go on.

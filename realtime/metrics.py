@@ -44,6 +44,17 @@ FRAMES_DROPPED = Counter(
     ["where"],
 )
 
+CROSSED_BYTES = Counter(
+    "live_emotion_crossed_bytes", "Sent to replicas of a cluster, for each stage.", ["stage"]
+)
+
+CROSSED_SECONDS = Histogram(
+    "live_emotion_crossed_seconds",
+    "From the question to a replica of a cluster to its answer, for each stage.",
+    ["stage"],
+    buckets=_BUCKETS,
+)
+
 WARNINGS = Counter("live_emotion_warnings", "Warnings told, such as overload.", ["code"])
 
 

@@ -1,6 +1,6 @@
 """One source, analysed live: source -> rings -> endpointing -> analysis -> events.
 
-In: a `Source` and an `UtteranceAnalyzer`. Out: `async for event in session.events()`.
+In: a `Source` and an `Analyzer`. Out: `async for event in session.events()`.
 Read on from `_run`: `_follow_source`, `_take`, `_hear`, `_work_ahead`, `_follow`, `_close`,
 `_tell_results`.
 """
@@ -22,7 +22,7 @@ import numpy as np
 from models.errors import AnalysisError, SourceError
 from models.vad import load_vad
 from realtime import metrics
-from realtime.analysis import Analysis, SeenFace, Utterance, UtteranceAnalyzer, UtteranceStream
+from realtime.analysis import Analysis, Analyzer, SeenFace, Utterance, UtteranceStream
 from realtime.average import RunningAverage
 from realtime.endpointing import (
     EndpointingSettings,
@@ -131,7 +131,7 @@ class LiveSession:
     def __init__(
         self,
         source: Source,
-        analyzer: UtteranceAnalyzer,
+        analyzer: Analyzer,
         *,
         endpointing: EndpointingSettings | None = None,
         session_id: str | None = None,
@@ -221,7 +221,7 @@ class LiveSession:
                     time=0.0,
                     source=self._source.name,
                     profile=self._analyzer.profile,
-                    stt=self._analyzer.transcriber.name,
+                    stt=self._analyzer.engine,
                     duration=self._source.duration,
                 )
             )

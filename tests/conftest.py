@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import wave
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -60,3 +61,36 @@ def talker_truth(shared: Path) -> list[dict[str, Any]]:
     truth = json.loads((shared / "media" / "talker_grid_120s.json").read_text(encoding="utf-8"))
     utterances: list[dict[str, Any]] = truth["utterances"]
     return utterances
+
+
+@pytest.fixture(scope="session")
+def halting(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A talker who halts twice for 0.4 s in the middle of what he says: long, but not long enough.
+
+    His first four sentences, without the picture, and with only that much of the silence between
+    two and two of them.
+    """
+    to = tmp_path_factory.mktemp("halting") / "halting.wav"
+    import av
+
+    truth = json.loads((shared / "media/talker_grid_120s.json").read_text(encoding="utf-8"))
+    with av.open(str(shared / "media/talker_grid_120s.mp4")) as container:
+        resampler = av.AudioResampler("s16", "mono", 16_000)
+        sound = np.concatenate(
+            [
+                part.to_ndarray()[0]
+                for frame in container.decode(audio=0)
+                for part in resampler.resample(frame)
+            ]
+        )
+    silence = np.zeros(16_000, np.int16)
+    parts = [silence]
+    for number, utterance in enumerate(truth["utterances"][:4]):
+        said = slice(int(utterance["start"] * 16_000), int(utterance["end"] * 16_000))
+        parts += [sound[said], silence[: 6400 if number % 2 == 0 else None]]
+    with wave.open(str(to), "wb") as out:
+        out.setnchannels(1)
+        out.setsampwidth(2)
+        out.setframerate(16_000)
+        out.writeframes(np.concatenate(parts).tobytes())
+    return to

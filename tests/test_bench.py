@@ -11,7 +11,7 @@ from tiny_recognisers import save_silero
 from models.errors import UsageError
 from models.stt import Transcriber, load_transcriber
 from models.stt.silero import SileroTranscriber
-from realtime.analysis import UtteranceAnalyzer
+from realtime.analyzers.local import LocalAnalyzer
 from realtime.bench import OverAndOver, measure
 from realtime.bench_report import Machine, Measurement, Percentiles, Soak, Speed, Trial
 from realtime.endpointing import EndpointingSettings
@@ -112,7 +112,7 @@ def test_growth_is_from_the_second_to_the_last_quarter_whatever_peaks() -> None:
 async def test_a_recording_played_over_and_over_is_one_session(
     shared: Path, transcriber: Transcriber
 ) -> None:
-    analyzer = UtteranceAnalyzer.load("embedded", "sphinx")
+    analyzer = LocalAnalyzer.load("embedded", "sphinx")
     try:
         source = OverAndOver(str(shared / "media/talker_700.mp4"), 15)
         session = LiveSession(source, analyzer)
@@ -139,7 +139,7 @@ async def test_the_plain_path_finds_the_utterances_of_the_program(
 ) -> None:
     recording = str(shared / "media" / clip)
     plain = ReferencePath("embedded", transcriber).analyze(recording)
-    analyzer = UtteranceAnalyzer.load("embedded", "sphinx")
+    analyzer = LocalAnalyzer.load("embedded", "sphinx")
     try:
         source = await open_source(recording, "fast")
         # A short sound at an utterance's end: the one thing in which Silero knows no better.

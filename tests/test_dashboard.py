@@ -17,7 +17,7 @@ from browser import FakeDevices, chromium, dashboard, violations
 from playwright.sync_api import Browser, Locator, Page, Playwright, expect, sync_playwright
 from web_client import served
 
-from realtime.analysis import UtteranceAnalyzer
+from realtime.analyzers.local import LocalAnalyzer
 from web.settings import ServerSettings
 
 SOON = 60_000  # ms; generous, for two busy cores
@@ -456,7 +456,7 @@ def until(condition: Callable[[], bool], seconds: float = 120) -> None:
 
 def test_a_source_of_the_server(camera_browser: Browser, shared: Path) -> None:
     settings = ServerSettings(allow_paths=(shared / "media",))
-    with served(settings, UtteranceAnalyzer.load) as (address, _):
+    with served(settings, LocalAnalyzer.load) as (address, _):
         page = new_page(camera_browser, address)
         page.goto("/")
         page.get_by_role("heading", name="Source of the server").click()

@@ -89,10 +89,10 @@ async def test_the_upload_of_the_documentation_page(folder: Path) -> None:
 def test_no_library_keeps_anything_to_tell_its_maker(tmp_path: Path) -> None:
     program = """
 from models.vad import load_vad
-from realtime.analysis import UtteranceAnalyzer
+from realtime.analyzers.local import LocalAnalyzer
 if __name__ == "__main__":
     load_vad()
-    UtteranceAnalyzer.load().close()
+    LocalAnalyzer.load().close()
 """
     environment = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}  # where CI is not said
     subprocess.run([sys.executable, "-c", program], cwd=REPO, env=environment, check=True)

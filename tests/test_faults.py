@@ -21,7 +21,7 @@ from web_client import rest_of, serving
 
 from models.faces import FaceTracker
 from realtime import session as session_module
-from realtime.analysis import UtteranceAnalyzer
+from realtime.analyzers.local import LocalAnalyzer
 from realtime.events import (
     Event,
     SessionEnded,
@@ -50,20 +50,20 @@ def clip(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def analyzer() -> Iterator[UtteranceAnalyzer]:
-    analyzer = UtteranceAnalyzer.load(stt="sphinx", stuck_s=STUCK_S)
+def analyzer() -> Iterator[LocalAnalyzer]:
+    analyzer = LocalAnalyzer.load(stt="sphinx", stuck_s=STUCK_S)
     yield analyzer
     analyzer.close()
 
 
 @pytest.fixture(scope="module")
-def undisturbed(clip: Path, analyzer: UtteranceAnalyzer) -> list[Event]:
+def undisturbed(clip: Path, analyzer: LocalAnalyzer) -> list[Event]:
     return asyncio.run(events_of(clip, analyzer))
 
 
 async def events_of(
     clip: Path,
-    analyzer: UtteranceAnalyzer,
+    analyzer: LocalAnalyzer,
     *,
     pace: Any = "fast",
     watch: Callable[[Event], None] = lambda event: None,
@@ -103,7 +103,7 @@ def lasting(events: list[Event]) -> list[str]:
 @pytest.mark.parametrize("fault", ["throws", "stuck"])
 async def test_a_network_that_fails_once_costs_one_utterance_of_one_session(
     clip: Path,
-    analyzer: UtteranceAnalyzer,
+    analyzer: LocalAnalyzer,
     undisturbed: list[Event],
     monkeypatch: pytest.MonkeyPatch,
     fault: str,
@@ -144,7 +144,7 @@ async def test_a_network_that_fails_once_costs_one_utterance_of_one_session(
 
 async def test_the_server_says_while_its_networks_are_stuck() -> None:
     let_go = threading.Event()
-    async with serving(load=lambda: UtteranceAnalyzer.load(stt="sphinx", stuck_s=8)) as client:
+    async with serving(load=lambda: LocalAnalyzer.load(stt="sphinx", stuck_s=8)) as client:
         assert (await client.json("/healthz"))["status"] in ("loading", "ok")
         analyzer = await client.hub.ready()
         assert await client.json("/healthz") == {"status": "ok"}
@@ -167,7 +167,7 @@ async def healthz(http: httpx.AsyncClient) -> tuple[int, Any]:
 
 
 async def test_the_server_says_that_its_models_are_not_there() -> None:
-    def broken() -> UtteranceAnalyzer:
+    def broken() -> LocalAnalyzer:
         raise OSError("no such disk")
 
     async with serving(load=broken) as client:
@@ -186,7 +186,7 @@ async def test_a_halted_decoder_costs_nothing_but_time(
     clip: Path, undisturbed: list[Event]
 ) -> None:
     others = decoders()
-    analyzer = UtteranceAnalyzer.load(stt="sphinx", stuck_s=STUCK_S)
+    analyzer = LocalAnalyzer.load(stt="sphinx", stuck_s=STUCK_S)
     halted: set[psutil.Process] = set()
 
     def halt_it(event: Event) -> None:
@@ -206,7 +206,7 @@ async def test_a_halted_decoder_costs_nothing_but_time(
 
 @halting
 async def test_while_every_decoder_is_halted_utterances_fail_and_the_session_goes_on(
-    clip: Path, analyzer: UtteranceAnalyzer, undisturbed: list[Event]
+    clip: Path, analyzer: LocalAnalyzer, undisturbed: list[Event]
 ) -> None:
     failed = asyncio.Event()
 
@@ -245,7 +245,7 @@ async def test_while_every_decoder_is_halted_utterances_fail_and_the_session_goe
 
 async def test_a_wall_clock_that_is_set_changes_nothing(
     clip: Path,
-    analyzer: UtteranceAnalyzer,
+    analyzer: LocalAnalyzer,
     undisturbed: list[Event],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -267,7 +267,7 @@ async def test_a_wall_clock_that_is_set_changes_nothing(
 
 async def test_a_reader_that_stops_halts_its_session_and_loses_nothing(
     clip: Path,
-    analyzer: UtteranceAnalyzer,
+    analyzer: LocalAnalyzer,
     undisturbed: list[Event],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -287,7 +287,7 @@ async def test_a_reader_that_stops_halts_its_session_and_loses_nothing(
 async def test_a_follower_that_reads_nothing_holds_up_nobody(
     clip: Path, undisturbed: list[Event]
 ) -> None:
-    async with serving(load=lambda: UtteranceAnalyzer.load(stt="sphinx")) as client:
+    async with serving(load=lambda: LocalAnalyzer.load(stt="sphinx")) as client:
         id = (await client.upload(clip)).json()["id"]
         async with client.connect(f"/api/sessions/{id}/events") as silent:
             silent.transport.pause_reading()
@@ -303,7 +303,7 @@ async def test_a_follower_that_reads_nothing_holds_up_nobody(
 
 async def test_a_server_that_ends_first_tells_what_was_said_last(shared: Path) -> None:
     async with AsyncExitStack() as stack:
-        async with serving(load=lambda: UtteranceAnalyzer.load(stt="sphinx")) as client:
+        async with serving(load=lambda: LocalAnalyzer.load(stt="sphinx")) as client:
             answer = await client.upload(shared / "media/speech/jfk.flac", pace="live")
             feed = await stack.enter_async_context(
                 client.connect(f"/api/sessions/{answer.json()['id']}/events")

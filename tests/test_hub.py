@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from models.errors import UsageError
 from realtime import storage
-from realtime.analysis import UtteranceAnalyzer
+from realtime.analyzers.local import LocalAnalyzer
 from realtime.events import SourceWarning, TranscriptPartial
 from realtime.sources.pushed import PushedSource
 from realtime.storage import SessionStore, StoredSession
@@ -168,7 +168,7 @@ async def hub_of(settings: ServerSettings) -> AsyncIterator[Hub]:
     """A hub whose models are not loaded yet: its sessions tell what the test records."""
     go_on = threading.Event()
 
-    def load() -> UtteranceAnalyzer:
+    def load() -> LocalAnalyzer:
         go_on.wait(SOON_S)
         raise UsageError("not needed any more")
 

@@ -12,7 +12,8 @@ from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 from web_client import serving
 
-from realtime.analysis import WAITING_FRAMES, UtteranceAnalyzer
+from realtime.analysis import WAITING_FRAMES
+from realtime.analyzers.local import LocalAnalyzer
 from realtime.events import SourceWarning, UtteranceFailed
 from realtime.inference import Rank
 from realtime.media import VideoFrame
@@ -21,8 +22,8 @@ from realtime.metrics import observe
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
-def load() -> UtteranceAnalyzer:
-    return UtteranceAnalyzer.load(stt="sphinx")
+def load() -> LocalAnalyzer:
+    return LocalAnalyzer.load(stt="sphinx")
 
 
 async def scrape(http: httpx.AsyncClient) -> Samples:

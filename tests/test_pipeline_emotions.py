@@ -19,7 +19,7 @@ import pytest
 
 from models.faces import FaceFinder
 from models.training.datasets import HELD_OUT_SPEAKERS, read_clip
-from realtime.analysis import UtteranceAnalyzer
+from realtime.analyzers.local import LocalAnalyzer
 from realtime.events import SessionEnded, UtteranceResult
 from realtime.session import LiveSession
 from realtime.sources import open_source
@@ -31,8 +31,8 @@ UTTERANCES = 3
 
 
 @pytest.fixture(scope="module")
-def analyzer() -> Iterator[UtteranceAnalyzer]:
-    analyzer = UtteranceAnalyzer.load(stt="sphinx")
+def analyzer() -> Iterator[LocalAnalyzer]:
+    analyzer = LocalAnalyzer.load(stt="sphinx")
     yield analyzer
     analyzer.close()
 
@@ -105,7 +105,7 @@ def film(
     "emotion", ["happiness", "sadness", "anger", "fear", "disgust", "surprise", "neutral"]
 )
 async def test_a_filmed_emotion_is_what_the_average_expresses(
-    shared: Path, analyzer: UtteranceAnalyzer, tmp_path: Path, emotion: str
+    shared: Path, analyzer: LocalAnalyzer, tmp_path: Path, emotion: str
 ) -> None:
     film(tmp_path / "film.mp4", plain_faces(shared, emotion), plain_voices(shared, emotion))
     source = await open_source(str(tmp_path / "film.mp4"), "fast")

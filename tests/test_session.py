@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 import os
 import threading
-import wave
 from collections.abc import AsyncIterator, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 import pytest
+from playing import by_kind, events_of, lasting, results, warnings_of
 from processes import decoders
 
-from realtime.analysis import Analysis, Utterance, UtteranceAnalyzer, UtteranceStream
+from realtime.analysis import Analysis, Utterance
+from realtime.analyzers.local import LocalAnalyzer, LocalStream
 from realtime.endpointing import EndpointingSettings
 from realtime.events import (
     AverageUpdated,
@@ -40,45 +39,14 @@ from realtime.sources.base import Source
 
 
 @pytest.fixture(scope="module")
-def analyzer() -> Iterator[UtteranceAnalyzer]:
-    analyzer = UtteranceAnalyzer.load()
+def analyzer() -> Iterator[LocalAnalyzer]:
+    analyzer = LocalAnalyzer.load()
     yield analyzer
     analyzer.close()
 
 
-async def events_of(
-    clip: Path,
-    analyzer: UtteranceAnalyzer,
-    *,
-    pace: Any = "fast",
-    endpointing: EndpointingSettings | None = None,
-) -> list[Event]:
-    source = await open_source(str(clip), pace)
-    session = LiveSession(source, analyzer, endpointing=endpointing)
-    return [event async for event in session.events()]
-
-
-def results(events: list[Event]) -> list[UtteranceResult]:
-    return [event for event in events if isinstance(event, UtteranceResult)]
-
-
-def warnings_of(events: list[Event]) -> list[SourceWarning]:
-    return [event for event in events if isinstance(event, SourceWarning)]
-
-
-def lasting(events: list[Event]) -> list[dict[str, Any]]:
-    """What must not depend on speed: no partial words, no provisional scores, no latencies, and
-    no word of a machine that is too busy for those."""
-    return [
-        event.model_dump(exclude={"session": True, "latency": True})
-        for event in events
-        if not isinstance(event, TranscriptPartial | UtteranceProvisional)
-        and getattr(event, "code", None) != "overload"
-    ]
-
-
 async def test_talking_head_is_understood_utterance_by_utterance(
-    shared: Path, analyzer: UtteranceAnalyzer, talker_truth: list[dict[str, Any]]
+    shared: Path, analyzer: LocalAnalyzer, talker_truth: list[dict[str, Any]]
 ) -> None:
     events = await events_of(shared / "media/talker_grid_120s.mp4", analyzer)
     assert isinstance(events[0], SessionStarted)
@@ -113,79 +81,40 @@ async def test_talking_head_is_understood_utterance_by_utterance(
 
 @pytest.mark.parametrize("clip", ["talker_512.mp4", "talker_700.mp4"])
 async def test_live_pace_and_full_speed_give_the_same_in_every_digit(
-    shared: Path, analyzer: UtteranceAnalyzer, clip: str
+    shared: Path, analyzer: LocalAnalyzer, clip: str
 ) -> None:
     live = await events_of(shared / "media" / clip, analyzer, pace="live")
     fast = await events_of(shared / "media" / clip, analyzer)
     assert results(live)
     assert any(isinstance(event, TranscriptPartial) for event in live)
-    assert _by_kind(lasting(live)) == _by_kind(lasting(fast))
+    assert by_kind(lasting(live)) == by_kind(lasting(fast))
     assert all(r.latency.end_to_result is not None for r in results(live))
     assert all(r.latency.end_to_result is None for r in results(fast))
 
 
-def _by_kind(events: list[dict[str, Any]]) -> dict[str, list[str]]:
-    """Events of one kind come in one order; kinds may overtake each other at another pace."""
-    kinds: dict[str, list[str]] = {}
-    for event in events:
-        kinds.setdefault(event["type"], []).append(json.dumps(event))
-    return kinds
-
-
-@pytest.fixture(scope="module")
-def halting(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A talker who halts twice for 0.4 s in the middle of what he says: long, but not long enough.
-
-    His first four sentences, without the picture, and with only that much of the silence between
-    two and two of them.
-    """
-    to = tmp_path_factory.mktemp("halting") / "halting.wav"
-    truth = json.loads((shared / "media/talker_grid_120s.json").read_text(encoding="utf-8"))
-    with av.open(str(shared / "media/talker_grid_120s.mp4")) as container:
-        resampler = av.AudioResampler("s16", "mono", 16_000)
-        sound = np.concatenate(
-            [
-                part.to_ndarray()[0]
-                for frame in container.decode(audio=0)
-                for part in resampler.resample(frame)
-            ]
-        )
-    silence = np.zeros(16_000, np.int16)
-    parts = [silence]
-    for number, utterance in enumerate(truth["utterances"][:4]):
-        said = slice(int(utterance["start"] * 16_000), int(utterance["end"] * 16_000))
-        parts += [sound[said], silence[: 6400 if number % 2 == 0 else None]]
-    with wave.open(str(to), "wb") as out:
-        out.setnchannels(1)
-        out.setsampwidth(2)
-        out.setframerate(16_000)
-        out.writeframes(np.concatenate(parts).tobytes())
-    return to
-
-
 async def test_what_is_worked_out_in_a_pause_is_dropped_when_speech_resumes(
-    halting: Path, analyzer: UtteranceAnalyzer
+    halting: Path, analyzer: LocalAnalyzer
 ) -> None:
     asked: list[Utterance] = []
-    result = UtteranceStream.result
+    result = LocalStream.result
 
-    async def watched(self: UtteranceStream, utterance: Utterance) -> Analysis:
+    async def watched(self: LocalStream, utterance: Utterance) -> Analysis:
         asked.append(utterance)
         return await result(self, utterance)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(UtteranceStream, "result", watched)
+        patch.setattr(LocalStream, "result", watched)
         live = await events_of(halting, analyzer, pace="live")
     told = [(e.start, e.end) for e in results(live)]
     assert len(told) == 2
     begun = [(utterance.start_s, utterance.stop_s) for utterance in asked]
     assert len(begun) >= 4  # each utterance was begun too early once,
     assert sum(one in told for one in begun) == 2  # and once, and only once, at its very end
-    assert _by_kind(lasting(live)) == _by_kind(lasting(await events_of(halting, analyzer)))
+    assert by_kind(lasting(live)) == by_kind(lasting(await events_of(halting, analyzer)))
 
 
 async def test_the_result_is_that_of_the_whole_utterance_analysed_at_once(
-    shared: Path, analyzer: UtteranceAnalyzer
+    shared: Path, analyzer: LocalAnalyzer
 ) -> None:
     """The plain path: all frames and samples are there, and nothing was done ahead."""
     ahead: dict[int, tuple[Utterance, Analysis]] = {}
@@ -202,7 +131,12 @@ async def test_the_result_is_that_of_the_whole_utterance_analysed_at_once(
     assert len(ahead) >= 3
     for utterance, analysis in ahead.values():
         during = [f for f in frames if utterance.start_s <= f.time < utterance.stop_s]
-        plain = await analyzer.analyze(utterance, during)
+        stream = analyzer.stream()
+        stream.hear(utterance.samples)
+        for frame in during:
+            stream.see(frame)
+        plain = await stream.result(utterance)
+        stream.cancel()
         assert plain.transcript == analysis.transcript
         assert plain.scores == analysis.scores
         assert len(plain.faces) == 5 or utterance.reason == "end"  # cut short by the stop
@@ -225,18 +159,18 @@ async def frames_of(clip: str, *, until: float) -> list[VideoFrame]:
 
 
 async def test_sessions_side_by_side_do_not_change_each_other(
-    shared: Path, analyzer: UtteranceAnalyzer
+    shared: Path, analyzer: LocalAnalyzer
 ) -> None:
     clips = [shared / "media" / name for name in ("talker_512.mp4", "talker_700.mp4")]
     alone = [await events_of(clip, analyzer) for clip in clips]
     together = await asyncio.gather(*(events_of(clip, analyzer) for clip in clips))
     for one, other in zip(alone, together, strict=True):
-        assert _by_kind(lasting(one)) == _by_kind(lasting(other))
+        assert by_kind(lasting(one)) == by_kind(lasting(other))
 
 
 @pytest.mark.parametrize("clip", ["many_faces_1080p.mp4", "no_face.mp4"])
 async def test_sound_without_speech_has_no_utterances(
-    shared: Path, analyzer: UtteranceAnalyzer, clip: str
+    shared: Path, analyzer: LocalAnalyzer, clip: str
 ) -> None:
     events = await events_of(shared / "media" / clip, analyzer)
     assert [type(event) for event in events] == [SessionStarted, SessionEnded]
@@ -250,7 +184,7 @@ async def test_sound_without_speech_has_no_utterances(
     [("talker_portrait_hevc.mp4", 1080, 1920), ("two_people_interview.mp4", 1280, 720)],
 )
 async def test_the_speaker_is_found_in_the_pixels_of_the_source(
-    shared: Path, analyzer: UtteranceAnalyzer, clip: str, width: int, height: int
+    shared: Path, analyzer: LocalAnalyzer, clip: str, width: int, height: int
 ) -> None:
     found = results(await events_of(shared / "media" / clip, analyzer))
     assert found
@@ -266,7 +200,7 @@ async def test_the_speaker_is_found_in_the_pixels_of_the_source(
 
 
 async def test_a_long_speech_is_split_and_scored_on_the_way(
-    shared: Path, analyzer: UtteranceAnalyzer
+    shared: Path, analyzer: LocalAnalyzer
 ) -> None:
     events = await events_of(
         shared / "media/speech/jfk.flac",
@@ -285,7 +219,7 @@ async def test_a_long_speech_is_split_and_scored_on_the_way(
 
 
 async def test_stop_closes_what_is_spoken_and_ends_with_the_average(
-    shared: Path, analyzer: UtteranceAnalyzer
+    shared: Path, analyzer: LocalAnalyzer
 ) -> None:
     source = await open_source(str(shared / "media/speech/jfk.flac"), "live")
     session = LiveSession(source, analyzer)
@@ -301,9 +235,7 @@ async def test_stop_closes_what_is_spoken_and_ends_with_the_average(
     assert events[-1].average.emotions == result.emotions
 
 
-async def test_leaving_early_leaves_nothing_behind(
-    shared: Path, analyzer: UtteranceAnalyzer
-) -> None:
+async def test_leaving_early_leaves_nothing_behind(shared: Path, analyzer: LocalAnalyzer) -> None:
     before = set(threading.enumerate())
     source = await open_source(str(shared / "media/talker_512.mp4"), "live")
     events = LiveSession(source, analyzer).events()
@@ -323,9 +255,7 @@ async def test_leaving_early_leaves_nothing_behind(
     assert not any(thread.is_alive() for thread in left)
 
 
-async def test_a_dead_decoder_costs_nothing_but_time(
-    shared: Path, analyzer: UtteranceAnalyzer
-) -> None:
+async def test_a_dead_decoder_costs_nothing_but_time(shared: Path, analyzer: LocalAnalyzer) -> None:
     clip = shared / "media/talker_512.mp4"
     undisturbed = await events_of(clip, analyzer)
     source = await open_source(str(clip), "live")
@@ -338,11 +268,11 @@ async def test_a_dead_decoder_costs_nothing_but_time(
             for decoder in decoders():
                 decoder.kill()
     assert killed
-    assert _by_kind(lasting(events)) == _by_kind(lasting(undisturbed))
+    assert by_kind(lasting(events)) == by_kind(lasting(undisturbed))
 
 
 async def test_on_a_machine_that_is_late_no_utterance_is_lost(
-    shared: Path, analyzer: UtteranceAnalyzer
+    shared: Path, analyzer: LocalAnalyzer
 ) -> None:
     """Networks and decoders stand still for 7 s: what is said on the way is given up, no more."""
     clip = shared / "media/speech/jfk.flac"
@@ -378,11 +308,11 @@ async def test_on_a_machine_that_is_late_no_utterance_is_lost(
     ]
     assert len(on_the_way) < 10  # in time they are up to 37
     silent = [event for event in events if not isinstance(event, SourceWarning)]
-    assert _by_kind(lasting(silent)) == _by_kind(lasting(undisturbed))
+    assert by_kind(lasting(silent)) == by_kind(lasting(undisturbed))
 
 
 async def test_a_frame_that_comes_late_does_not_hold_up_the_result(
-    analyzer: UtteranceAnalyzer,
+    analyzer: LocalAnalyzer,
 ) -> None:
     stream = analyzer.stream(heard=False)
     picture = np.zeros((72, 90, 3), np.uint8)
@@ -420,7 +350,7 @@ class _SoundLongAfterPictures(Source):
 
 
 async def test_pictures_that_came_far_too_early_end_no_session(
-    shared: Path, analyzer: UtteranceAnalyzer
+    shared: Path, analyzer: LocalAnalyzer
 ) -> None:
     session = LiveSession(_SoundLongAfterPictures(shared / "media/speech/jfk.flac"), analyzer)
     events = [event async for event in session.events()]
@@ -430,7 +360,7 @@ async def test_pictures_that_came_far_too_early_end_no_session(
 
 
 async def test_an_utterance_that_fails_is_told_and_the_session_goes_on(shared: Path) -> None:
-    analyzer = UtteranceAnalyzer.load()
+    analyzer = LocalAnalyzer.load()
     try:
         source = await open_source(str(shared / "media/talker_grid_120s.mp4"), "fast")
         session = LiveSession(source, analyzer)
@@ -452,7 +382,7 @@ async def test_an_utterance_that_fails_is_told_and_the_session_goes_on(shared: P
 
 
 async def test_a_camera_without_a_microphone_is_analysed_by_the_clock(
-    shared: Path, analyzer: UtteranceAnalyzer
+    shared: Path, analyzer: LocalAnalyzer
 ) -> None:
     # A film in place of a camera: it plays faster than life, ends, and is a camera that vanished.
     film = str(shared / "media/talker_512.mp4")

@@ -19,7 +19,7 @@ import pytest_asyncio
 from web_client import SOON_S, Client, rest_of, serving
 
 from models.errors import UsageError
-from realtime.analysis import UtteranceAnalyzer
+from realtime.analyzers.local import LocalAnalyzer
 from realtime.events import event_schema
 from web.settings import Limits, ServerSettings
 
@@ -325,7 +325,7 @@ async def test_pages_schema_and_description_are_served(client: Client) -> None:
 async def test_the_page_answers_and_sessions_wait_while_the_models_load(shared: Path) -> None:
     go_on = threading.Event()
 
-    def load() -> UtteranceAnalyzer:
+    def load() -> LocalAnalyzer:
         go_on.wait(SOON_S)
         raise UsageError("the weights are not here: download them")
 
@@ -357,7 +357,7 @@ async def test_the_page_answers_and_sessions_wait_while_the_models_load(shared: 
 async def test_the_server_ends_though_the_models_still_load() -> None:
     go_on = threading.Event()
 
-    def load() -> UtteranceAnalyzer:
+    def load() -> LocalAnalyzer:
         go_on.wait(SOON_S)
         raise UsageError("too late")
 

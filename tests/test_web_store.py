@@ -21,7 +21,7 @@ from conftest import REPO, bytes_in
 from web_client import SOON_S, Client, serving
 
 from models.errors import UsageError
-from realtime.analysis import UtteranceAnalyzer
+from realtime.analyzers.local import LocalAnalyzer
 from realtime.storage import SessionStore
 from web.app import create_app
 from web.settings import Limits, ServerSettings
@@ -34,16 +34,16 @@ FEW = Limits(max_inputs=1)
 SERVER = """
 import sys
 from pathlib import Path
-from realtime.analysis import UtteranceAnalyzer
+from realtime.analyzers.local import LocalAnalyzer
 from web.server import serve
 from web.settings import ServerSettings
 settings = ServerSettings(port=0, store=Path(sys.argv[1]))
 told = lambda address: print(address, flush=True)
-serve(settings, UtteranceAnalyzer.load, told=told, browser=False)
+serve(settings, LocalAnalyzer.load, told=told, browser=False)
 """
 
 
-def no_models() -> UtteranceAnalyzer:
+def no_models() -> LocalAnalyzer:
     raise UsageError("what is kept can be seen without models")
 
 
@@ -208,9 +208,9 @@ async def test_a_store_that_cannot_be_used_is_known_before_the_server_listens(
     path = tmp_path / "s.sqlite"
     path.write_text("dear diary")
     with pytest.raises(UsageError, match="cannot be kept in"):
-        create_app(ServerSettings(store=path), UtteranceAnalyzer.load)
+        create_app(ServerSettings(store=path), LocalAnalyzer.load)
     path.unlink()
     store = SessionStore(path)
     with pytest.raises(UsageError, match="in use by another server"):
-        create_app(ServerSettings(store=path), UtteranceAnalyzer.load)
+        create_app(ServerSettings(store=path), LocalAnalyzer.load)
     store.close()

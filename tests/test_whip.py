@@ -24,7 +24,7 @@ from web_client import application
 from webrtc_client import SDP, Publication, View, nothing_left, offer_of, peer, serving, until
 
 from models.errors import UsageError
-from realtime.analysis import UtteranceAnalyzer
+from realtime.analyzers.local import LocalAnalyzer
 from web import peer as web_peer
 from web.settings import IceServer, Limits, ServerSettings
 
@@ -264,7 +264,7 @@ async def test_stopping_the_session_ends_the_connection(
 async def test_ice_servers_are_told_even_while_the_models_load(shared: Path) -> None:
     told = threading.Event()
 
-    def load() -> UtteranceAnalyzer:
+    def load() -> LocalAnalyzer:
         told.wait()
         raise UsageError("not needed any more")
 

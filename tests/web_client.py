@@ -19,7 +19,7 @@ from fastapi import FastAPI
 from websockets.asyncio.client import ClientConnection
 
 from models.errors import UsageError
-from realtime.analysis import UtteranceAnalyzer
+from realtime.analyzers.local import LocalAnalyzer
 from web.app import create_app
 from web.hub import Hub
 from web.server import Server
@@ -70,7 +70,7 @@ class Client:
 
 def application(
     settings: ServerSettings | None = None,
-    load: Callable[[], UtteranceAnalyzer] = UtteranceAnalyzer.load,
+    load: Callable[[], LocalAnalyzer] = LocalAnalyzer.load,
 ) -> FastAPI:
     """The application; unless `settings` name a store, with a fresh one, never the user's own."""
     settings = settings or ServerSettings()
@@ -82,7 +82,7 @@ def application(
 @asynccontextmanager
 async def serving(
     settings: ServerSettings | None = None,
-    load: Callable[[], UtteranceAnalyzer] = UtteranceAnalyzer.load,
+    load: Callable[[], LocalAnalyzer] = LocalAnalyzer.load,
 ) -> AsyncIterator[Client]:
     """The server on a free port, until it has ended politely."""
     app = application(settings, load)
@@ -100,11 +100,11 @@ async def serving(
 
 
 @contextmanager
-def loading() -> Iterator[Callable[[], UtteranceAnalyzer]]:
+def loading() -> Iterator[Callable[[], LocalAnalyzer]]:
     """A `load` that takes until the block ends: sessions begin, and wait for the models."""
     enough = threading.Event()
 
-    def load() -> UtteranceAnalyzer:
+    def load() -> LocalAnalyzer:
         enough.wait()
         raise UsageError("no models are needed here")
 
@@ -116,7 +116,7 @@ def loading() -> Iterator[Callable[[], UtteranceAnalyzer]]:
 
 @contextmanager
 def served(
-    settings: ServerSettings, load: Callable[[], UtteranceAnalyzer]
+    settings: ServerSettings, load: Callable[[], LocalAnalyzer]
 ) -> Iterator[tuple[str, FastAPI]]:
     """The server in a thread, with TLS if it is to have it; gives its address and application."""
     tls, _ = context_of(settings)

@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Scope
 from typing_extensions import TypedDict  # pydantic, which documents it, wants this one
 
 from models.errors import UsageError
-from realtime.analysis import UtteranceAnalyzer
+from realtime.analysis import Analyzer
 from realtime.events import event_schema
 from web import calls, exports, feed, health, ingest, peers, sessions
 from web.access import Keys
@@ -37,7 +37,7 @@ from web.settings import ServerSettings
 _STATIC = Path(__file__).parent / "static"
 
 
-def create_app(settings: ServerSettings, load: Callable[[], UtteranceAnalyzer]) -> FastAPI:
+def create_app(settings: ServerSettings, load: Callable[[], Analyzer]) -> FastAPI:
     """The application; `app.state.hub` is its `Hub`, `app.state.keys` are its `Keys`.
 
     Args:
@@ -112,7 +112,7 @@ def _add_server(app: FastAPI, hub: Hub) -> None:
             "state": hub.state,
             "problem": hub.problem,
             "profile": hub.analyzer.profile if hub.analyzer else None,
-            "stt": hub.analyzer.transcriber.name if hub.analyzer else None,
+            "stt": hub.analyzer.engine if hub.analyzer else None,
             "version": app.version,
             "recording": hub.settings.record,
             "keep_days": hub.settings.keep_days,

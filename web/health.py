@@ -48,7 +48,7 @@ def routes(hub: Hub) -> APIRouter:
             raise ApiError(503, "models_failed", hub.problem)
         if hub.analyzer is None:
             return {"status": "loading"}
-        if hub.analyzer.inference.stuck:
+        if hub.analyzer.stuck:
             raise ApiError(503, "stuck", "the networks give no answer; they are soon begun anew")
         return {"status": "ok"}
 
@@ -60,8 +60,8 @@ def routes(hub: Hub) -> APIRouter:
             sessions.labels(hosted.kind, hosted.state).inc()
         tasks.set(len(asyncio.all_tasks()))
         if hub.analyzer is not None:
-            waiting.set(hub.analyzer.inference.waiting)
-            stuck.set(hub.analyzer.inference.stuck)
+            waiting.set(hub.analyzer.waiting)
+            stuck.set(hub.analyzer.stuck)
         return Response(exposition(REGISTRY) + exposition(registry), media_type=CONTENT_TYPE_LATEST)
 
     return router

@@ -20,7 +20,7 @@ from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from models.errors import UsageError
 from models.vad import load_vad
-from realtime.analysis import Analysis, Utterance, UtteranceAnalyzer
+from realtime.analysis import Analysis, Analyzer, Utterance
 from realtime.events import (
     AverageUpdated,
     EndReason,
@@ -83,12 +83,12 @@ class Hub:
         UsageError: the store cannot be used.
     """
 
-    def __init__(self, settings: ServerSettings, load: Callable[[], UtteranceAnalyzer]) -> None:
+    def __init__(self, settings: ServerSettings, load: Callable[[], Analyzer]) -> None:
         self.settings = settings
         self.store = SessionStore(settings.store)
         self.state: Literal["loading", "ready", "failed"] = "loading"
         self.problem = ""
-        self.analyzer: UtteranceAnalyzer | None = None
+        self.analyzer: Analyzer | None = None
         self.max_sessions = settings.limits.max_sessions or SESSIONS_AT_FIRST
         self._load = load
         self._sessions: dict[str, Hosted] = {}
@@ -142,7 +142,7 @@ class Hub:
             self.analyzer.close()
         await asyncio.to_thread(self.store.close)  # last: until here, all that was told is kept
 
-    async def ready(self) -> UtteranceAnalyzer:
+    async def ready(self) -> Analyzer:
         """The models, as soon as they are loaded.
 
         Raises:
@@ -266,13 +266,13 @@ class Hub:
 
 
 def _in_a_thread(
-    load: Callable[[], UtteranceAnalyzer],
-) -> asyncio.Future[tuple[UtteranceAnalyzer, int]]:
+    load: Callable[[], Analyzer],
+) -> asyncio.Future[tuple[Analyzer, int]]:
     """The models, and how many live streams they can serve here.
 
     In a thread that nobody waits for if the server ends meanwhile.
     """
-    loaded: Future[tuple[UtteranceAnalyzer, int]] = Future()
+    loaded: Future[tuple[Analyzer, int]] = Future()
     loaded.set_running_or_notify_cancel()
 
     def run() -> None:
@@ -437,7 +437,7 @@ class Hosted:
         session = self._session  # which ends while a thread asks
         return session.now if session else self._time
 
-    async def run(self, ready: Callable[[], Awaitable[UtteranceAnalyzer]]) -> None:
+    async def run(self, ready: Callable[[], Awaitable[Analyzer]]) -> None:
         """Analyse the source to its end; the hub calls this, once."""
         try:
             if (analyzer := await self._models(ready)) is not None:
@@ -463,9 +463,7 @@ class Hosted:
             self.ended.set()
             self._wake()
 
-    async def _models(
-        self, ready: Callable[[], Awaitable[UtteranceAnalyzer]]
-    ) -> UtteranceAnalyzer | None:
+    async def _models(self, ready: Callable[[], Awaitable[Analyzer]]) -> Analyzer | None:
         """The models; None if they cannot be loaded, or the session is stopped before."""
         waits = asyncio.ensure_future(ready()), asyncio.ensure_future(self._stop.wait())
         try:
@@ -478,7 +476,7 @@ class Hosted:
             for wait in waits:
                 wait.cancel()
 
-    async def _analyze(self, analyzer: UtteranceAnalyzer) -> None:
+    async def _analyze(self, analyzer: Analyzer) -> None:
         assert self._media is not None
         self._session = LiveSession(
             self._media, analyzer, session_id=self.id, on_analysis=self._keep_inputs

@@ -17,7 +17,7 @@ from contextlib import suppress
 import uvicorn
 
 from models.errors import UsageError
-from realtime.analysis import UtteranceAnalyzer
+from realtime.analysis import Analyzer
 from realtime.sources import Source
 from web.access import Keys
 from web.app import create_app
@@ -41,7 +41,7 @@ what it has pushed, which is read no faster than it is analysed."""
 
 def serve(
     settings: ServerSettings,
-    load: Callable[[], UtteranceAnalyzer],
+    load: Callable[[], Analyzer],
     *,
     told: Callable[[str], None],
     browser: bool,
@@ -78,7 +78,7 @@ def serve(
 async def _serve(
     listener: socket.socket,
     settings: ServerSettings,
-    load: Callable[[], UtteranceAnalyzer],
+    load: Callable[[], Analyzer],
     tls: ssl.SSLContext | None,
     told: Callable[[str], None],
     browser: bool,
@@ -128,6 +128,7 @@ class Server(uvicorn.Server):
     def __init__(self, app: object, hub: Hub, tls: ssl.SSLContext | None = None) -> None:
         config = uvicorn.Config(
             app,  # type: ignore[arg-type]
+            http="h11",  # whatever else is installed
             ws="websockets-sansio",
             ws_max_size=hub.settings.limits.max_message_kb * 1024,
             ws_per_message_deflate=False,  # media is compressed already, events are small

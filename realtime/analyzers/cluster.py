@@ -1,0 +1,432 @@
+"""Analysis on a Ray cluster. This process, the gateway, keeps what belongs to cameras.
+
+Here: sources, endpointing, and following the faces that a search has found. There, in the replicas
+of `realtime.analyzers.deployments`: recognition, the search for faces, and the emotion model. What
+crosses the network of an utterance: its sound, twice; every two seconds one reduced picture; five
+crops of a face.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+import numpy as np
+import ray
+from ray import serve
+from ray.exceptions import RayError, RayTaskError
+from ray.serve.exceptions import RayServeException
+from ray.serve.handle import DeploymentHandle
+
+from models.emotions import EmotionScores
+from models.errors import AnalysisError, UsageError
+from models.faces import FaceFinder
+from models.stt import Transcript
+from models.worker import STUCK_S
+from realtime.analysis import WAITING_FRAMES, Analysis, SeenFace, Utterance
+from realtime.analyzers.deployments import APPLICATION, Models, Question, application, packed
+from realtime.analyzers.following import Following
+from realtime.analyzers.local import load_faces
+from realtime.inference import Inference, Rank
+from realtime.media import Samples, VideoFrame
+from realtime.metrics import CROSSED_BYTES, CROSSED_SECONDS, FRAMES_DROPPED
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+_ATTEMPTS = 4  # an utterance that ends every replica it comes to must not go on to do so
+_AGAIN_S = 0.2  # after a loss, twice as long with each
+
+_START_S = 120  # for models to load, on a machine that loads others too
+
+_STREAMS_PER_CORE = 7
+"""Live streams that a core of a gateway decodes, listens to and follows: one takes 0.13 of a core
+(`run_live.py bench --analyzer ray`)."""
+
+
+class ClusterAnalyzer:
+    """Analyses utterances with the models of a Ray cluster.
+
+    Args:
+        profile: how the emotion model was asked for; for display.
+        engine: the name of the speech-to-text engine.
+        faces: follows faces from frame to frame.
+        emotions: the application's ingress.
+        stuck_s: seconds after which an answer is no longer waited for.
+    """
+
+    def __init__(
+        self,
+        *,
+        profile: str,
+        engine: str,
+        faces: FaceFinder,
+        emotions: DeploymentHandle[Any],
+        stuck_s: float = STUCK_S,
+    ) -> None:
+        self.profile = profile
+        self.engine = engine
+        self.faces = faces
+        self.inference = Inference(stuck_s)
+        self._handles = {
+            "mer": emotions,
+            "faces": serve.get_deployment_handle("Faces", APPLICATION),
+            "stt": serve.get_deployment_handle("Recognition", APPLICATION),
+        }
+        self._stuck_s = stuck_s
+        self._waiting = 0
+
+    @classmethod
+    def load(
+        cls, address: str | None, profile: str, stt: str, *, stuck_s: float = STUCK_S
+    ) -> ClusterAnalyzer:
+        """Join a cluster, and start the application there if it does not run.
+
+        See `realtime.analyzers.load_analyzer` for what is meant.
+        """
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody is told of what is done here
+        # Replicas answer while somebody waits; Ray lets its workers wait for all other programs.
+        os.environ.setdefault("RAY_worker_niceness", "0")
+        logging.getLogger("ray.serve").addFilter(lambda told: told.levelno >= logging.ERROR)
+        try:
+            if address is not None:  # Ray itself would try for minutes
+                host, _, port = address.rpartition(":")
+                socket.create_connection((host, int(port)), timeout=5).close()
+            ray.init(
+                address=address,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                ignore_reinit_error=True,
+            )
+        except (OSError, ValueError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise UsageError(
+                f"no Ray cluster at {address or os.environ.get('RAY_ADDRESS')} ({reason}): "
+                "start one there by `ray start --head`, or leave out the address"
+            ) from None
+        try:
+            emotions = _the_application(Models(profile=profile, stt=stt, stuck_s=stuck_s))
+            there = emotions.about.remote().result(timeout_s=_START_S)
+            if there[0] != profile or stt not in ("auto", there[1]):
+                raise UsageError(
+                    f"the cluster runs {there[0]} and {there[1]}, not {profile} and {stt}: ask for "
+                    "those, or give the application other args"
+                )
+        except (RayError, TimeoutError) as error:
+            ray.shutdown()
+            raise UsageError(
+                f"the models on the cluster do not answer ({type(error).__name__}): "
+                "look at `serve status`"
+            ) from error
+        except BaseException:
+            ray.shutdown()
+            raise
+        return cls(
+            profile=there[0],
+            engine=there[1],
+            faces=load_faces(),
+            emotions=emotions,
+            stuck_s=stuck_s,
+        )
+
+    @property
+    def stuck(self) -> bool:
+        """Whether faces can no longer be followed; replicas are looked after by Serve."""
+        return self.inference.stuck
+
+    @property
+    def waiting(self) -> int:
+        """How many calls wait for this process or for the cluster."""
+        return self.inference.waiting + self._waiting
+
+    def capacity(self) -> int:
+        """How many live streams this gateway can hold; the replicas must be as many as it takes."""
+        return _STREAMS_PER_CORE * (os.cpu_count() or 1)
+
+    @contextlib.contextmanager
+    def live_source(self) -> Iterator[None]:
+        """Replicas make ready as utterances come."""
+        yield
+
+    def stream(self, *, heard: bool = True, live: bool = False) -> ClusterStream:
+        """A stream for one new utterance, see `realtime.analysis.Analyzer.stream`."""
+        return ClusterStream(self, heard=heard, live=live)
+
+    def close(self) -> None:
+        """Leave the cluster; one that was started for this process alone ends."""
+        self.inference.close()
+        ray.shutdown()
+
+    async def ask(self, stage: str, method: str, *given: Any, size: int, key: str = "") -> Any:
+        """Have a replica answer, and another one if the first is lost.
+
+        Args:
+            stage: ``stt``, ``faces`` or ``mer``, for each of which there is a deployment.
+            method: of the deployment.
+            given: what it takes.
+            size: of that, in bytes.
+            key: what has the same key goes to the same replica, as long as there is one.
+
+        Raises:
+            AnalysisError: no answer came, or an error did.
+        """
+        began = time.perf_counter()
+        self._waiting += 1
+        try:
+            return await asyncio.wait_for(
+                self._ask(stage, method, given, size, key), timeout=self._stuck_s
+            )
+        except (TimeoutError, asyncio.TimeoutError):
+            reason = f"the cluster gave no answer for {self._stuck_s:g} s"
+            raise AnalysisError(stage, reason) from None
+        finally:
+            self._waiting -= 1
+            CROSSED_SECONDS.labels(stage).observe(time.perf_counter() - began)
+
+    async def _ask(
+        self, stage: str, method: str, given: tuple[Any, ...], size: int, key: str
+    ) -> Any:
+        handle = self._handles[stage].options(method_name=method, session_id=key)
+        for attempt in range(1, _ATTEMPTS + 1):
+            CROSSED_BYTES.labels(stage).inc(size)
+            response = handle.remote(*given)
+            try:
+                return await response
+            except asyncio.CancelledError:
+                response.cancel()  # type: ignore[no-untyped-call]
+                raise
+            except (RayTaskError, RayServeException) as error:
+                told = str(getattr(error, "cause", error)).strip() or type(error).__name__
+                raise AnalysisError(stage, told.splitlines()[-1]) from error
+            except RayError as error:  # its replica, or the way there
+                lost = type(error).__name__
+            logger.warning("%s: a replica was lost (%s), attempt %d", stage, lost, attempt)
+            await asyncio.sleep(_AGAIN_S * 2 ** (attempt - 1))
+        raise AnalysisError(stage, f"lost {_ATTEMPTS} replicas of the cluster ({lost})")
+
+    def forget(self, hearing: str) -> None:
+        """Nobody waits for what is recognised of this any more."""
+        self._handles["stt"].options(method_name="forget", session_id=hearing).remote(hearing)
+
+
+class ClusterStream:
+    """See `realtime.analysis.UtteranceStream`."""
+
+    def __init__(self, analyzer: ClusterAnalyzer, *, heard: bool, live: bool) -> None:
+        self._analyzer = analyzer
+        self._live = live
+        self._hearing = Hearing(analyzer) if heard else None
+        self._lane = analyzer.inference.lane()
+        self._following = Following(analyzer.faces)
+        self._times: list[float] = []  # of the frames taken
+        self._tracking: list[asyncio.Task[None]] = []
+
+    def hear(self, samples: Samples) -> Future[str]:
+        """Take the next samples, float32 (n,), 16 kHz mono; resolves to the text so far."""
+        if self._hearing is None:
+            nothing: Future[str] = Future()
+            nothing.set_result("")
+            return nothing
+        return self._hearing.accept(samples)
+
+    def see(self, frame: VideoFrame) -> bool:
+        """Take the next frame; False if it was given up, because too many wait already."""
+        latest = self._tracking[-WAITING_FRAMES:]
+        if self._live and sum(not tracking.done() for tracking in latest) >= WAITING_FRAMES:
+            FRAMES_DROPPED.labels("analysis").inc()
+            return False
+        self._times.append(frame.time)
+        before = self._tracking[-1] if self._tracking else None
+        tracking = asyncio.create_task(self._track(frame, before))
+        tracking.add_done_callback(lambda done: done.cancelled() or done.exception())
+        self._tracking.append(tracking)
+        return True
+
+    def seen(self, stop_s: float) -> int:
+        """How many frames from before `stop_s`, in seconds of media time, were taken."""
+        return sum(time < stop_s for time in self._times)
+
+    async def provisional(self, samples: Samples, text: str, stop_s: float) -> EmotionScores:
+        """The emotions so far, see `realtime.analysis.UtteranceStream.provisional`."""
+        faces = await self._main_faces(self.seen(stop_s))
+        return await self._score(Rank.PROVISIONAL, faces, samples, text)
+
+    async def result(self, utterance: Utterance) -> Analysis:
+        """What was found in it, see `realtime.analysis.UtteranceStream.result`."""
+        frames = self.seen(utterance.stop_s)
+        (transcript, stt_s), (faces, faces_s) = await asyncio.gather(
+            _timed(self._transcript(utterance)), _timed(self._main_faces(frames))
+        )
+        if not faces and not len(utterance.samples) and not transcript.text:
+            raise AnalysisError("mer", "neither face nor sound: there is nothing to score")
+        scores, mer_s = await _timed(
+            self._score(Rank.RESULT, faces, utterance.samples, transcript.text)
+        )
+        stages = {"stt": stt_s, "faces": faces_s, "mer": mer_s}
+        return Analysis(transcript, faces, scores, stages)
+
+    def hear_again(self) -> None:
+        """Forget what was heard, because the utterance ends elsewhere; all is to be heard anew."""
+        assert self._hearing is not None
+        self._hearing.cancel()
+        self._hearing = Hearing(self._analyzer)
+
+    def cancel(self) -> None:
+        """Nobody waits for the result any more. Harmless after it."""
+        if self._hearing is not None:
+            self._hearing.cancel()
+        for tracking in self._tracking:
+            tracking.cancel()
+
+    async def _track(self, frame: VideoFrame, before: asyncio.Task[None] | None) -> None:
+        """Follow the faces into the next frame, when those before it are done."""
+        if before is not None:
+            await asyncio.wait([before])
+            before.result()  # what went wrong is raised here, too
+        if not await self._infer(Rank.FACES, "faces", lambda: self._following.follow(frame)):
+            picture = await self._infer(Rank.FACES, "faces", lambda: packed(frame.image))
+            faces = await self._analyzer.ask("faces", "detect", picture, size=len(picture))
+            await self._infer(Rank.FACES, "faces", lambda: self._following.found(frame, faces))
+
+    async def _main_faces(self, count: int) -> list[SeenFace]:
+        await asyncio.gather(*self._tracking[:count])
+        return await self._infer(Rank.RESULT, "faces", lambda: self._following.main_faces(count))
+
+    async def _transcript(self, utterance: Utterance) -> Transcript:
+        if self._hearing is None:
+            return Transcript("", (), self._analyzer.engine)
+        try:
+            return await asyncio.wrap_future(self._hearing.finish())
+        except AnalysisError:
+            # The recogniser may have died of something else: once more, from the start.
+            logger.warning("utterance %d: transcribing once more", utterance.number)
+            self.hear_again()
+            self._hearing.accept(utterance.samples)
+            return await asyncio.wrap_future(self._hearing.finish())
+
+    async def _score(
+        self, rank: Rank, faces: list[SeenFace], samples: Samples, text: str
+    ) -> EmotionScores:
+        def ask() -> Question:
+            return Question(tuple(packed(face.image) for face in faces), samples, text)
+
+        question = await self._infer(rank, "mer", ask)
+        scores: EmotionScores = await self._analyzer.ask(
+            "mer", "score", question, size=question.size
+        )
+        return scores
+
+    async def _infer(self, rank: Rank, stage: str, call: Callable[[], T]) -> T:
+        try:
+            return await asyncio.wrap_future(self._lane.submit(rank, call))
+        except Exception as error:
+            logger.exception("stage %s failed", stage)
+            raise AnalysisError(stage, f"{type(error).__name__}: {error}") from error
+
+
+class Hearing:
+    """The sound of one utterance on its way to the one replica that recognises it.
+
+    Piece after piece, of which each waits for the one before. Should the replica be lost, or the
+    pieces go elsewhere because there are more replicas now, another one hears it from the start.
+    """
+
+    def __init__(self, analyzer: ClusterAnalyzer) -> None:
+        self._analyzer = analyzer
+        self._id = uuid.uuid4().hex
+        self._pieces: list[Samples] = []
+        self._heard = 0  # how many of them
+        self._texts: list[Future[str]] = []  # one a piece
+        self._transcript: Future[Transcript] | None = None
+        self._sending: asyncio.Task[None] | None = None
+
+    def accept(self, samples: Samples) -> Future[str]:
+        """See `UtteranceStream.hear`."""
+        text: Future[str] = _promise()
+        self._pieces.append(samples)
+        self._texts.append(text)
+        self._go_on()
+        return text
+
+    def finish(self) -> Future[Transcript]:
+        """That was all; resolves to the transcript."""
+        self._transcript = _promise()
+        self._go_on()
+        return self._transcript
+
+    def cancel(self) -> None:
+        """It is of no interest any more. Harmless after `finish`."""
+        if self._sending is not None and not self._sending.done():
+            self._sending.cancel()
+        if self._pieces and not (self._transcript and self._transcript.done()):
+            self._analyzer.forget(self._id)
+
+    def _go_on(self) -> None:
+        if self._sending is None or self._sending.done():
+            self._sending = asyncio.create_task(self._send())
+
+    async def _send(self) -> None:
+        try:
+            while self._heard < len(self._pieces) or self._transcript is not None:
+                if await self._send_next():
+                    return
+        except AnalysisError as error:
+            for waiting in (*self._texts, self._transcript):
+                if waiting is not None and not waiting.done():
+                    waiting.set_exception(error)
+
+    async def _send_next(self) -> bool:
+        """Send what has not been heard; True if that was the end."""
+        pieces, end = len(self._pieces), self._transcript
+        start = sum(map(len, self._pieces[: self._heard]))
+        nothing = np.zeros(0, np.float32)
+        samples = np.concatenate([nothing, *self._pieces[self._heard : pieces]])
+        given = self._id, start, samples, end is not None
+        heard = await self._analyzer.ask("stt", "hear", *given, size=samples.nbytes, key=self._id)
+        if heard is None:
+            self._heard = 0
+            return False
+        self._heard = pieces
+        for text in self._texts[:pieces]:
+            if not text.done():
+                text.set_result(heard.text if isinstance(heard, Transcript) else heard)
+        if end is None:
+            return False
+        end.set_result(heard)
+        return True
+
+
+def _promise() -> Future[Any]:
+    promise: Future[Any] = Future()
+    promise.set_running_or_notify_cancel()  # nobody can cancel it any more
+    return promise
+
+
+async def _timed(work: Awaitable[T]) -> tuple[T, float]:
+    began = time.perf_counter()
+    return await work, time.perf_counter() - began
+
+
+def _the_application(models: Models) -> DeploymentHandle[Any]:
+    """A handle to the application, which is started if it does not run."""
+    serve.start(proxy_location="Disabled")
+    known = serve.status().applications.get(APPLICATION)
+    if known is None or known.status in ("NOT_STARTED", "DEPLOY_FAILED", "DELETING"):
+        try:
+            serve.run(application(models), name=APPLICATION, route_prefix=None)
+        except RuntimeError as error:
+            serve.delete(APPLICATION)
+            own = [line for line in str(error).splitlines() if line.startswith("models.errors.")]
+            reason = own[-1].partition(": ")[2] if own else "look at `serve status`"
+            raise UsageError(f"the models do not start on the cluster: {reason}") from error
+    return serve.get_app_handle(APPLICATION)

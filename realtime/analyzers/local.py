@@ -1,0 +1,299 @@
+"""Analysis with the models of this process, off the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from models.emotions import EmotionScores
+from models.errors import AnalysisError
+from models.stt import Transcriber, Transcript, load_transcriber
+from models.worker import STUCK_S
+from realtime.analysis import FACES, WAITING_FRAMES, Analysis, SeenFace, Utterance
+from realtime.analyzers.following import Following
+from realtime.inference import Inference, Rank
+from realtime.media import SAMPLE_RATE, Samples, VideoFrame
+from realtime.metrics import FRAMES_DROPPED
+
+if TYPE_CHECKING:
+    from models.faces import FaceFinder
+    from models.mer import MERModel
+    from models.mer.model import Encoded
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+_STREAM_COST = 5.0
+"""Cores that a live stream needs, in times the seconds that one prediction takes: 2 cores on which
+it takes 0.034 s have held 12 streams (`run_live.py bench`)."""
+
+
+class LocalAnalyzer:
+    """Analyses utterances with the models of this process.
+
+    Args:
+        transcriber: the speech-to-text engine.
+        faces: the face detector.
+        mer: the emotion model.
+        profile: how `mer` was asked for; for display.
+        stuck_s: seconds after which a network that gives no answer is given up.
+    """
+
+    def __init__(
+        self,
+        *,
+        transcriber: Transcriber,
+        faces: FaceFinder,
+        mer: MERModel,
+        profile: str,
+        stuck_s: float = STUCK_S,
+    ) -> None:
+        self.transcriber = transcriber
+        self.profile = profile
+        self.engine = transcriber.name
+        self.faces = faces
+        self.mer = mer
+        self.inference = Inference(stuck_s)
+        self._live_sources = 0
+
+    @classmethod
+    def load(
+        cls, profile: str = "embedded", stt: str = "auto", *, stuck_s: float = STUCK_S
+    ) -> LocalAnalyzer:
+        """Load all models; takes seconds. See `realtime.analyzers.load_analyzer`."""
+        mer = load_mer(profile)
+        return cls(
+            transcriber=load_transcriber(stt, stuck_s),
+            faces=load_faces(),
+            mer=mer,
+            profile=profile,
+            stuck_s=stuck_s,
+        )
+
+    @property
+    def stuck(self) -> bool:
+        """Whether a network gives no answer."""
+        return self.inference.stuck
+
+    @property
+    def waiting(self) -> int:
+        """How many calls wait for the networks."""
+        return self.inference.waiting
+
+    def capacity(self) -> int:
+        """How many live streams this machine can hold, judged by how fast it predicts just now."""
+        cores = os.cpu_count() or 1
+        took = statistics.median(_prediction_s(self.mer) for _ in range(5))
+        return max(1, int(cores / (_STREAM_COST * took)))
+
+    @contextlib.contextmanager
+    def live_source(self) -> Iterator[None]:
+        """While it lasts, one more live source may bring somebody who speaks."""
+        self._live_sources += 1
+        self.transcriber.expect(self._live_sources)
+        try:
+            yield
+        finally:
+            self._live_sources -= 1
+
+    def stream(self, *, heard: bool = True, live: bool = False) -> LocalStream:
+        """A stream for one new utterance, see `realtime.analysis.Analyzer.stream`."""
+        return LocalStream(self, heard=heard, live=live)
+
+    def close(self) -> None:
+        """Release threads and processes."""
+        self.inference.close()
+        self.transcriber.close()
+
+
+def load_mer(profile: str) -> MERModel:
+    """The emotion model, as quick as it gets here. See `MERModel.load` for the errors."""
+    import torch
+
+    from models.acceleration import accelerate
+    from models.mer import MERModel
+
+    # The networks are small: a second core brings them little and, with the decoders at work
+    # on the same cores, makes them wait for each other (seen: 0.15 s became 3.8 s). And the
+    # digits do not depend on how many cores there are.
+    torch.set_num_threads(1)
+    mer = MERModel.load(profile)
+    # Faces alone: sound and pictures come in too many sizes.
+    accelerate(mer.backbones["visual"])
+    # The first inference is several times slower; no utterance should have to wait for it.
+    _prediction_s(mer)
+    return mer
+
+
+def load_faces() -> FaceFinder:
+    """The face detector, warm; it works in one core."""
+    import torch
+
+    from models.faces import FaceFinder
+
+    torch.set_num_threads(1)
+    finder = FaceFinder()
+    finder.find([np.zeros((288, 360, 3), np.uint8)])
+    return finder
+
+
+def _prediction_s(mer: MERModel) -> float:
+    """Wall seconds that one prediction takes, from five faces and two seconds of sound."""
+    began = time.perf_counter()
+    faces = [np.zeros((160, 160, 3), np.uint8)] * FACES
+    mer.predict(faces, np.zeros(2 * SAMPLE_RATE, np.float32), "hello")
+    return time.perf_counter() - began
+
+
+class LocalStream:
+    """See `realtime.analysis.UtteranceStream`."""
+
+    def __init__(self, analyzer: LocalAnalyzer, *, heard: bool, live: bool) -> None:
+        self._analyzer = analyzer
+        self._live = live
+        self._transcription = analyzer.transcriber.stream() if heard else None
+        self._lane = analyzer.inference.lane()
+        self._following = Following(analyzer.faces)
+        self._times: list[float] = []  # of the frames taken
+        self._tracking: list[Future[None]] = []
+
+    def hear(self, samples: Samples) -> Future[str]:
+        """Take the next samples, float32 (n,), 16 kHz mono; resolves to the text so far."""
+        if self._transcription is None:
+            nothing: Future[str] = Future()
+            nothing.set_result("")
+            return nothing
+        return self._transcription.accept(samples)
+
+    def see(self, frame: VideoFrame) -> bool:
+        """Take the next frame; False if it was given up, because too many wait already."""
+        if self._live and len(self._lane.calls) >= WAITING_FRAMES:
+            FRAMES_DROPPED.labels("analysis").inc()
+            return False
+        self._times.append(frame.time)
+        self._tracking.append(self._lane.submit(Rank.FACES, lambda: self._following.add(frame)))
+        return True
+
+    def seen(self, stop_s: float) -> int:
+        """How many frames from before `stop_s`, in seconds of media time, were taken."""
+        return sum(time < stop_s for time in self._times)
+
+    async def provisional(self, samples: Samples, text: str, stop_s: float) -> EmotionScores:
+        """The emotions so far, of what was heard, understood and seen until `stop_s`.
+
+        Raises:
+            AnalysisError: a stage failed; it names the stage.
+        """
+        mer = self._analyzer.mer
+        frames = self.seen(stop_s)
+
+        def score() -> EmotionScores:
+            crops = [face.image for face in self._main_faces(frames)]
+            return mer.decide(mer.encode(crops, samples, text))
+
+        return await self._infer(Rank.PROVISIONAL, "mer", score)
+
+    async def result(self, utterance: Utterance) -> Analysis:
+        """Transcript, faces and emotions of the utterance, all of which has been heard and seen.
+
+        May be cancelled, if it was asked for too early; then `hear_again` must follow.
+
+        Raises:
+            AnalysisError: a stage failed; it names the stage.
+        """
+        (transcript, stt_s), (faces, encoded, faces_s, mer_s) = await asyncio.gather(
+            self._transcript(utterance), self._seen_and_heard(utterance)
+        )
+        mer = self._analyzer.mer
+
+        def decide() -> tuple[EmotionScores, float]:
+            began = time.perf_counter()
+            scores = mer.decide(encoded | mer.encode(text=transcript.text))
+            return scores, time.perf_counter() - began
+
+        if not encoded and not transcript.text:
+            raise AnalysisError("mer", "neither face nor sound: there is nothing to score")
+        scores, decide_s = await self._infer(Rank.RESULT, "mer", decide)
+        stages = {"stt": stt_s, "faces": faces_s, "mer": mer_s + decide_s}
+        return Analysis(transcript, faces, scores, stages)
+
+    def hear_again(self) -> None:
+        """Forget what was heard, because the utterance ends elsewhere; all is to be heard anew."""
+        assert self._transcription is not None
+        self._transcription.cancel()
+        self._transcription = self._analyzer.transcriber.stream()
+
+    def cancel(self) -> None:
+        """Nobody waits for the result any more. Harmless after it."""
+        if self._transcription is not None:
+            self._transcription.cancel()
+        for tracking in self._tracking:
+            tracking.cancel()
+
+    async def _transcript(self, utterance: Utterance) -> tuple[Transcript, float]:
+        """What was said, and the wall seconds it took from here."""
+        began = time.perf_counter()
+        transcriber = self._analyzer.transcriber
+        if self._transcription is None:
+            return Transcript("", (), transcriber.name), 0.0
+        try:
+            transcript = await asyncio.wrap_future(self._transcription.finish())
+        except AnalysisError:
+            # The decoder's process may have died of something else: once more, from the start.
+            logger.warning("utterance %d: transcribing once more", utterance.number)
+            self.hear_again()
+            self._transcription.accept(utterance.samples)
+            transcript = await asyncio.wrap_future(self._transcription.finish())
+        return transcript, time.perf_counter() - began
+
+    async def _seen_and_heard(
+        self, utterance: Utterance
+    ) -> tuple[list[SeenFace], Encoded, float, float]:
+        """The faces, and what the model makes of them and of the sound; the seconds of each."""
+
+        frames = self.seen(utterance.stop_s)
+
+        def choose() -> tuple[list[SeenFace], float]:
+            began = time.perf_counter()
+            return self._main_faces(frames), time.perf_counter() - began
+
+        faces, faces_s = await self._infer(Rank.RESULT, "faces", choose)
+
+        def listen() -> tuple[Encoded, float]:
+            began = time.perf_counter()
+            crops = [face.image for face in faces]
+            encoded = self._analyzer.mer.encode(crops, utterance.samples)
+            return encoded, time.perf_counter() - began
+
+        encoded, mer_s = await self._infer(Rank.RESULT, "mer", listen)
+        return faces, encoded, faces_s, mer_s
+
+    def _main_faces(self, count: int) -> list[SeenFace]:
+        """See `Following.main_faces`.
+
+        Called in the lane: the frames that had been taken when the call was made are tracked, but a
+        later one may wait behind it.
+        """
+        for tracking in self._tracking[:count]:
+            tracking.result()  # is done; what went wrong is raised
+        return self._following.main_faces(count)
+
+    async def _infer(self, rank: Rank, stage: str, call: Callable[[], T]) -> T:
+        try:
+            return await asyncio.wrap_future(self._lane.submit(rank, call))
+        except TimeoutError as error:
+            raise AnalysisError(stage, f"the network was given up: {error}") from error
+        except Exception as error:
+            # Whatever a network trips over, the session must go on and tell of it.
+            logger.exception("stage %s failed", stage)
+            raise AnalysisError(stage, f"{type(error).__name__}: {error}") from error
