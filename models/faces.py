@@ -84,14 +84,18 @@ class FaceFinder:
 
     A picture is looked at alone, so it gives the same digits in whatever company. The networks
     are only read, never written, so any number of threads may share one finder.
+
+    Args:
+        device: where the networks work, as PyTorch names it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, device: str = "cpu") -> None:
         from facenet_pytorch import MTCNN
 
         from models.acceleration import accelerate_pooling
 
-        networks = MTCNN(device="cpu")  # the weights lie inside the package
+        networks = MTCNN(device=device)  # the weights lie inside the package
+        self._device = device
         self._networks = (networks.pnet, networks.rnet, networks.onet)
         for network in self._networks:
             accelerate_pooling(network)
@@ -148,8 +152,9 @@ class FaceFinder:
             return []
         corners = [(x, y, x + w, y + h) for x, y, w, h in (face.box for face in faces)]
         with torch.inference_mode():
-            squares = rerec(torch.tensor(corners, dtype=torch.float32))
-            pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None]
+            squares = rerec(torch.tensor(corners, dtype=torch.float32, device=self._device))
+            planes = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+            pixels = planes[None].to(self._device)
             tops, bottoms, lefts, rights = pad(squares, width, height)
             crops = [
                 imresample(pixels[:, :, top - 1 : bottom, left - 1 : right].float(), (48, 48))
@@ -165,9 +170,9 @@ class FaceFinder:
                 - 1
             )
             boxes = bbreg(squares, moves)
-        rows = torch.cat((boxes, probabilities[:, 1:]), dim=1).numpy()
+        rows = torch.cat((boxes, probabilities[:, 1:]), dim=1).cpu().numpy()
         sure = rows[:, 4] > _CONFIDENCE[2]
-        return _distinct(_faces(rows[sure], points.numpy()[sure], width, height))
+        return _distinct(_faces(rows[sure], points.cpu().numpy()[sure], width, height))
 
     def _detect(self, image: Image) -> list[DetectedFace]:
         import torch
@@ -181,7 +186,12 @@ class FaceFinder:
             # In planes, because there torch averages quicker than over interleaved colours.
             planes = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
             found, points = detect_face(
-                planes.permute(1, 2, 0), smallest, *self._networks, _CONFIDENCE, _PYRAMID, "cpu"
+                planes.permute(1, 2, 0),
+                smallest,
+                *self._networks,
+                _CONFIDENCE,
+                _PYRAMID,
+                self._device,
             )
         return _faces(found[0], points[0], width, height)
 

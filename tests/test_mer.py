@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from models.emotions import COMBINATIONS, EMOTIONS, MODALITIES
 from models.errors import MissingWeights, UsageError
@@ -255,6 +256,28 @@ def test_the_papers_backbones_predict_built_from_tiny_configurations(seconds):
     together = model.predict_batch(*map(list, zip(*given, strict=True)))
     for one, scores in zip(given, together, strict=True):
         np.testing.assert_allclose(numbers(scores), numbers(model.predict(*one)), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [{}, {"visual": "inception_resnet_v1", "acoustic": TINY_HUBERT, "textual": TINY_ALBERT}],
+    ids=["embedded", "paper"],
+)
+def test_on_a_gpu_nothing_is_left_on_the_processor(parts):
+    """Even where there is none: fake tensors have a device and no data, and refuse to be mixed."""
+    model = tiny(**parts)
+    given = [utterance(1), (None, utterance(2, seconds=2)[1], "w1 w2"), (utterance(3)[0], None, "")]
+    examples = [model.prepare(*one) for one in given]
+    with FakeTensorMode(allow_non_fake_inputs=True) as fakes, torch.no_grad():
+        for part in model.modules():
+            for kept in (part._parameters, part._buffers):
+                for name, value in kept.items():
+                    if value is not None:
+                        kept[name] = fakes.from_tensor(value).to("cuda")
+        logits = model(examples)
+        assert (logits.device.type, logits.shape) == ("cuda", (3, 6))
+        with pytest.raises(DataDependentOutputException):  # all that is left is to read the numbers
+            model._scores(model.embed(examples), [("visual",), ("acoustic",), ("textual",)])
 
 
 def test_thresholds_are_those_of_the_modalities_given():

@@ -239,6 +239,8 @@ def test_ctrl_c_leaves_what_the_same_command_continues(empty_folder, mirror):
         [sys.executable, str(REPO / "run_live.py"), "models", "download", "silero-stt"],
         stderr=subprocess.PIPE,
         text=True,
+        # Tests that run in a shell's background inherit that Ctrl-C is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     half = empty_folder / "silero-stt-en-v6.jit.partial/en_v6.jit.partial"
     deadline = time.monotonic() + 100

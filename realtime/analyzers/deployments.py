@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import cv2
 import numpy as np
 import pydantic
+import ray
 from ray import serve
 from ray.serve.config import RequestRouterConfig
 from ray.serve.handle import DeploymentHandle
@@ -180,7 +181,7 @@ class Faces(_Network):
 
     def __init__(self, stuck_s: float) -> None:
         super().__init__(stuck_s)
-        self._finder = load_faces()
+        self._finder = load_faces(_device())
 
     def reconfigure(self, config: dict[str, Any]) -> None:
         """Take a `Batching`."""
@@ -226,7 +227,7 @@ class Emotions(_Network):
         self._profile = profile
         self._recognition = recognition
         self._faces = faces
-        self._mer = load_mer(profile)
+        self._mer = load_mer(profile, _device())
 
     def reconfigure(self, config: dict[str, Any]) -> None:
         """Take a `Batching`."""
@@ -246,6 +247,11 @@ class Emotions(_Network):
                 [one.text for one in questions],
             )
         )
+
+
+def _device() -> str:
+    """Where the network of this replica works: on the GPU that Ray has given it, if any."""
+    return "cuda" if ray.get_gpu_ids() else "cpu"
 
 
 def _set_batching(batched: Any, config: dict[str, Any]) -> None:

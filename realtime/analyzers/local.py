@@ -116,8 +116,8 @@ class LocalAnalyzer:
         self.transcriber.close()
 
 
-def load_mer(profile: str) -> MERModel:
-    """The emotion model, as quick as it gets here. See `MERModel.load` for the errors."""
+def load_mer(profile: str, device: str = "cpu") -> MERModel:
+    """The emotion model, as quick as it gets on a device. See `MERModel.load` for the errors."""
     import torch
 
     from models.acceleration import accelerate
@@ -127,22 +127,23 @@ def load_mer(profile: str) -> MERModel:
     # on the same cores, makes them wait for each other (seen: 0.15 s became 3.8 s). And the
     # digits do not depend on how many cores there are.
     torch.set_num_threads(1)
-    mer = MERModel.load(profile)
-    # Faces alone: sound and pictures come in too many sizes.
-    accelerate(mer.backbones["visual"])
+    mer = MERModel.load(profile).to(device)
+    if device == "cpu":
+        # Faces alone: sound and pictures come in too many sizes.
+        accelerate(mer.backbones["visual"])
     # The first inference is several times slower; no utterance should have to wait for it.
     _prediction_s(mer)
     return mer
 
 
-def load_faces() -> FaceFinder:
-    """The face detector, warm; it works in one core."""
+def load_faces(device: str = "cpu") -> FaceFinder:
+    """The face detector, warm; of a processor it takes one core."""
     import torch
 
     from models.faces import FaceFinder
 
     torch.set_num_threads(1)
-    finder = FaceFinder()
+    finder = FaceFinder(device)
     finder.find([np.zeros((288, 360, 3), np.uint8)])
     return finder
 
