@@ -43,6 +43,12 @@ def local() -> Iterator[LocalAnalyzer]:
 
 
 @pytest.fixture(scope="module")
+def here(shared: Path, local: LocalAnalyzer) -> list[Event]:
+    """What the program finds without a cluster."""
+    return asyncio.run(events_of(shared / CLIP, local))
+
+
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[ClusterAnalyzer]:
     # On a busy machine a replica may take long to come back.
     analyzer = ClusterAnalyzer.load(None, "embedded", "sphinx", stuck_s=120)
@@ -61,9 +67,8 @@ def replicas(name: str) -> list[psutil.Process]:
 
 
 async def test_the_same_utterances_and_digits_as_in_one_process(
-    shared: Path, local: LocalAnalyzer, cluster: ClusterAnalyzer
+    shared: Path, here: list[Event], cluster: ClusterAnalyzer
 ) -> None:
-    here = await events_of(shared / CLIP, local)
     there = await events_of(shared / CLIP, cluster)
     assert len(results(there)) == 40
     assert by_kind(lasting(there)) == by_kind(lasting(here))
@@ -80,7 +85,7 @@ async def test_what_was_begun_too_early_is_dropped(
 
 
 async def test_no_utterance_is_lost_with_a_replica(
-    shared: Path, local: LocalAnalyzer, cluster: ClusterAnalyzer
+    shared: Path, here: list[Event], cluster: ClusterAnalyzer
 ) -> None:
     """Each of the three kinds is killed while its utterances are on their way."""
     doomed = {
@@ -102,12 +107,11 @@ async def test_no_utterance_is_lost_with_a_replica(
     assert doomed == {}
     whole = [each for each in results(there) if each.reason == "silence"]
     assert [each.utterance for each in whole[:12]] == list(range(1, 13))
-    here = results(await events_of(shared / CLIP, local))
-    assert lasting([*whole])[:12] == lasting([*here])[:12]
+    assert lasting([*whole])[:12] == lasting([*results(here)])[:12]
 
 
 async def test_a_recogniser_that_knows_no_beginning_hears_it_again(
-    shared: Path, cluster: ClusterAnalyzer, local: LocalAnalyzer
+    cluster: ClusterAnalyzer,
 ) -> None:
     rng = np.random.default_rng(0)
     samples = rng.normal(0, 0.1, 16_000).astype(np.float32)
