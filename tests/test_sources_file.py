@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import http.server
 import itertools
 import os
@@ -431,6 +432,17 @@ async def test_pictures_are_upright(
         "bottom": image[height // 2 + 8 :],
     }[red]
     assert part.mean(axis=(0, 1)) == pytest.approx([200, 0, 0], abs=12)
+
+
+async def test_decoded_pictures_are_let_go_without_the_collector_of_cycles(tmp_path: Path) -> None:
+    path = write_halves(tmp_path / "a.mp4", (0, 1, -1, 0))
+    gc.collect()
+    gc.disable()
+    try:
+        assert frames_of(await read(path))
+        assert not [kept for kept in gc.get_objects() if isinstance(kept, av.VideoFrame)]
+    finally:
+        gc.enable()
 
 
 async def test_pixels_are_square(tmp_path: Path) -> None:

@@ -7,13 +7,14 @@ gives depends on the container's bytes alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, cast
+from collections.abc import Iterator
+from typing import Any, cast
 
 import av
 import numpy as np
 from av.audio.stream import AudioStream
 from av.container import InputContainer
+from av.sidedata.sidedata import SideDataContainer
 from av.stream import Disposition, Stream
 from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
@@ -21,9 +22,6 @@ from av.video.stream import VideoStream
 from models.errors import SourceError
 from realtime.media import SAMPLE_RATE, FrameThinner, Image, Media, SourceNotice, VideoFrame
 from realtime.sources.timeline import AudioTimeline, Interleaver
-
-if TYPE_CHECKING:
-    from av.buffer import Buffer
 
 HONEST_DURATION = {"mov", "matroska", "flac"}
 """Containers whose header promises a duration. Of the others FFmpeg tells what is there (wav, avi,
@@ -270,11 +268,14 @@ def why(error: av.error.FFmpegError) -> str:
 
 def _upright(image: Image, picture: av.VideoFrame) -> Image:
     """Turn and mirror `image` as the display matrix of `picture` says it is to be shown."""
-    side_data = cast("Mapping[str, Buffer]", picture.side_data).get("DISPLAYMATRIX")
-    if side_data is None:
+    # Not `picture.side_data`: that refers to the picture, which keeps it, so only the collector of
+    # cycles would find both, hundreds of decoded pictures later.
+    side_data: Any = SideDataContainer(picture)  # type: ignore[call-arg] # its stub has no argument
+    matrix = side_data.get("DISPLAYMATRIX")
+    if matrix is None:
         return image
     # Source (x, y) is shown at (a x + c y, b x + d y): quarter turns and mirrors, by their signs.
-    a, b, _, c, d = np.frombuffer(bytes(side_data), np.int32)[:5].tolist()
+    a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].tolist()
     if abs(b) > abs(a):
         image, a, d = image.transpose(1, 0, 2), c, b
     return np.ascontiguousarray(image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
