@@ -50,8 +50,11 @@ def here(shared: Path, local: LocalAnalyzer) -> list[Event]:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[ClusterAnalyzer]:
-    # On a busy machine a replica may take long to come back.
-    analyzer = ClusterAnalyzer.load(None, "embedded", "sphinx", stuck_s=120)
+    with pytest.MonkeyPatch.context() as environment:
+        # Other tests that run meanwhile are at live pace: they come first. So it may take a replica
+        # long to come back.
+        environment.setenv("RAY_worker_niceness", "10")
+        analyzer = ClusterAnalyzer.load(None, "embedded", "sphinx", stuck_s=120)
     yield analyzer
     analyzer.close()
 

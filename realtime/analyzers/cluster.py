@@ -97,10 +97,17 @@ class ClusterAnalyzer:
         # Replicas answer while somebody waits; Ray lets its workers wait for all other programs.
         os.environ.setdefault("RAY_worker_niceness", "0")
         logging.getLogger("ray.serve").addFilter(lambda told: told.levelno >= logging.ERROR)
-        try:
-            if address is not None:  # Ray itself would try for minutes
-                host, _, port = address.rpartition(":")
+        named = address or os.environ.get("RAY_ADDRESS")
+        if address is not None:  # Ray itself would try for minutes
+            host, _, port = address.rpartition(":")
+            try:
                 socket.create_connection((host, int(port)), timeout=5).close()
+            except (OSError, ValueError) as error:
+                raise UsageError(
+                    f"no Ray cluster at {named} ({error}): start one there by `ray start --head`, "
+                    "or leave out the address"
+                ) from None
+        try:
             ray.init(
                 address=address,
                 include_dashboard=False,
@@ -108,11 +115,11 @@ class ClusterAnalyzer:
                 logging_level=logging.ERROR,
                 ignore_reinit_error=True,
             )
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             reason = str(error).strip().splitlines()[0]
             raise UsageError(
-                f"no Ray cluster at {address or os.environ.get('RAY_ADDRESS')} ({reason}): "
-                "start one there by `ray start --head`, or leave out the address"
+                f"the Ray cluster at {named} lets nobody in ({reason}): `ray status` there must "
+                "work on this machine, too; if it has a token, set RAY_AUTH_MODE and RAY_AUTH_TOKEN"
             ) from None
         try:
             emotions = _the_application(Models(profile=profile, stt=stt, stuck_s=stuck_s))
