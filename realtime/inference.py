@@ -104,8 +104,7 @@ def _give_memory_back() -> None:
     """Return what is free to the system; takes 2 to 10 ms.
 
     glibc keeps it: frames, crops and activations are made in one thread and freed in another, which
-    leaves holes in its heaps. On a busy machine two minutes grew by 30 to 100 MiB, although nothing
-    was held.
+    leaves holes in its heaps.
     """
     with contextlib.suppress(OSError, AttributeError):  # another system, or another C library
         ctypes.CDLL("libc.so.6").malloc_trim(0)

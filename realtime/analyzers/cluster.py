@@ -97,7 +97,7 @@ class ClusterAnalyzer:
         # Replicas answer while somebody waits; Ray lets its workers wait for all other programs.
         os.environ.setdefault("RAY_worker_niceness", "0")
         logging.getLogger("ray.serve").addFilter(lambda told: told.levelno >= logging.ERROR)
-        named = address or os.environ.get("RAY_ADDRESS")
+        named = address or os.environ.get("RAY_ADDRESS", "this machine")
         if address is not None:  # Ray itself would try for minutes
             host, _, port = address.rpartition(":")
             try:
