@@ -64,16 +64,17 @@ def talker_truth(shared: Path) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
-def halting(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def halting(
+    shared: Path, talker_truth: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """A talker who halts twice for 0.4 s in the middle of what he says: long, but not long enough.
 
     His first four sentences, without the picture, and with only that much of the silence between
     two and two of them.
     """
-    to = tmp_path_factory.mktemp("halting") / "halting.wav"
     import av
 
-    truth = json.loads((shared / "media/talker_grid_120s.json").read_text(encoding="utf-8"))
+    to = tmp_path_factory.mktemp("halting") / "halting.wav"
     with av.open(str(shared / "media/talker_grid_120s.mp4")) as container:
         resampler = av.AudioResampler("s16", "mono", 16_000)
         sound = np.concatenate(
@@ -85,7 +86,7 @@ def halting(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
     silence = np.zeros(16_000, np.int16)
     parts = [silence]
-    for number, utterance in enumerate(truth["utterances"][:4]):
+    for number, utterance in enumerate(talker_truth[:4]):
         said = slice(int(utterance["start"] * 16_000), int(utterance["end"] * 16_000))
         parts += [sound[said], silence[: 6400 if number % 2 == 0 else None]]
     with wave.open(str(to), "wb") as out:
