@@ -52,8 +52,8 @@ Stt = Annotated[
     str,
     typer.Option(
         metavar="ENGINE",
-        help="The speech-to-text engine: sphinx, moonshine, whisper, silero, an exact one such as "
-        "whisper-base.en, or auto, which takes the best that is on this machine.",
+        help="The speech-to-text engine: moonshine, whisper, silero, an exact one such as "
+        "whisper-base.en, none, or auto, which takes the best that is on this machine.",
     ),
 ]
 Where = Annotated[

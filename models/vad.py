@@ -11,6 +11,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
+from models.onnx_session import load_network
 from models.registry import resolve
 
 WINDOW = 512
@@ -30,17 +31,9 @@ class SileroVAD:
     """The network; open one stream for each source. Safe to share between threads."""
 
     def __init__(self) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        # A window is 0.1 ms of arithmetic: a second thread costs more than it brings.
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
         # The file comes from silero-vad's package, which is not imported: that would change the
         # number of torch's threads.
-        self._network = onnxruntime.InferenceSession(
-            str(resolve("silero-vad")), options, providers=["CPUExecutionProvider"]
-        )
+        self._network = load_network(resolve("silero-vad"))
 
     def stream(self) -> VADStream:
         """A stream at its beginning."""

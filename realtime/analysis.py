@@ -6,8 +6,6 @@ The contract that a session speaks to. It is met in this process and by a Ray cl
 
 from __future__ import annotations
 
-from concurrent.futures import Future
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -78,8 +76,7 @@ class Analysis:
     """What was found in one utterance.
 
     Attributes:
-        stages: wall seconds each stage took: ``stt`` (from the last sample on), ``faces`` (from
-            the last frame on), ``mer``.
+        stages: wall seconds each stage took: ``stt``, ``faces`` (from the last frame on), ``mer``.
     """
 
     transcript: Transcript
@@ -110,37 +107,40 @@ class Analyzer(Protocol):
     def capacity(self) -> int:
         """How many live streams can be served, as far as can be told just now."""
 
-    def live_source(self) -> AbstractContextManager[None]:
-        """While it lasts, one more live source may bring somebody who speaks."""
-
-    def stream(self, *, heard: bool = True, live: bool = False) -> UtteranceStream:
+    def stream(self, *, live: bool = False) -> UtteranceStream:
         """A stream for one new utterance.
 
         Args:
-            heard: whether there is a microphone.
             live: whether frames may be given up where they come too fast.
         """
 
     def close(self) -> None:
-        """Release threads, processes and connections."""
+        """Release threads and connections."""
 
 
 class UtteranceStream(Protocol):
     """One utterance on its way through the models, while it is spoken.
 
-    Speech is recognised and faces are followed as they come, so that little is left to do at the
-    end. The result depends on the samples and frames alone: not on when they came, nor on where
-    the models are. No call blocks. All are made in one event loop.
+    Faces are followed as frames come, so that little is left to do at the end. The result depends
+    on the samples and frames alone: not on when they came, nor on where the models are. No call
+    blocks. All are made in one event loop.
     """
-
-    def hear(self, samples: Samples) -> Future[str]:
-        """Take the next samples, float32 (n,), 16 kHz mono; resolves to the text so far."""
 
     def see(self, frame: VideoFrame) -> bool:
         """Take the next frame; False if it was given up, because too many wait already."""
 
     def seen(self, stop_s: float) -> int:
         """How many frames from before `stop_s`, in seconds of media time, were taken."""
+
+    async def text_so_far(self, samples: Samples) -> str:
+        """What was said so far.
+
+        Args:
+            samples: float32 (n,), 16 kHz mono, from the beginning of the utterance.
+
+        Raises:
+            AnalysisError: the recogniser failed.
+        """
 
     async def provisional(self, samples: Samples, text: str, stop_s: float) -> EmotionScores:
         """The emotions so far, of what was heard, understood and seen until `stop_s`.
@@ -150,16 +150,13 @@ class UtteranceStream(Protocol):
         """
 
     async def result(self, utterance: Utterance) -> Analysis:
-        """Transcript, faces and emotions of the utterance, all of which has been heard and seen.
+        """Transcript, faces and emotions of the utterance, all of which has been seen.
 
-        May be cancelled, if it was asked for too early; then `hear_again` must follow.
+        May be cancelled, if it was asked for too early.
 
         Raises:
             AnalysisError: a stage failed; it names the stage.
         """
-
-    def hear_again(self) -> None:
-        """Forget what was heard, because the utterance ends elsewhere; all is to be heard anew."""
 
     def cancel(self) -> None:
         """Nobody waits for the result any more. Harmless after it."""

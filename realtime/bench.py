@@ -141,7 +141,7 @@ async def play_streams(
 ) -> Trial:
     """Streams side by side, each until so many utterances are answered."""
     starts = random.Random(1)
-    cpu, recogniser_cpu = _cpu_s()
+    cpu, children_cpu = _cpu_s()
     runs = await asyncio.gather(
         *(
             _play(
@@ -154,7 +154,7 @@ async def play_streams(
             for _ in range(streams)
         )
     )
-    cpu_after, recogniser_cpu_after = _cpu_s()
+    cpu_after, children_cpu_after = _cpu_s()
     media_s = sum(run.media_s for run in runs)
     results = [result for run in runs for result in run.results]
     failed = sum(run.failed for run in runs)
@@ -175,9 +175,8 @@ async def play_streams(
         end_to_result=Percentiles.of([late for late in ends if late is not None]),
         stages={stage: Percentiles.of(taken) for stage, taken in stages.items()},
         cpu=(cpu_after - cpu) / media_s,
-        recogniser_cpu=(recogniser_cpu_after - recogniser_cpu) / media_s,
+        children_cpu=(children_cpu_after - children_cpu) / media_s,
         resident_mib=max(run.resident for run in runs) / 2**20,
-        recogniser_mib=sum(process.memory_info().rss for process in _below()) / 2**20,
     )
 
 
@@ -239,10 +238,9 @@ async def _work(
         sound = samples[utterance.start : utterance.stop]
         start_s, stop_s = utterance.start / SAMPLE_RATE, utterance.stop / SAMPLE_RATE
         during = [frame for frame in frames if start_s <= frame.time < stop_s]
-        stream, tracker = analyzer.transcriber.stream(), FaceTracker(analyzer.faces)
+        tracker = FaceTracker(analyzer.faces)
         with timed("recognition"):
-            stream.accept(sound)
-            transcript = stream.finish().result()
+            transcript = analyzer.transcriber.transcribe(sound).result()
         with timed("faces"):
             for frame in during:
                 tracker.add(frame.time, frame.image)
@@ -268,15 +266,13 @@ def _soak(recording: str, profile: str, stt: str, hours: float) -> Soak:
 
 async def _long_session(recording: str, analyzer: LocalAnalyzer, hours: float) -> Soak:
     own: list[float] = []
-    below: list[float] = []
     session = LiveSession(OverAndOver(recording, hours * 3600), analyzer)
     async for event in session.events():
         if isinstance(event, SourceWarning) and event.code == "source.error":
             raise SourceError(event.message)
         if event.time >= 60 * (len(own) + 1):
             own.append(psutil.Process().memory_info().rss / 2**20)
-            below.append(sum(process.memory_info().rss for process in _below()) / 2**20)
-    return Soak(hours=hours, resident_mib=own, recogniser_mib=below)
+    return Soak(hours=hours, resident_mib=own)
 
 
 class OverAndOver(Source):
@@ -350,18 +346,12 @@ def _fresh_process() -> ProcessPoolExecutor:
 
 def _make_ready(profile: str, stt: str, speech: Samples) -> None:
     with contextlib.closing(LocalAnalyzer.load(profile, stt)) as analyzer:
-        stream = analyzer.transcriber.stream()
-        stream.accept(speech)
-        stream.finish().result()
+        analyzer.transcriber.transcribe(speech).result()
 
 
 def _cpu_s() -> tuple[float, float]:
     """CPU seconds so far, of this process and of those it has started."""
     own = psutil.Process().cpu_times()
-    below = [process.cpu_times() for process in _below()]
+    below = [process.cpu_times() for process in psutil.Process().children(recursive=True)]
     gone = own.children_user + own.children_system  # those that have ended
     return own.user + own.system, gone + sum(times.user + times.system for times in below)
-
-
-def _below() -> list[psutil.Process]:
-    return list(psutil.Process().children(recursive=True))

@@ -86,7 +86,7 @@ class ClusterMeasurement(BaseModel):
             lines.append(
                 row(_STAGES[stage], [f"{cost.calls:.1f}", f"{cost.bytes / 1e3:.0f}", each])
             )
-        shares = [(s.trial.cpu, s.trial.recogniser_cpu) for s in self.scalings]
+        shares = [(s.trial.cpu, s.trial.children_cpu) for s in self.scalings]
         gateway, cluster = (f"{100 * share:.1f}" for share in np.median(shares, axis=0))
         lines += [
             "",
@@ -172,11 +172,11 @@ def _crossed(stage: str) -> tuple[float, float]:
 
 
 async def _there_and_back(analyzer: ClusterAnalyzer, size: int) -> Percentiles:
-    """Of a question of so many bytes that no replica works for: to go on with what none knows."""
+    """Of a question of so many bytes, for which no replica works."""
     sound = np.random.default_rng(0).random(max(1, size // 4), np.float32)
     taken = []
     for _ in range(_ROUND_TRIPS):
         began = time.perf_counter()
-        await analyzer.ask("stt", "hear", "nobody", 1, sound, False, size=0, key="nobody")
+        await analyzer.ask("stt", "nothing", sound, size=0)
         taken.append(time.perf_counter() - began)
     return Percentiles.of(taken)

@@ -86,9 +86,8 @@ class Trial(BaseModel):
         end_to_result: from the end of the utterance itself, the hangover included.
         stages: stage to how long it took; stages overlap.
         cpu: CPU seconds of this process for one second of one stream, decoding included.
-        recogniser_cpu: the same of the processes it has started, which recognise speech.
+        children_cpu: the same of the processes it has started, as a Ray cluster is.
         resident_mib: resident memory of this process, where it was highest.
-        recogniser_mib: resident memory of the processes it has started.
     """
 
     streams: int
@@ -100,9 +99,8 @@ class Trial(BaseModel):
     end_to_result: Percentiles
     stages: dict[str, Percentiles]
     cpu: float
-    recogniser_cpu: float
+    children_cpu: float
     resident_mib: float
-    recogniser_mib: float
 
     @computed_field  # type: ignore[prop-decorator]
     @property
@@ -156,24 +154,16 @@ class Soak(BaseModel):
     Attributes:
         hours: of media.
         resident_mib: resident memory of this process, once a minute of media.
-        recogniser_mib: the same of the processes it has started.
     """
 
     hours: float
     resident_mib: list[float]
-    recogniser_mib: list[float]
 
     @computed_field  # type: ignore[prop-decorator]
     @property
     def growth_mib(self) -> float:
         """By how much this process grew, from the second to the last quarter of the time."""
         return _growth(self.resident_mib)
-
-    @computed_field  # type: ignore[prop-decorator]
-    @property
-    def recogniser_growth_mib(self) -> float:
-        """By how much the processes grew that it has started."""
-        return _growth(self.recogniser_mib)
 
 
 def _growth(values: Sequence[float]) -> float:
@@ -263,12 +253,10 @@ class Measurement(BaseModel):
                 row("one stream at live pace", []),
                 row("CPU, % of a core", [f"{100 * one.cpu:.1f}"]),
                 row("  VAD and endpointing of it", [f"{100 * self.listening_cpu:.1f}"]),
-                row("  recogniser's processes, beside it", [f"{100 * one.recogniser_cpu:.1f}"]),
-                row("memory, MiB", [f"{one.resident_mib:.0f}"]),
                 row(
-                    "  recogniser's processes, beside it",
-                    [f"{one.recogniser_mib:.0f}"],
-                    f"{most.recogniser_mib:.0f} with {most.streams} streams",
+                    "memory, MiB",
+                    [f"{one.resident_mib:.0f}"],
+                    f"{most.resident_mib:.0f} with {most.streams} streams",
                 ),
                 row("  a further stream adds", [f"{self.stream_mib:.0f}"]),
                 *(_soak(self.soak) if self.soak else ()),
@@ -291,7 +279,6 @@ def _delays(name: str, delays: Percentiles, note: str = "") -> str:
 def _soak(soak: Soak) -> list[str]:
     return [
         row(f"  growth in {soak.hours:g} h of media", [f"{soak.growth_mib:+.1f}"]),
-        row("    of the recogniser's processes", [f"{soak.recogniser_growth_mib:+.1f}"]),
     ]
 
 

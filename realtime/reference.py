@@ -44,10 +44,8 @@ class PlainUtterance:
 
 
 class ReferencePath:
-    """The packages, used as their own documentation does; of this project, only the MER model.
-
-    Pocketsphinx hears each utterance whole, with its default settings. Another engine has no
-    plainer form than its own stream, which is given the utterance in one piece.
+    """The packages, used as their own documentation does; of this project, the MER model and the
+    recogniser, which hears one utterance after the other.
 
     Args:
         profile: the emotion model, as `MERModel.load` takes it.
@@ -56,15 +54,12 @@ class ReferencePath:
 
     def __init__(self, profile: str, transcriber: Transcriber) -> None:
         from facenet_pytorch import MTCNN
-        from pocketsphinx import Decoder
         from silero_vad import load_silero_vad
 
         from models.mer import MERModel
 
         self._vad = load_silero_vad()
         self._mtcnn = MTCNN(post_process=False)
-        sphinx = transcriber.name == "sphinx"
-        self._sphinx = Decoder(samprate=SAMPLE_RATE, loglevel="FATAL") if sphinx else None
         self._transcriber = transcriber
         self._mer = MERModel.load(profile)
         # First inferences are slow; the program makes its own before its first utterance, too.
@@ -112,21 +107,9 @@ class ReferencePath:
     def _utterance(self, start: int, samples: Samples, frames: list[Image]) -> PlainUtterance:
         found = [self._mtcnn(frame) for frame in frames]
         faces = [face.permute(1, 2, 0).byte().numpy() for face in found if face is not None]
-        text = self._words(samples)
+        text = self._transcriber.transcribe(samples).result().text
         emotions = self._mer.predict(faces, samples, text).probabilities
         return PlainUtterance(start, start + len(samples), text, len(faces), emotions)
-
-    def _words(self, samples: Samples) -> str:
-        if self._sphinx is None:
-            stream = self._transcriber.stream()
-            stream.accept(samples)
-            return stream.finish().result().text
-        pcm = (samples * 32768).astype("<i2")
-        self._sphinx.start_utt()
-        self._sphinx.process_raw(pcm.tobytes(), full_utt=True)
-        self._sphinx.end_utt()
-        hypothesis = self._sphinx.hyp()
-        return hypothesis.hypstr if hypothesis else ""
 
 
 def decode_sound(recording: str) -> tuple[Samples, float]:

@@ -12,8 +12,6 @@ import math
 import time
 import uuid
 from collections.abc import AsyncGenerator, Callable
-from concurrent.futures import Future
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -57,9 +55,9 @@ from realtime.media import SAMPLE_RATE, AudioBlock, Media, SourceNotice, VideoFr
 from realtime.rings import AudioRing, FrameRing
 from realtime.sources import Source
 
-# Samples the recogniser gets at a time: a new partial text 5 times a second while people watch; at
-# full speed once, because each piece on its way to the recogniser's process costs 1 to 2 ms.
-_FEED_LIVE, _FEED_FAST = SAMPLE_RATE // 5, SAMPLE_RATE
+# How often the words so far are told: every 0.7 s, and where that is longer, when a fifth has been
+# added, because the recogniser listens to all of the utterance each time.
+_TEXT, _TEXT_GROWTH = 7 * SAMPLE_RATE // 10, 5
 _PROVISIONAL = 3 * SAMPLE_RATE  # how often a long utterance is scored while it goes on
 # Silence beyond the padding after which a pause is likely to last: with the default settings,
 # analysis begins 0.16 s into a pause, and has 0.34 s until the pause is certain.
@@ -79,13 +77,13 @@ class _OpenUtterance:
 
     start: int
     stream: UtteranceStream
-    fed: int  # the recogniser has heard [start, fed)
-    partial: Future[str] | None = None  # the text of [start, fed), when it is decoded
-    text: str = ""
+    text: str = ""  # of the first part of it
     ahead: _Ahead | None = None
+    next_text: int = field(init=False)
     next_provisional: int = field(init=False)
 
     def __post_init__(self) -> None:
+        self.next_text = self.start + _TEXT
         self.next_provisional = self.start + _PROVISIONAL
 
 
@@ -162,13 +160,13 @@ class LiveSession:
         self._watched: UtteranceStream | None = None  # without a microphone: the current window
         self._seen_from = 0.0  # without a microphone: where the current window of seeing began
         self._count = 0
+        self._writing: asyncio.Task[None] | None = None  # down what was said so far
         self._provisional: asyncio.Task[None] | None = None
         self._closed: asyncio.Queue[_Closed | None] = asyncio.Queue(_WAITING_UTTERANCES)
         self._analyses: set[asyncio.Task[Analysis]] = set()
         self._told: asyncio.Queue[Event | None] = asyncio.Queue(_WAITING_EVENTS)
         self._stopping: asyncio.Task[None] | None = None
         self._clock = _LiveClock() if source.live else None
-        self._feed_samples = _FEED_LIVE if source.live else _FEED_FAST
         self._overloaded = False
         self._overloaded_at = -math.inf  # media time, seconds
         self._abandoned = False
@@ -191,15 +189,16 @@ class LiveSession:
 
         To be called once. Leaving the iteration early abandons the session; `stop` ends it.
         """
-        run = asyncio.create_task(self._run())
-        try:
-            while (event := await self._told.get()) is not None:
-                yield event
-            await run
-        finally:
-            self._abandoned = True
-            run.cancel()
-            await asyncio.gather(run, return_exceptions=True)
+        with metrics.STREAMS.labels("live" if self._source.live else "fast").track_inprogress():
+            run = asyncio.create_task(self._run())
+            try:
+                while (event := await self._told.get()) is not None:
+                    yield event
+                await run
+            finally:
+                self._abandoned = True
+                run.cancel()
+                await asyncio.gather(run, return_exceptions=True)
 
     def stop(self) -> None:
         """End the session: what was spoken so far is closed, analysed and told."""
@@ -207,12 +206,6 @@ class LiveSession:
             self._stopping = asyncio.create_task(self._source.aclose())
 
     async def _run(self) -> None:
-        live = self._source.live
-        streams = metrics.STREAMS.labels("live" if live else "fast")
-        with streams.track_inprogress(), self._analyzer.live_source() if live else nullcontext():
-            await self._run_through()
-
-    async def _run_through(self) -> None:
         telling = asyncio.create_task(self._tell_results())
         try:
             await self._tell(
@@ -248,7 +241,7 @@ class LiveSession:
                 )
             )
         finally:
-            tasks = [telling, *self._analyses, *filter(None, [self._provisional])]
+            tasks = [telling, *self._analyses, *filter(None, [self._writing, self._provisional])]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -306,12 +299,16 @@ class LiveSession:
             await self._warn("overload", f"this machine does not keep up: {consequence}")
 
     async def _hear(self) -> None:
-        """Follow the speech in the audio that has arrived, and pass it to the recogniser."""
+        """Follow the speech in the audio that has arrived; tell what it says and expresses so far.
+
+        At full speed only the latter: nobody reads so fast.
+        """
         for change in self._listener.listen():
             await self._follow(change)
         until = self._listener.speaking_until
         if self._open and until is not None:
-            await self._feed(self._open, until)
+            if self._clock and until >= self._open.next_text:
+                await self._write_down(self._open, until)
             if until >= self._open.next_provisional:
                 await self._score_provisionally(self._open, until)
             self._work_ahead(self._open)
@@ -326,7 +323,7 @@ class LiveSession:
         if self._clock is None or spoken.ahead is not None or closing is None:
             return
         if self._audio.stop >= closing.stop + _LIKELY:
-            utterance = self._complete(spoken, closing)
+            utterance = self._complete(closing)
             frames = spoken.stream.seen(utterance.stop_s)
             spoken.ahead = _Ahead(utterance, frames, self._analyze(spoken.stream, utterance))
 
@@ -342,26 +339,15 @@ class LiveSession:
         task.add_done_callback(end)
         return task
 
-    def _complete(self, spoken: _OpenUtterance, closed: UtteranceClosed) -> Utterance:
-        """The utterance, all of which the recogniser has heard."""
+    def _complete(self, closed: UtteranceClosed) -> Utterance:
         samples = self._audio.read(closed.start, closed.stop)
-        spoken.stream.hear(samples[spoken.fed - closed.start :])
-        spoken.fed = closed.stop
         return Utterance(self._count + 1, closed.start, closed.stop, closed.reason, samples)
-
-    def _hear_again(self, spoken: _OpenUtterance) -> None:
-        """What the recogniser has heard is not the utterance: let it hear the right part."""
-        if spoken.ahead is not None:
-            spoken.ahead.task.cancel()
-            spoken.ahead = None
-        spoken.stream.hear_again()
-        spoken.fed = spoken.start
 
     async def _follow(self, change: SpeechChange) -> None:
         heard = self._listener.position / SAMPLE_RATE
         match change:
             case SpeechStarted(start):
-                self._open = _OpenUtterance(start, self._new_stream(), fed=start)
+                self._open = _OpenUtterance(start, self._new_stream())
                 # Where sound comes long after the pictures, the first of them may be gone.
                 seen_from = max(start / SAMPLE_RATE, self._frames.start)
                 for frame in self._frames.read(seen_from, math.inf):
@@ -370,25 +356,34 @@ class LiveSession:
             case SpeechPaused():
                 await self._tell(SpeechPausedEvent(session=self.id, time=heard))
             case SpeechResumed():
-                if self._open and self._open.ahead:
-                    self._hear_again(self._open)
+                if self._open:
+                    self._drop_ahead(self._open)
                 await self._tell(SpeechResumedEvent(session=self.id, time=heard))
             case SpeechDropped():
-                assert self._open is not None
-                self._give_up(self._open)
-                self._open = None
+                spoken = self._end()
+                self._drop_ahead(spoken)
+                self._forget(spoken.stream)
             case UtteranceClosed():
                 await self._close(change, heard)
 
+    def _end(self) -> _OpenUtterance:
+        """It is being spoken no more: of its words so far, nothing more is to be told."""
+        assert self._open is not None
+        spoken, self._open = self._open, None
+        if self._writing is not None:
+            self._writing.cancel()
+        return spoken
+
     def _new_stream(self) -> UtteranceStream:
-        stream = self._analyzer.stream(heard=self._source.has_audio, live=self._clock is not None)
+        stream = self._analyzer.stream(live=self._clock is not None)
         self._streams.add(stream)
         return stream
 
-    def _give_up(self, spoken: _OpenUtterance) -> None:
+    def _drop_ahead(self, spoken: _OpenUtterance) -> None:
+        """It did not end as it was expected to."""
         if spoken.ahead is not None:
             spoken.ahead.task.cancel()
-        self._forget(spoken.stream)
+            spoken.ahead = None
 
     def _forget(self, stream: UtteranceStream) -> None:
         stream.cancel()
@@ -398,37 +393,33 @@ class LiveSession:
         if not stream.see(frame):
             await self._overload("frames are left out")
 
-    async def _feed(self, spoken: _OpenUtterance, until: int) -> None:
-        """Let the recogniser hear on up to `until`, piece by piece."""
-        # In a pause nothing is added any more: what is left is decoded while the pause lasts.
-        paused = until < self._listener.position
-        unheard = until - spoken.fed
-        if unheard < (1 if paused else self._feed_samples):
-            return
-        if self._clock and not paused and not (spoken.partial is None or spoken.partial.done()):
-            # Fewer, longer pieces cost a late recogniser less, at the price of partial texts.
-            if unheard > _OVERLOAD_S * SAMPLE_RATE:
+    async def _write_down(self, spoken: _OpenUtterance, until: int) -> None:
+        """Have what was said so far written down; left out when the recogniser does not keep up."""
+        if self._writing and not self._writing.done():
+            if until - spoken.next_text > _OVERLOAD_S * SAMPLE_RATE:
                 await self._overload("partial texts are left out")
             return
+        spoken.next_text = until + max(_TEXT, (until - spoken.start) // _TEXT_GROWTH)
         number = self._count + 1
-        spoken.partial = spoken.stream.hear(self._audio.read(spoken.fed, until))
-        spoken.fed = until
+        samples = self._audio.read(spoken.start, until)
 
-        def tell(future: asyncio.Future[str]) -> None:
-            if future.cancelled() or future.exception():
-                return  # the end of the utterance will tell
-            if self._open is spoken and future.result() != spoken.text:
-                spoken.text = future.result()
+        async def write() -> None:
+            try:
+                text = await spoken.stream.text_so_far(samples)
+            except AnalysisError:
+                return  # only the result counts, and it will tell
+            if self._open is spoken and text != spoken.text:
+                spoken.text = text
                 self._tell_if_room(
                     TranscriptPartial(
                         session=self.id,
                         time=until / SAMPLE_RATE,
                         utterance=number,
-                        text=spoken.text,
+                        text=text,
                     )
                 )
 
-        asyncio.wrap_future(spoken.partial).add_done_callback(tell)
+        self._writing = asyncio.create_task(write())
 
     async def _score_provisionally(self, spoken: _OpenUtterance, until: int) -> None:
         """Score a long utterance so far; left out when the networks do not keep up."""
@@ -462,16 +453,14 @@ class LiveSession:
 
     async def _close(self, closed: UtteranceClosed, heard: float) -> None:
         """The utterance is over; what was worked out ahead, if of just that, is its result."""
-        assert self._open is not None
-        spoken, self._open = self._open, None
+        spoken = self._end()
         frames = spoken.stream.seen(closed.stop / SAMPLE_RATE)
         ahead = spoken.ahead
         if ahead and (ahead.utterance.stop, ahead.frames) == (closed.stop, frames):
             utterance, task = ahead.utterance, ahead.task
         else:
-            if ahead or spoken.fed > closed.stop:
-                self._hear_again(spoken)
-            utterance = self._complete(spoken, closed)
+            self._drop_ahead(spoken)
+            utterance = self._complete(closed)
             task = self._analyze(spoken.stream, utterance)
         self._count += 1
         await self._closed.put(_Closed(utterance, spoken.stream, task, heard))
@@ -546,6 +535,7 @@ class LiveSession:
             transcript=WireTranscript(
                 text=transcript.text,
                 engine=transcript.engine,
+                confidence=transcript.confidence,
                 words=tuple(
                     WireWord(
                         text=word.text,

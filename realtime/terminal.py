@@ -116,7 +116,8 @@ class PlainView:
             case UtteranceResult():
                 late = event.latency.end_to_result
                 delay = "" if late is None else f"  {late:.2f} s after its end"
-                words = f'"{event.transcript.text}"' if event.transcript.text else "(no words)"
+                said = event.transcript
+                words = f'"{said.text}"' if said.text else said.shown
                 return (
                     f"{clock(event.start)}-{clock(event.end)}  {words}  "
                     f"expressed: "

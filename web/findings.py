@@ -138,6 +138,7 @@ COLUMNS = (
     "end_s",
     "reason",
     "text",
+    "confidence",
     "expressed",
     "modalities",
     *EMOTIONS,
@@ -174,9 +175,11 @@ def to_csv(people: Iterable[Findings]) -> str:
 
 
 def _result_cells(event: UtteranceResult) -> dict[str, object]:
+    sure = event.transcript.confidence
     return {
         "reason": event.reason,
         "text": _cell(event.transcript.text),
+        "confidence": "" if sure is None else f"{sure:.4f}",
         "expressed": " ".join(event.expressed),
         "modalities": " ".join(event.modalities),
         **{emotion: f"{event.emotions[emotion]:.4f}" for emotion in EMOTIONS},
@@ -207,7 +210,7 @@ def to_vtt(people: Iterable[Findings]) -> str:
     )
     parts = ["WEBVTT\n"]
     for number, (start, end, person, event) in enumerate(cues, 1):
-        words = _caption(event.transcript.text) or "(no words)"
+        words = _caption(event.transcript.shown)
         said = f"<v {_caption(person)}>{words}</v>" if person else words
         mood = f"\n({', '.join(event.expressed)})" if event.expressed else ""
         parts.append(f"{number}\n{_vtt_time(start)} --> {_vtt_time(end)}\n{said}{mood}\n")

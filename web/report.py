@@ -96,7 +96,7 @@ def _section(found: Findings, figures: dict[str, Figure]) -> str:
     figures[f"time-{id}"] = _timeline(results)
     in_words = {
         "average": _in_words(average.emotions, average.thresholds, average.expressed),
-        "last": f"“{escape(last.transcript.text)}” "
+        "last": f"“{escape(last.transcript.shown)}” "
         + _in_words(last.emotions, last.thresholds, last.expressed),
     }
     charts = "".join(
@@ -135,8 +135,9 @@ def _table(found: Findings, name: str) -> str:
 <div class="wide" tabindex="0" role="region" aria-label="Utterances of {escape(name)}">
 <table>
 <thead><tr><th scope="col">No.</th><th scope="col">From</th><th scope="col">To</th>
-<th scope="col">Words</th><th scope="col">Expressed</th>{heads}</tr></thead>
-<tbody>{rows or '<tr><td colspan="11">No utterance was heard.</td></tr>'}</tbody>
+<th scope="col">Words</th><th scope="col">Confidence</th>
+<th scope="col">Expressed</th>{heads}</tr></thead>
+<tbody>{rows or '<tr><td colspan="12">No utterance was heard.</td></tr>'}</tbody>
 </table></div>
 """
 
@@ -146,13 +147,15 @@ def _row(event: UtteranceResult) -> str:
         f'<td class="above">{p:.2f}</td>' if label in event.expressed else f"<td>{p:.2f}</td>"
         for label, p in ((label, event.emotions[label]) for label in EMOTIONS)
     )
-    return f"""<tr>{_span(event)}<td>{escape(event.transcript.text) or "(no words)"}</td>\
+    sure = event.transcript.confidence
+    return f"""<tr>{_span(event)}<td>{escape(event.transcript.shown)}</td>\
+<td>{"" if sure is None else f"{sure:.2f}"}</td>\
 <td>{", ".join(event.expressed) or "none"}</td>{cells}</tr>
 """
 
 
 def _failed_row(event: UtteranceFailed) -> str:
-    return f"""<tr>{_span(event)}<td colspan="8">Could not be analysed \
+    return f"""<tr>{_span(event)}<td colspan="9">Could not be analysed \
 ({escape(event.stage)}): {escape(event.message)}</td></tr>
 """
 
@@ -202,7 +205,7 @@ def _bars(emotions: Mapping[str, float], thresholds: Mapping[str, float]) -> Fig
 def _timeline(results: Sequence[UtteranceResult]) -> Figure:
     """Each emotion over the media time of the utterances."""
     middles = [(event.start + event.end) / 2 for event in results]
-    words = [escape(event.transcript.text) for event in results]  # Plotly takes some tags
+    words = [escape(event.transcript.shown) for event in results]  # Plotly takes some tags
     return {
         "data": [
             {

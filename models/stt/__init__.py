@@ -1,28 +1,29 @@
 """Speech-to-text: the contract, and the choice of an engine.
 
-In: the samples of one utterance, as they are spoken. Out: the text so far, then a `Transcript`.
+In: the samples of one utterance. Out: its text so far, while it is spoken; at its end a
+`Transcript`.
 """
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from models.errors import UsageError
+from models.errors import MissingWeights, UsageError
 from models.registry import is_here, resolve
 from models.worker import STUCK_S
 
-T = TypeVar("T")
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """One word and when it was said, in seconds from the start of its utterance."""
+    """One word and about when it was said, in seconds from the start of its utterance."""
 
     text: str
     start: float
@@ -35,55 +36,81 @@ class Transcript:
 
     Attributes:
         text: the words, separated by single spaces; empty if none were recognised.
-        words: the same words with their times; empty if the engine does not tell times.
+        words: the same words with their times, estimated by `models.stt.word_times`.
         engine: name of the engine that heard them.
+        confidence: how sure the engine is, 0 to 1: the geometric mean of the probabilities of its
+            tokens. Empty text with a confidence: something was said, and not understood. None if
+            there was nothing to recognise, or the engine does not tell.
     """
 
     text: str
     words: tuple[Word, ...]
     engine: str
+    confidence: float | None = None
 
 
-class TranscriptionStream(ABC):
-    """One utterance on its way through an engine. No call blocks; decoding happens elsewhere."""
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """The text of an utterance that goes on.
 
-    @abstractmethod
-    def accept(self, samples: npt.NDArray[np.float32]) -> Future[str]:
-        """Hand over the next samples, float32 (n,) 16 kHz; resolves to the text so far."""
+    Attributes:
+        text: as in a `Transcript`.
+        tokens: the engine's own, by which it finds the next hypothesis sooner.
+    """
 
-    @abstractmethod
-    def finish(self) -> Future[Transcript]:
-        """No more samples will come; resolves to the transcript. Ends the stream."""
-
-    @abstractmethod
-    def cancel(self) -> None:
-        """The utterance is of no interest any more. Ends the stream; harmless after `finish`."""
+    text: str
+    tokens: tuple[int, ...] = ()
 
 
 class Transcriber(ABC):
-    """An engine: loaded once, shared by all sessions. Safe to use from several threads."""
+    """An engine: loaded once, shared by all sessions. Safe to use from several threads.
+
+    Its answers depend on the samples alone, not on any other utterance. Its futures fail with
+    AnalysisError. One that is cancelled in time is not begun.
+
+    Attributes:
+        name: of the engine.
+    """
 
     name: str
 
     @abstractmethod
-    def stream(self) -> TranscriptionStream:
-        """A stream for one new utterance. Its futures fail with AnalysisError if the engine does.
+    def transcribe(self, samples: npt.NDArray[np.float32]) -> Future[Transcript]:
+        """The transcript of a whole utterance, float32 (n,), 16 kHz mono."""
 
-        The transcript depends on the samples alone: not on how they were cut into pieces, nor on
-        any other utterance.
+    @abstractmethod
+    def transcribe_so_far(
+        self, samples: npt.NDArray[np.float32], last: Hypothesis | None
+    ) -> Future[Hypothesis]:
+        """The text of an utterance that goes on; transcripts come before it.
+
+        Args:
+            samples: float32 (n,), 16 kHz mono, from the beginning of the utterance.
+            last: what was made of fewer of these samples, if anything.
         """
 
-    def expect(self, speakers: int) -> None:  # noqa: B027 - most have nothing to do
-        """So many speakers may talk at the same time: make ready for them, in the background."""
+    @property
+    @abstractmethod
+    def stuck(self) -> bool:
+        """Whether it gives no answer."""
+
+    @property
+    @abstractmethod
+    def waiting(self) -> int:
+        """How many utterances wait for it."""
+
+    @abstractmethod
+    def work_s(self) -> float:
+        """Wall seconds that it takes just now for two seconds of sound; 0 if it does nothing."""
 
     @abstractmethod
     def close(self) -> None:
-        """Release what the engine holds; open streams fail."""
+        """Release what the engine holds; utterances that wait for it fail."""
 
 
 # Best first, and the weights of each. Mean word error rate over the eight English sets of the Open
 # ASR leaderboard, as published with Moonshine: moonshine-base 10.1 %, whisper-base.en 10.3 %,
-# moonshine-tiny 12.7 %, whisper-tiny.en 12.8 %; whisper-small is better than all, sphinx far worse.
+# moonshine-tiny 12.7 %, whisper-tiny.en 12.8 %; whisper-small is better than all.
 _WEIGHTS = {
     "whisper-small": "whisper-small",
     "moonshine-base": "moonshine-base",
@@ -91,15 +118,16 @@ _WEIGHTS = {
     "moonshine-tiny": "moonshine-tiny",
     "whisper-tiny.en": "whisper-tiny.en",
     "silero": "silero-stt",
-    "sphinx": "pocketsphinx-en-us",
 }
 
 # Whisper listens to any utterance for 30 s, which takes the small one 5.5 s of a core: lively talk
 # would leave it behind. The others take 1.7 s (base.en) and 0.8 s (tiny.en); Moonshine listens as
-# long as the utterance lasts, and takes 0.4 s (base) and 0.2 s (tiny) for one of 3 s.
+# long as the utterance lasts.
 _NOT_LIVE = ("whisper-small",)
 
-ENGINES = ("auto", "moonshine", "whisper", *_WEIGHTS)
+_EMBEDDED = "moonshine-tiny"  # comes with the installation, wherever there is a package of it
+
+ENGINES = ("auto", "none", "moonshine", "whisper", *_WEIGHTS)
 """The names `load_transcriber` knows."""
 
 
@@ -108,17 +136,21 @@ def load_transcriber(name: str, stuck_s: float = STUCK_S) -> Transcriber:
 
     Args:
         name: ``auto``: the best whose weights are on this machine and that can follow live speech
-            on two cores; ``moonshine`` or ``whisper``: the best of these that is here; or an exact
-            one of `ENGINES`.
+            on two cores; without any, ``none``, and a warning; ``none``: no words; ``moonshine`` or
+            ``whisper``: the best of these that is here; or an exact one of `ENGINES`.
         stuck_s: seconds after which an engine that gives no answer fails its utterance.
 
     Raises:
         UsageError: there is no such engine, or its weights cannot be read.
         MissingWeights: none of its weights are on this machine.
     """
-    from models.stt.speech_only import SpeechOnly
-
-    return SpeechOnly(_load(_choose(name), stuck_s))
+    try:
+        return _load(_choose(name), stuck_s)
+    except MissingWeights as missing:
+        if name != "auto":
+            raise
+        logger.warning("no words will be recognised: %s", missing)
+        return _load("none", stuck_s)
 
 
 def _choose(name: str) -> str:
@@ -128,18 +160,19 @@ def _choose(name: str) -> str:
         )
     if name == "auto":
         fitting = [engine for engine in _WEIGHTS if engine not in _NOT_LIVE]
+        missing = _EMBEDDED
     else:
-        fitting = [engine for engine in _WEIGHTS if engine == name or engine.startswith(f"{name}-")]
-    # The last is the smallest: the one to name when none is here.
-    return next((engine for engine in fitting if is_here(_WEIGHTS[engine])), fitting[-1])
+        fitting = [engine for engine in _WEIGHTS if engine.startswith(f"{name}-")] or [name]
+        missing = fitting[-1]  # the smallest
+    return next((e for e in fitting if e in _WEIGHTS and is_here(_WEIGHTS[e])), missing)
 
 
 def _load(engine: str, stuck_s: float) -> Transcriber:
-    weights = resolve(_WEIGHTS[engine])
-    if engine == "sphinx":
-        from models.stt.sphinx import SphinxTranscriber
+    if engine == "none":
+        from models.stt.no_words import NoWords
 
-        return SphinxTranscriber(stuck_s=stuck_s)
+        return NoWords()
+    weights = resolve(_WEIGHTS[engine])
     if engine == "silero":
         from models.stt.silero import SileroTranscriber
 
@@ -151,10 +184,3 @@ def _load(engine: str, stuck_s: float) -> Transcriber:
     from models.stt.whisper import WhisperTranscriber
 
     return WhisperTranscriber(engine, weights, stuck_s)
-
-
-def resolved(value: T) -> Future[T]:
-    """A future that needs no waiting."""
-    future: Future[T] = Future()
-    future.set_result(value)
-    return future

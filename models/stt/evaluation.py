@@ -6,7 +6,6 @@ In: an engine, and a folder of clips with what is said in them. Out: a `WordRepo
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -14,13 +13,13 @@ from pathlib import Path
 
 import av
 import jiwer
+from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
 
 from models.errors import UsageError
 from models.stt import Transcriber
 from models.training.datasets import read_clip
 
 _SAMPLE_RATE = 16_000
-_PIECE = _SAMPLE_RATE // 5  # what a session hands over at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +33,7 @@ class ClipWords:
         substitutions, deletions, insertions: the fewest that turn what was said into what was
             heard.
         clip_s: length of the clip.
-        took_s: from the first sample handed over to the transcript.
+        took_s: wall seconds of the recogniser.
     """
 
     clip: str
@@ -115,8 +114,16 @@ def evaluate(
 
 
 def compared(text: str) -> str:
-    """A text as it is compared: lower case, punctuation only within words, numbers as they are."""
-    return " ".join(re.findall(r"\w+(?:'\w+)*", text.lower().replace("\u2019", "'")))
+    """A text as it is compared: as Whisper's authors do, so that only other words are errors.
+
+    Case and punctuation go, numbers are written in digits apart from letters, contractions are
+    written out, "um" and "uh" are left out. Without their list of British and American spellings.
+    """
+    words: str = _NORMALIZER(text)
+    return words
+
+
+_NORMALIZER = EnglishTextNormalizer({})
 
 
 def _hear(transcriber: Transcriber, folder: Path, clip: Path, text: str) -> ClipWords:
@@ -125,10 +132,7 @@ def _hear(transcriber: Transcriber, folder: Path, clip: Path, text: str) -> Clip
     except (av.error.FFmpegError, IndexError) as error:
         raise UsageError(f"{clip} has no sound that can be read ({error})") from error
     began = time.perf_counter()
-    stream = transcriber.stream()
-    for start in range(0, len(samples), _PIECE):
-        stream.accept(samples[start : start + _PIECE])
-    transcript = stream.finish().result()
+    transcript = transcriber.transcribe(samples).result()
     took = time.perf_counter() - began
     said, heard = compared(text), compared(transcript.text)
     if not said:

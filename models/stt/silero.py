@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.stt.whole import WholeUtteranceTranscriber, reading
+from models.stt.network import NetworkTranscriber, Recognised, reading
 from models.worker import STUCK_S
 
 _SHORTEST = 12_800  # samples, 0.8 s: what the network needs at least; silence makes up for it
@@ -23,7 +23,7 @@ _BLANK = "_"  # a frame that adds nothing
 _TWICE = "2"  # the letter before once more: "hel2o" is "hello"
 
 
-class SileroTranscriber(WholeUtteranceTranscriber):
+class SileroTranscriber(NetworkTranscriber):
     """The network with its labels.
 
     Args:
@@ -36,18 +36,18 @@ class SileroTranscriber(WholeUtteranceTranscriber):
     """
 
     def __init__(self, name: str, path: Path, stuck_s: float = STUCK_S) -> None:
-        super().__init__(name, stuck_s)
         with reading(path):
             self._network = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
             self._network.eval()
             self._labels: list[str] = self._network.labels
+        super().__init__(name, stuck_s)
 
-    def recognise(self, samples: npt.NDArray[np.float32]) -> str:
-        """See `WholeUtteranceTranscriber.recognise`."""
+    def recognise(self, samples: npt.NDArray[np.float32]) -> Recognised:
+        """See `NetworkTranscriber.recognise`."""
         heard = F.pad(torch.from_numpy(samples), (0, max(0, _SHORTEST - len(samples))))
         with torch.inference_mode():
             likely: Tensor = self._network(heard[None])[0]
-        return _spell([self._labels[i] for i in likely.argmax(-1).tolist()])
+        return Recognised(_spell([self._labels[i] for i in likely.argmax(-1).tolist()]))
 
 
 def _spell(frames: list[str]) -> str:

@@ -6,6 +6,7 @@ time. https://github.com/openai/whisper
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from models.stt.whole import WholeUtteranceTranscriber, reading
+from models.stt.network import NetworkTranscriber, Recognised, joined, parts, reading
 from models.worker import STUCK_S
 
 _NO_SPEECH = 0.6
@@ -23,7 +24,7 @@ _LOG_PROBABILITY = -1.0
 than the second: its authors' own values."""
 
 
-class WhisperTranscriber(WholeUtteranceTranscriber):
+class WhisperTranscriber(NetworkTranscriber):
     """One of the Whisper networks.
 
     Args:
@@ -37,7 +38,6 @@ class WhisperTranscriber(WholeUtteranceTranscriber):
     """
 
     def __init__(self, name: str, folder: Path, stuck_s: float = STUCK_S) -> None:
-        super().__init__(name, stuck_s)
         with reading(folder):
             from tokenizers import Tokenizer
             from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration
@@ -59,19 +59,18 @@ class WhisperTranscriber(WholeUtteranceTranscriber):
             self._end = settings.eos_token_id
             self._never = settings.suppress_tokens or []
             self._never_first = [*self._never, *(settings.begin_suppress_tokens or [])]
+        super().__init__(name, stuck_s)
 
-    def recognise(self, samples: npt.NDArray[np.float32]) -> str:
-        """See `WholeUtteranceTranscriber.recognise`."""
-        window = self._features.n_samples  # 30 s; no utterance is so long, but a recording may be
-        parts = (samples[start : start + window] for start in range(0, len(samples), window))
-        return " ".join(self._words(part) for part in parts)
+    def recognise(self, samples: npt.NDArray[np.float32]) -> Recognised:
+        """See `NetworkTranscriber.recognise`."""
+        return joined(self._recognise(part) for part in parts(samples, self._features.n_samples))
 
-    def _words(self, samples: npt.NDArray[np.float32]) -> str:
+    def _recognise(self, samples: npt.NDArray[np.float32]) -> Recognised:
         tokens, log_probability, no_speech = self._decode(samples)
+        confidence = math.exp(log_probability)
         if no_speech > _NO_SPEECH and log_probability < _LOG_PROBABILITY:
-            return ""
-        text: str = self._tokenizer.decode(tokens)
-        return text
+            return Recognised("", confidence)
+        return Recognised(self._tokenizer.decode(tokens), confidence)
 
     @torch.inference_mode()
     def _decode(self, samples: npt.NDArray[np.float32]) -> tuple[list[int], float, float]:

@@ -2,24 +2,20 @@
 
 Here: sources, endpointing, and following the faces that a search has found. There, in the replicas
 of `realtime.analyzers.deployments`: recognition, the search for faces, and the emotion model. What
-crosses the network of an utterance: its sound, twice; every two seconds one reduced picture; five
-crops of a face.
+crosses the network of an utterance: its sound, twice, and at live pace what there is of it for each
+partial text; every two seconds one reduced picture; five crops of a face.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import socket
 import time
-import uuid
-from collections.abc import Awaitable, Callable, Iterator
-from concurrent.futures import Future
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-import numpy as np
 import ray
 from ray import serve
 from ray.exceptions import RayError, RayTaskError
@@ -29,7 +25,7 @@ from ray.serve.handle import DeploymentHandle
 from models.emotions import EmotionScores
 from models.errors import AnalysisError, UsageError
 from models.faces import FaceFinder
-from models.stt import Transcript
+from models.stt import Hypothesis, Transcript
 from models.worker import STUCK_S
 from realtime.analysis import WAITING_FRAMES, Analysis, SeenFace, Utterance
 from realtime.analyzers.deployments import APPLICATION, Models, Question, application, packed
@@ -160,21 +156,16 @@ class ClusterAnalyzer:
         """How many live streams this gateway can hold; the replicas must be as many as it takes."""
         return _STREAMS_PER_CORE * (os.cpu_count() or 1)
 
-    @contextlib.contextmanager
-    def live_source(self) -> Iterator[None]:
-        """Replicas make ready as utterances come."""
-        yield
-
-    def stream(self, *, heard: bool = True, live: bool = False) -> ClusterStream:
+    def stream(self, *, live: bool = False) -> ClusterStream:
         """A stream for one new utterance, see `realtime.analysis.Analyzer.stream`."""
-        return ClusterStream(self, heard=heard, live=live)
+        return ClusterStream(self, live=live)
 
     def close(self) -> None:
         """Leave the cluster; one that was started for this process alone ends."""
         self.inference.close()
         ray.shutdown()
 
-    async def ask(self, stage: str, method: str, *given: Any, size: int, key: str = "") -> Any:
+    async def ask(self, stage: str, method: str, *given: Any, size: int) -> Any:
         """Have a replica answer, and another one if the first is lost.
 
         Args:
@@ -182,7 +173,6 @@ class ClusterAnalyzer:
             method: of the deployment.
             given: what it takes.
             size: of that, in bytes.
-            key: what has the same key goes to the same replica, as long as there is one.
 
         Raises:
             AnalysisError: no answer came, or an error did.
@@ -191,7 +181,7 @@ class ClusterAnalyzer:
         self._waiting += 1
         try:
             return await asyncio.wait_for(
-                self._ask(stage, method, given, size, key), timeout=self._stuck_s
+                self._ask(stage, method, given, size), timeout=self._stuck_s
             )
         except (TimeoutError, asyncio.TimeoutError):
             reason = f"the cluster gave no answer for {self._stuck_s:g} s"
@@ -200,10 +190,8 @@ class ClusterAnalyzer:
             self._waiting -= 1
             CROSSED_SECONDS.labels(stage).observe(time.perf_counter() - began)
 
-    async def _ask(
-        self, stage: str, method: str, given: tuple[Any, ...], size: int, key: str
-    ) -> Any:
-        handle = self._handles[stage].options(method_name=method, session_id=key)
+    async def _ask(self, stage: str, method: str, given: tuple[Any, ...], size: int) -> Any:
+        handle = self._handles[stage].options(method_name=method)
         for attempt in range(1, _ATTEMPTS + 1):
             CROSSED_BYTES.labels(stage).inc(size)
             response = handle.remote(*given)
@@ -221,30 +209,18 @@ class ClusterAnalyzer:
             await asyncio.sleep(_AGAIN_S * 2 ** (attempt - 1))
         raise AnalysisError(stage, f"lost {_ATTEMPTS} replicas of the cluster ({lost})")
 
-    def forget(self, hearing: str) -> None:
-        """Nobody waits for what is recognised of this any more."""
-        self._handles["stt"].options(method_name="forget", session_id=hearing).remote(hearing)
-
 
 class ClusterStream:
     """See `realtime.analysis.UtteranceStream`."""
 
-    def __init__(self, analyzer: ClusterAnalyzer, *, heard: bool, live: bool) -> None:
+    def __init__(self, analyzer: ClusterAnalyzer, *, live: bool) -> None:
         self._analyzer = analyzer
         self._live = live
-        self._hearing = Hearing(analyzer) if heard else None
+        self._hypothesis: Hypothesis | None = None
         self._lane = analyzer.inference.lane()
         self._following = Following(analyzer.faces)
         self._times: list[float] = []  # of the frames taken
         self._tracking: list[asyncio.Task[None]] = []
-
-    def hear(self, samples: Samples) -> Future[str]:
-        """Take the next samples, float32 (n,), 16 kHz mono; resolves to the text so far."""
-        if self._hearing is None:
-            nothing: Future[str] = Future()
-            nothing.set_result("")
-            return nothing
-        return self._hearing.accept(samples)
 
     def see(self, frame: VideoFrame) -> bool:
         """Take the next frame; False if it was given up, because too many wait already."""
@@ -263,6 +239,14 @@ class ClusterStream:
         """How many frames from before `stop_s`, in seconds of media time, were taken."""
         return sum(time < stop_s for time in self._times)
 
+    async def text_so_far(self, samples: Samples) -> str:
+        """See `realtime.analysis.UtteranceStream.text_so_far`."""
+        given = samples, self._hypothesis
+        self._hypothesis = await self._analyzer.ask(
+            "stt", "transcribe_so_far", *given, size=samples.nbytes
+        )
+        return self._hypothesis.text
+
     async def provisional(self, samples: Samples, text: str, stop_s: float) -> EmotionScores:
         """The emotions so far, see `realtime.analysis.UtteranceStream.provisional`."""
         faces = await self._main_faces(self.seen(stop_s))
@@ -272,7 +256,7 @@ class ClusterStream:
         """What was found in it, see `realtime.analysis.UtteranceStream.result`."""
         frames = self.seen(utterance.stop_s)
         (transcript, stt_s), (faces, faces_s) = await asyncio.gather(
-            _timed(self._transcript(utterance)), _timed(self._main_faces(frames))
+            _timed(self._transcript(utterance.samples)), _timed(self._main_faces(frames))
         )
         if not faces and not len(utterance.samples) and not transcript.text:
             raise AnalysisError("mer", "neither face nor sound: there is nothing to score")
@@ -282,16 +266,8 @@ class ClusterStream:
         stages = {"stt": stt_s, "faces": faces_s, "mer": mer_s}
         return Analysis(transcript, faces, scores, stages)
 
-    def hear_again(self) -> None:
-        """Forget what was heard, because the utterance ends elsewhere; all is to be heard anew."""
-        assert self._hearing is not None
-        self._hearing.cancel()
-        self._hearing = Hearing(self._analyzer)
-
     def cancel(self) -> None:
         """Nobody waits for the result any more. Harmless after it."""
-        if self._hearing is not None:
-            self._hearing.cancel()
         for tracking in self._tracking:
             tracking.cancel()
 
@@ -309,17 +285,13 @@ class ClusterStream:
         await asyncio.gather(*self._tracking[:count])
         return await self._infer(Rank.RESULT, "faces", lambda: self._following.main_faces(count))
 
-    async def _transcript(self, utterance: Utterance) -> Transcript:
-        if self._hearing is None:
+    async def _transcript(self, samples: Samples) -> Transcript:
+        if not len(samples):
             return Transcript("", (), self._analyzer.engine)
-        try:
-            return await asyncio.wrap_future(self._hearing.finish())
-        except AnalysisError:
-            # The recogniser may have died of something else: once more, from the start.
-            logger.warning("utterance %d: transcribing once more", utterance.number)
-            self.hear_again()
-            self._hearing.accept(utterance.samples)
-            return await asyncio.wrap_future(self._hearing.finish())
+        transcript: Transcript = await self._analyzer.ask(
+            "stt", "transcribe", samples, size=samples.nbytes
+        )
+        return transcript
 
     async def _score(
         self, rank: Rank, faces: list[SeenFace], samples: Samples, text: str
@@ -339,84 +311,6 @@ class ClusterStream:
         except Exception as error:
             logger.exception("stage %s failed", stage)
             raise AnalysisError(stage, f"{type(error).__name__}: {error}") from error
-
-
-class Hearing:
-    """The sound of one utterance on its way to the one replica that recognises it.
-
-    Piece after piece, of which each waits for the one before. Should the replica be lost, or the
-    pieces go elsewhere because there are more replicas now, another one hears it from the start.
-    """
-
-    def __init__(self, analyzer: ClusterAnalyzer) -> None:
-        self._analyzer = analyzer
-        self._id = uuid.uuid4().hex
-        self._pieces: list[Samples] = []
-        self._heard = 0  # how many of them
-        self._texts: list[Future[str]] = []  # one a piece
-        self._transcript: Future[Transcript] | None = None
-        self._sending: asyncio.Task[None] | None = None
-
-    def accept(self, samples: Samples) -> Future[str]:
-        """See `UtteranceStream.hear`."""
-        text: Future[str] = _promise()
-        self._pieces.append(samples)
-        self._texts.append(text)
-        self._go_on()
-        return text
-
-    def finish(self) -> Future[Transcript]:
-        """That was all; resolves to the transcript."""
-        self._transcript = _promise()
-        self._go_on()
-        return self._transcript
-
-    def cancel(self) -> None:
-        """It is of no interest any more. Harmless after `finish`."""
-        if self._sending is not None and not self._sending.done():
-            self._sending.cancel()
-        if self._pieces and not (self._transcript and self._transcript.done()):
-            self._analyzer.forget(self._id)
-
-    def _go_on(self) -> None:
-        if self._sending is None or self._sending.done():
-            self._sending = asyncio.create_task(self._send())
-
-    async def _send(self) -> None:
-        try:
-            while self._heard < len(self._pieces) or self._transcript is not None:
-                if await self._send_next():
-                    return
-        except AnalysisError as error:
-            for waiting in (*self._texts, self._transcript):
-                if waiting is not None and not waiting.done():
-                    waiting.set_exception(error)
-
-    async def _send_next(self) -> bool:
-        """Send what has not been heard; True if that was the end."""
-        pieces, end = len(self._pieces), self._transcript
-        start = sum(map(len, self._pieces[: self._heard]))
-        nothing = np.zeros(0, np.float32)
-        samples = np.concatenate([nothing, *self._pieces[self._heard : pieces]])
-        given = self._id, start, samples, end is not None
-        heard = await self._analyzer.ask("stt", "hear", *given, size=samples.nbytes, key=self._id)
-        if heard is None:
-            self._heard = 0
-            return False
-        self._heard = pieces
-        for text in self._texts[:pieces]:
-            if not text.done():
-                text.set_result(heard.text if isinstance(heard, Transcript) else heard)
-        if end is None:
-            return False
-        end.set_result(heard)
-        return True
-
-
-def _promise() -> Future[Any]:
-    promise: Future[Any] = Future()
-    promise.set_running_or_notify_cancel()  # nobody can cancel it any more
-    return promise
 
 
 async def _timed(work: Awaitable[T]) -> tuple[T, float]:

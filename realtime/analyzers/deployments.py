@@ -8,7 +8,6 @@ a replica is one process with its own copy of one model. The README shows a conf
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,11 +17,10 @@ import numpy as np
 import pydantic
 import ray
 from ray import serve
-from ray.serve.config import RequestRouterConfig
 from ray.serve.handle import DeploymentHandle
 
 from models.emotions import EmotionScores
-from models.stt import Transcript, TranscriptionStream, load_transcriber
+from models.stt import Hypothesis, Transcript, load_transcriber
 from models.worker import STUCK_S
 from realtime.analyzers.local import load_faces, load_mer
 from realtime.inference import Inference, Rank
@@ -35,10 +33,6 @@ T = TypeVar("T")
 
 APPLICATION = "live-emotion"
 """Name of the Serve application."""
-
-_ROUTER = "ray.serve.experimental.consistent_hash_router.ConsistentHashRouter"
-
-_FORGOTTEN_S = 60.0  # after so long without a word of it, a gateway has lost its utterance
 
 
 class Models(pydantic.BaseModel):
@@ -80,11 +74,6 @@ def application(models: Models | dict[str, Any]) -> serve.Application:
         Recognition,
         ray_actor_options={"num_cpus": 0.5},
         max_ongoing_requests=100,
-        # A recogniser goes on from what it has heard: all of an utterance goes to one replica.
-        request_router_config=RequestRouterConfig(
-            request_router_class=_ROUTER,  # type: ignore[arg-type]
-            request_router_kwargs={"num_fallback_replicas": 0},
-        ),
     ).bind(models.stt, models.stuck_s)
     networks = {
         "ray_actor_options": {"num_cpus": 0.25},
@@ -101,66 +90,26 @@ def application(models: Models | dict[str, Any]) -> serve.Application:
 # --- speech-to-text -------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
-class _Hearing:
-    """The beginning of an utterance, as far as a recogniser has heard it."""
-
-    stream: TranscriptionStream
-    samples: int = 0
-    last: float = 0.0  # when something of it came, on the clock of `time.monotonic`
-
-
 class Recognition:
-    """Speech-to-text, as the sound of each utterance comes."""
+    """Speech-to-text. Nothing is kept of an utterance, so any replica can go on with it."""
 
     def __init__(self, stt: str, stuck_s: float) -> None:
         self._transcriber = load_transcriber(stt, stuck_s)
-        self._hearings: dict[str, _Hearing] = {}
 
     async def engine(self) -> str:
         """The name of the engine."""
         return self._transcriber.name
 
-    async def hear(
-        self, hearing: str, start: int, samples: Samples, last: bool
-    ) -> str | Transcript | None:
-        """Hear on.
+    async def transcribe(self, samples: Samples) -> Transcript:
+        """See `Transcriber.transcribe`."""
+        return await asyncio.wrap_future(self._transcriber.transcribe(samples))
 
-        Args:
-            hearing: which utterance; Serve is given it as the session's id, too.
-            start: how many samples of it came before.
-            samples: float32 (n,), 16 kHz mono.
-            last: whether the utterance ends with them.
+    async def transcribe_so_far(self, samples: Samples, last: Hypothesis | None) -> Hypothesis:
+        """See `Transcriber.transcribe_so_far`."""
+        return await asyncio.wrap_future(self._transcriber.transcribe_so_far(samples, last))
 
-        Returns:
-            The text so far, or the transcript at the end. None if what came before was not heard
-            here, because another replica did: then all must be sent again, from the beginning.
-        """
-        now = time.monotonic()
-        for name in [n for n, each in self._hearings.items() if now - each.last > _FORGOTTEN_S]:
-            await self.forget(name)
-        if start == 0:
-            await self.forget(hearing)
-            self._transcriber.expect(len(self._hearings) + 1)
-            self._hearings[hearing] = _Hearing(self._transcriber.stream())
-        known = self._hearings.get(hearing)
-        if known is None or known.samples != start:
-            return None
-        known.samples, known.last = start + len(samples), now
-        text = known.stream.accept(samples)
-        if not last:
-            return await asyncio.wrap_future(text)
-        del self._hearings[hearing]
-        try:
-            return await asyncio.wrap_future(known.stream.finish())
-        except asyncio.CancelledError:
-            known.stream.cancel()
-            raise
-
-    async def forget(self, hearing: str) -> None:
-        """The utterance is of no interest any more."""
-        if (known := self._hearings.pop(hearing, None)) is not None:
-            known.stream.cancel()
+    async def nothing(self, samples: Samples) -> None:
+        """Do nothing with it: that is how `bench` measures the way here."""
 
 
 # --- faces and emotions ---------------------------------------------------------------------------

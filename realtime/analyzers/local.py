@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, TypeVar
 
@@ -16,7 +15,7 @@ import numpy as np
 
 from models.emotions import EmotionScores
 from models.errors import AnalysisError
-from models.stt import Transcriber, Transcript, load_transcriber
+from models.stt import Hypothesis, Transcriber, Transcript, load_transcriber
 from models.worker import STUCK_S
 from realtime.analysis import FACES, WAITING_FRAMES, Analysis, SeenFace, Utterance
 from realtime.analyzers.following import Following
@@ -64,7 +63,6 @@ class LocalAnalyzer:
         self.faces = faces
         self.mer = mer
         self.inference = Inference(stuck_s)
-        self._live_sources = 0
 
     @classmethod
     def load(
@@ -83,12 +81,12 @@ class LocalAnalyzer:
     @property
     def stuck(self) -> bool:
         """Whether a network gives no answer."""
-        return self.inference.stuck
+        return self.inference.stuck or self.transcriber.stuck
 
     @property
     def waiting(self) -> int:
         """How many calls wait for the networks."""
-        return self.inference.waiting
+        return self.inference.waiting + self.transcriber.waiting
 
     def capacity(self) -> int:
         """How many live streams this machine can hold, judged by how fast it predicts just now."""
@@ -96,22 +94,12 @@ class LocalAnalyzer:
         took = statistics.median(_prediction_s(self.mer) for _ in range(5))
         return max(1, int(cores / (_STREAM_COST * took)))
 
-    @contextlib.contextmanager
-    def live_source(self) -> Iterator[None]:
-        """While it lasts, one more live source may bring somebody who speaks."""
-        self._live_sources += 1
-        self.transcriber.expect(self._live_sources)
-        try:
-            yield
-        finally:
-            self._live_sources -= 1
-
-    def stream(self, *, heard: bool = True, live: bool = False) -> LocalStream:
+    def stream(self, *, live: bool = False) -> LocalStream:
         """A stream for one new utterance, see `realtime.analysis.Analyzer.stream`."""
-        return LocalStream(self, heard=heard, live=live)
+        return LocalStream(self, live=live)
 
     def close(self) -> None:
-        """Release threads and processes."""
+        """Release threads."""
         self.inference.close()
         self.transcriber.close()
 
@@ -159,22 +147,14 @@ def _prediction_s(mer: MERModel) -> float:
 class LocalStream:
     """See `realtime.analysis.UtteranceStream`."""
 
-    def __init__(self, analyzer: LocalAnalyzer, *, heard: bool, live: bool) -> None:
+    def __init__(self, analyzer: LocalAnalyzer, *, live: bool) -> None:
         self._analyzer = analyzer
         self._live = live
-        self._transcription = analyzer.transcriber.stream() if heard else None
+        self._hypothesis: Hypothesis | None = None
         self._lane = analyzer.inference.lane()
         self._following = Following(analyzer.faces)
         self._times: list[float] = []  # of the frames taken
         self._tracking: list[Future[None]] = []
-
-    def hear(self, samples: Samples) -> Future[str]:
-        """Take the next samples, float32 (n,), 16 kHz mono; resolves to the text so far."""
-        if self._transcription is None:
-            nothing: Future[str] = Future()
-            nothing.set_result("")
-            return nothing
-        return self._transcription.accept(samples)
 
     def see(self, frame: VideoFrame) -> bool:
         """Take the next frame; False if it was given up, because too many wait already."""
@@ -189,12 +169,16 @@ class LocalStream:
         """How many frames from before `stop_s`, in seconds of media time, were taken."""
         return sum(time < stop_s for time in self._times)
 
-    async def provisional(self, samples: Samples, text: str, stop_s: float) -> EmotionScores:
-        """The emotions so far, of what was heard, understood and seen until `stop_s`.
+    async def text_so_far(self, samples: Samples) -> str:
+        """See `realtime.analysis.UtteranceStream.text_so_far`."""
+        transcriber = self._analyzer.transcriber
+        self._hypothesis = await _recognised(
+            transcriber.transcribe_so_far(samples, self._hypothesis)
+        )
+        return self._hypothesis.text
 
-        Raises:
-            AnalysisError: a stage failed; it names the stage.
-        """
+    async def provisional(self, samples: Samples, text: str, stop_s: float) -> EmotionScores:
+        """See `realtime.analysis.UtteranceStream.provisional`."""
         mer = self._analyzer.mer
         frames = self.seen(stop_s)
 
@@ -205,13 +189,7 @@ class LocalStream:
         return await self._infer(Rank.PROVISIONAL, "mer", score)
 
     async def result(self, utterance: Utterance) -> Analysis:
-        """Transcript, faces and emotions of the utterance, all of which has been heard and seen.
-
-        May be cancelled, if it was asked for too early; then `hear_again` must follow.
-
-        Raises:
-            AnalysisError: a stage failed; it names the stage.
-        """
+        """See `realtime.analysis.UtteranceStream.result`."""
         (transcript, stt_s), (faces, encoded, faces_s, mer_s) = await asyncio.gather(
             self._transcript(utterance), self._seen_and_heard(utterance)
         )
@@ -228,33 +206,18 @@ class LocalStream:
         stages = {"stt": stt_s, "faces": faces_s, "mer": mer_s + decide_s}
         return Analysis(transcript, faces, scores, stages)
 
-    def hear_again(self) -> None:
-        """Forget what was heard, because the utterance ends elsewhere; all is to be heard anew."""
-        assert self._transcription is not None
-        self._transcription.cancel()
-        self._transcription = self._analyzer.transcriber.stream()
-
     def cancel(self) -> None:
         """Nobody waits for the result any more. Harmless after it."""
-        if self._transcription is not None:
-            self._transcription.cancel()
         for tracking in self._tracking:
             tracking.cancel()
 
     async def _transcript(self, utterance: Utterance) -> tuple[Transcript, float]:
-        """What was said, and the wall seconds it took from here."""
+        """What was said, and the wall seconds it took."""
         began = time.perf_counter()
         transcriber = self._analyzer.transcriber
-        if self._transcription is None:
+        if not len(utterance.samples):
             return Transcript("", (), transcriber.name), 0.0
-        try:
-            transcript = await asyncio.wrap_future(self._transcription.finish())
-        except AnalysisError:
-            # The decoder's process may have died of something else: once more, from the start.
-            logger.warning("utterance %d: transcribing once more", utterance.number)
-            self.hear_again()
-            self._transcription.accept(utterance.samples)
-            transcript = await asyncio.wrap_future(self._transcription.finish())
+        transcript = await _recognised(transcriber.transcribe(utterance.samples))
         return transcript, time.perf_counter() - began
 
     async def _seen_and_heard(
@@ -298,3 +261,10 @@ class LocalStream:
             # Whatever a network trips over, the session must go on and tell of it.
             logger.exception("stage %s failed", stage)
             raise AnalysisError(stage, f"{type(error).__name__}: {error}") from error
+
+
+async def _recognised(answer: Future[T]) -> T:
+    try:
+        return await asyncio.wrap_future(answer)
+    except TimeoutError as error:
+        raise AnalysisError("stt", f"the speech recogniser was given up: {error}") from error

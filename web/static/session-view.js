@@ -6,7 +6,7 @@ import { fromTemplate, make } from "./dom.js";
 import { expressedInWords } from "./emotions.js";
 import { Feed } from "./feed.js";
 import { Findings } from "./findings.js";
-import { clock } from "./format.js";
+import { clock, wordsOf } from "./format.js";
 import { watch } from "./rtc.js";
 import { Stage } from "./stage.js";
 import { Timeline } from "./timeline.js";
@@ -153,7 +153,7 @@ export class SessionView extends EventTarget {
     // One sentence an utterance for those who listen to the page.
     if (latest?.type === "utterance.result" && caption.final) {
       const scores = this.#thresholds.judge(latest);
-      const words = `“${latest.transcript.text}” ${expressedInWords(scores)}`;
+      const words = `“${wordsOf(latest.transcript)}” ${expressedInWords(scores)}`;
       const spoken = this.root.querySelector(".spoken");
       if (spoken.textContent !== words) spoken.textContent = words;
     }

@@ -2,7 +2,7 @@
 
 import { make } from "./dom.js";
 import { EMOTIONS, expressed } from "./emotions.js";
-import { clock } from "./format.js";
+import { clock, wordsOf } from "./format.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -62,7 +62,7 @@ export class Timeline extends EventTarget {
 
 function said(utterance) {
   if (utterance.type === "utterance.failed") return "could not be analysed";
-  return utterance.transcript.text || "(no words)";
+  return wordsOf(utterance.transcript);
 }
 
 function sparkline() {

@@ -3,7 +3,7 @@
 import { drawScores, drawWaveform } from "./charts.js";
 import { make } from "./dom.js";
 import { EMOTIONS, MODALITIES } from "./emotions.js";
-import { clock } from "./format.js";
+import { clock, wordsOf } from "./format.js";
 
 export class UtterancePanel {
   #root;
@@ -23,7 +23,8 @@ export class UtterancePanel {
       ? `${scores.utterance}, from ${clock(scores.start)} to ${clock(scores.end)}`
       : `${scores.utterance}, so far`;
     drawScores(this.#root, scores);
-    this.#find(".words").textContent = final ? scores.transcript.text || "(no words recognised)" : "…";
+    this.#find(".words").textContent = final ? wordsOf(scores.transcript) : "…";
+    this.#find(".confidence").textContent = final ? confidence(scores.transcript) : "";
     this.#find(".contributions").replaceChildren(...(final ? contributions(scores) : []));
     this.#find(".delay").textContent = final ? delay(scores.latency) : "";
     if (!final) this.showInputs(null);
@@ -76,6 +77,10 @@ function contributions({ emotions, contributions: moved }) {
 
 function signed(value) {
   return (value < 0 ? "−" : "+") + Math.abs(value).toFixed(2);
+}
+
+function confidence({ text, confidence: sure }) {
+  return text && sure != null ? `Confidence of the recogniser: ${sure.toFixed(2)}` : "";
 }
 
 function delay({ close_to_result: close, end_to_result: end, stages }) {
