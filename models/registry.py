@@ -337,11 +337,11 @@ _WEIGHTS = {
                     13_281_600,
                     "94e90a4654fc45cdfedb77c4c08e1739f48862998e58fada384b25118134f221",
                 ),
+                "tokenizer.bin": _MOONSHINE_TOKENS,
                 "decoder_model_merged.ort": (
                     30_412_256,
                     "cf524c4862d36e9e5ab032eddc73637efd822d70e868ac575cf1a46e1e4708a0",
                 ),
-                "tokenizer.bin": _MOONSHINE_TOKENS,
             },
             # Of the package only its files are used: its own library is 4 to 5 times slower.
             "moonshine_voice/assets/tiny-en",
@@ -353,8 +353,8 @@ _WEIGHTS = {
             "base-en",
             {
                 "encoder_model.ort": _UNKNOWN,
-                "decoder_model_merged.ort": _UNKNOWN,
                 "tokenizer.bin": _MOONSHINE_TOKENS,
+                "decoder_model_merged.ort": _UNKNOWN,
             },
         ),
         _on_hub(

@@ -33,7 +33,14 @@ _FAKE_SIDE = 480  # pixels; the same holds
 def dashboard(*options: str) -> Iterator[str]:
     """A dashboard in a process of its own, as a person starts it; gives its address."""
     server = subprocess.Popen(
-        [sys.executable, "run_live.py", "--no-browser", "--port", "0", "--stt", "sphinx", *options],
+        [
+            sys.executable,
+            "run_live.py",
+            "--no-browser",
+            "--port",
+            "0",
+            *options,
+        ],
         cwd=REPO,
         env={**os.environ, "LIVE_EMOTION_STORE": f"{tempfile.mkdtemp()}/store.sqlite"},
         stdout=subprocess.PIPE,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import wave
 from collections.abc import Callable
 from pathlib import Path
@@ -53,6 +54,16 @@ def decode() -> Callable[[Path], npt.NDArray[np.float32]]:
         return np.concatenate(parts)
 
     return decode_file
+
+
+@pytest.fixture(scope="session")
+def speech() -> npt.NDArray[np.float32]:
+    """A synthetic voice says a sentence: float32 (n,), 16 kHz mono."""
+    from models.training.heard import spoken
+
+    if shutil.which("espeak-ng") is None:
+        require_or_skip("espeak-ng, the synthetic voice")
+    return spoken(0, "This is what was said.")
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any
 
 import av
-import processes
 import psutil
 from web_client import Client, serving
 
@@ -250,16 +249,13 @@ class _Held:
         self.memory_mb = process.memory_info().rss / 1e6
         self.handles = process.num_fds() if os.name == "posix" else process.num_handles()
         self.decoders = [child.pid for child in process.children() if _is_decoder(child)]
-        self.recognisers = len(processes.decoders())
         self.threads = [t.name for t in threading.enumerate() if t.name.startswith("source ")]
 
     def beyond(self, before: _Held) -> list[str]:
         """What there is too much of, compared with `before`, one line each."""
         faults = [f"decoder {pid} is still there" for pid in self.decoders]
         faults += [f"thread {name!r} is still there" for name in self.threads]
-        # Uploads that meet otherwise than the first may need one recogniser more, which stays.
-        more = max(0, self.recognisers - before.recognisers)
-        if self.handles > before.handles + 5 + 10 * more:
+        if self.handles > before.handles + 5:
             faults.append(f"{self.handles} open handles, of which {before.handles} were there")
         if self.memory_mb > before.memory_mb + 200:
             faults.append(f"{self.memory_mb:.0f} MB resident, {before.memory_mb:.0f} before")

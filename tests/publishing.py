@@ -69,7 +69,7 @@ def utterance(id: str, number: int, chance: random.Random) -> list[Event]:
             "reason": "silence",
             "transcript": WireTranscript(
                 text=" ".join(said),
-                engine="sphinx",
+                engine="moonshine-tiny",
                 words=tuple(WireWord(text=w, start=start, end=start + 0.1) for w in said),
             ),
             "faces": [],
@@ -110,7 +110,7 @@ async def session(store: SessionStore, settings: ServerSettings, chance: random.
     publishing = asyncio.create_task(publish())
     id = hosted.id
     hosted.record(
-        SessionStarted(session=id, time=0, source="ada", profile="embedded", stt="sphinx")
+        SessionStarted(session=id, time=0, source="ada", profile="embedded", stt="moonshine-tiny")
     )
     for number in range(1, chance.randint(2, 40)):
         for event in utterance(id, number, chance):

@@ -37,7 +37,7 @@ CLIP = "media/talker_grid_120s.mp4"
 
 @pytest.fixture(scope="module")
 def local() -> Iterator[LocalAnalyzer]:
-    analyzer = LocalAnalyzer.load(stt="sphinx")
+    analyzer = LocalAnalyzer.load()
     yield analyzer
     analyzer.close()
 
@@ -54,7 +54,7 @@ def cluster() -> Iterator[ClusterAnalyzer]:
         # Other tests that run meanwhile are at live pace: they come first. So it may take a replica
         # long to come back.
         environment.setenv("RAY_worker_niceness", "10")
-        analyzer = ClusterAnalyzer.load(None, "embedded", "sphinx", stuck_s=120)
+        analyzer = ClusterAnalyzer.load(None, "embedded", "moonshine-tiny", stuck_s=120)
     yield analyzer
     analyzer.close()
 
@@ -111,19 +111,6 @@ async def test_no_utterance_is_lost_with_a_replica(
     whole = [each for each in results(there) if each.reason == "silence"]
     assert [each.utterance for each in whole[:12]] == list(range(1, 13))
     assert lasting([*whole])[:12] == lasting([*results(here)])[:12]
-
-
-async def test_a_recogniser_that_knows_no_beginning_hears_it_again(
-    cluster: ClusterAnalyzer,
-) -> None:
-    rng = np.random.default_rng(0)
-    samples = rng.normal(0, 0.1, 16_000).astype(np.float32)
-    heard = await cluster.ask("stt", "hear", "unheard", 16_000, samples, False, size=0)
-    assert heard is None
-    first = await cluster.ask("stt", "hear", "heard", 0, samples, False, size=0, key="heard")
-    assert isinstance(first, str)
-    gap = await cluster.ask("stt", "hear", "heard", 20_000, samples, True, size=0, key="heard")
-    assert gap is None
 
 
 async def test_what_a_network_trips_over_fails_the_utterance_alone(
@@ -201,10 +188,10 @@ def test_two_gateways_share_a_cluster(
     clip = str(shared / "media/talker_512.mp4")
     there = analyze("--analyzer", f"ray:{address}", "--events", str(tmp_path / "there"), clip)
     assert there.returncode == 0, there.stderr
-    here = analyze("--events", str(tmp_path / "here"), "--stt", "sphinx", clip)
+    here = analyze("--events", str(tmp_path / "here"), clip)
     assert here.stdout == there.stdout
     assert {name: replicas(name) for name in before} == before
     other = analyze("--analyzer", f"ray:{address}", "--stt", "whisper-base.en", clip)
     assert other.returncode == 2
-    assert "the cluster runs embedded and sphinx" in other.stderr
-    assert asyncio.run(cluster.ask("mer", "about", size=0)) == ("embedded", "sphinx")
+    assert "the cluster runs embedded and moonshine-tiny" in other.stderr
+    assert asyncio.run(cluster.ask("mer", "about", size=0)) == ("embedded", "moonshine-tiny")

@@ -44,7 +44,7 @@ def result(number: int, text: str, happiness: float, **changes: Any) -> Utteranc
             "start": number * 2.0 - 1.5,
             "end": number * 2.0 - 0.25,
             "reason": "silence",
-            "transcript": {"text": text, "engine": "sphinx"},
+            "transcript": {"text": text, "engine": "moonshine-tiny"},
             "faces": [{"time": 0.5, "box": [1, 2, 3, 4], "confidence": 0.99}],
             "emotions": {**dict.fromkeys(EMOTIONS, 0.1), "happiness": happiness},
             "thresholds": dict.fromkeys(EMOTIONS, 0.5),
@@ -79,7 +79,9 @@ def session(
         recorded=False,
     )
     store.begin(row)
-    began = SessionStarted(session="s", time=0, source=name, profile="embedded", stt="sphinx")
+    began = SessionStarted(
+        session="s", time=0, source=name, profile="embedded", stt="moonshine-tiny"
+    )
     for seq, event in enumerate((began, *events), 1):
         stored = store.append(row.id, seq, event)
     stored.result()
@@ -194,7 +196,7 @@ def test_the_average_and_what_is_expressed_follow_the_thresholds(store: SessionS
         "utterance.failed",
         "utterance.result",
     ]
-    assert told["models"] == {"profile": "embedded", "stt": "sphinx"}
+    assert told["models"] == {"profile": "embedded", "stt": "moonshine-tiny"}
 
 
 def test_thresholds_are_read_from_words() -> None:

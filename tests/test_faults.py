@@ -4,42 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, aclosing, suppress
+from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 import pytest
 from clips import beginning_of
-from processes import decoders
 from web_client import rest_of, serving
 
 from models.faces import FaceTracker
+from models.stt.moonshine import MoonshineTranscriber
+from models.stt.network import Recognised
 from realtime import session as session_module
 from realtime.analyzers.local import LocalAnalyzer
 from realtime.events import (
     Event,
     SessionEnded,
     SourceWarning,
-    SpeechStarted,
     TranscriptPartial,
     UtteranceFailed,
     UtteranceProvisional,
     UtteranceResult,
 )
 from realtime.inference import Rank
+from realtime.media import Samples
 from realtime.session import LiveSession
 from realtime.sources import open_source
 from web.errors import ApiError
 
 STUCK_S = 10.0  # longer than anything here takes on a busy machine
-
-halting = pytest.mark.skipif(os.name == "nt", reason="Windows halts no process")
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +48,7 @@ def clip(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def analyzer() -> Iterator[LocalAnalyzer]:
-    analyzer = LocalAnalyzer.load(stt="sphinx", stuck_s=STUCK_S)
+    analyzer = LocalAnalyzer.load(stuck_s=STUCK_S)
     yield analyzer
     analyzer.close()
 
@@ -144,7 +141,7 @@ async def test_a_network_that_fails_once_costs_one_utterance_of_one_session(
 
 async def test_the_server_says_while_its_networks_are_stuck() -> None:
     let_go = threading.Event()
-    async with serving(load=lambda: LocalAnalyzer.load(stt="sphinx", stuck_s=8)) as client:
+    async with serving(load=lambda: LocalAnalyzer.load(stuck_s=8)) as client:
         assert (await client.json("/healthz"))["status"] in ("loading", "ok")
         analyzer = await client.hub.ready()
         assert await client.json("/healthz") == {"status": "ok"}
@@ -181,63 +178,69 @@ async def test_the_server_says_that_its_models_are_not_there() -> None:
 # --- the recogniser ---
 
 
-@halting
-async def test_a_halted_decoder_costs_nothing_but_time(
-    clip: Path, undisturbed: list[Event]
+@pytest.mark.parametrize("fault", ["throws", "stuck"])
+async def test_a_recogniser_that_fails_once_costs_one_utterance_of_one_session(
+    clip: Path,
+    analyzer: LocalAnalyzer,
+    undisturbed: list[Event],
+    monkeypatch: pytest.MonkeyPatch,
+    fault: str,
 ) -> None:
-    others = decoders()
-    analyzer = LocalAnalyzer.load(stt="sphinx", stuck_s=STUCK_S)
-    halted: set[psutil.Process] = set()
+    second = found(undisturbed)[2]
+    length = round((second["end"] - second["start"]) * 16_000)
+    let_go = threading.Event()
+    failing = threading.Lock()  # taken once, for good
+    recognise = MoonshineTranscriber.recognise
 
-    def halt_it(event: Event) -> None:
-        if isinstance(event, SpeechStarted) and not halted:
-            halted.update(decoders() - others)
-            for decoder in halted:
-                decoder.suspend()
+    def fail_once(self: MoonshineTranscriber, samples: Samples) -> Recognised:
+        if len(samples) == length and failing.acquire(blocking=False):
+            if fault == "throws":
+                raise RuntimeError("shapes do not match")
+            assert let_go.wait(120)
+        return recognise(self, samples)
 
-    try:
-        events = await events_of(clip, analyzer, pace="live", watch=halt_it)
-    finally:
-        analyzer.close()
-    assert len(halted) == 1
-    assert not any(decoder.is_running() for decoder in halted)  # nor is it a zombie
-    assert lasting(events) == lasting(undisturbed)
+    monkeypatch.setattr(MoonshineTranscriber, "recognise", fail_once)
+    both = await asyncio.gather(events_of(clip, analyzer), events_of(clip, analyzer))
+    let_go.set()
+
+    (failed,) = [e for events in both for e in outcomes(events) if isinstance(e, UtteranceFailed)]
+    assert (failed.utterance, failed.stage) == (2, "stt")
+    assert (
+        failed.message
+        == {
+            "throws": "moonshine-tiny: RuntimeError: shapes do not match",
+            "stuck": "the speech recogniser was given up: no answer for 10 s",
+        }[fault]
+    )
+    hit, spared = sorted(both, key=lambda events: len(found(events)))
+    assert lasting(spared) == lasting(undisturbed)
+    assert found(hit) == {n: result for n, result in found(undisturbed).items() if n != 2}
 
 
-@halting
-async def test_while_every_decoder_is_halted_utterances_fail_and_the_session_goes_on(
-    clip: Path, analyzer: LocalAnalyzer, undisturbed: list[Event]
+async def test_while_the_recogniser_is_stuck_utterances_fail_and_the_session_goes_on(
+    clip: Path,
+    analyzer: LocalAnalyzer,
+    undisturbed: list[Event],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    failed = asyncio.Event()
+    let_go = threading.Event()
+    recognise = MoonshineTranscriber.recognise
 
-    async def halt_all() -> None:
-        while not failed.is_set():
-            for decoder in decoders():
-                with suppress(psutil.NoSuchProcess):
-                    decoder.suspend()
-            await asyncio.sleep(0.1)
-        for decoder in decoders():
-            with suppress(psutil.NoSuchProcess):
-                decoder.resume()
+    def stuck(self: MoonshineTranscriber, samples: Samples) -> Recognised:
+        assert let_go.wait(120)
+        return recognise(self, samples)
 
-    def watch(event: Event) -> None:
-        if isinstance(event, UtteranceFailed):
-            failed.set()
-
-    halting = asyncio.create_task(halt_all())
-    events = await events_of(clip, analyzer, watch=watch)
-    await halting
+    monkeypatch.setattr(MoonshineTranscriber, "recognise", stuck)
+    events = await events_of(clip, analyzer)
     assert [event.utterance for event in outcomes(events)] == [1, 2, 3]
-    first = outcomes(events)[0]
-    assert isinstance(first, UtteranceFailed)
-    assert first.stage == "stt"
-    assert first.message == "the speech recogniser gave no answer for 10 s"
-    for number, result in found(events).items():
-        assert result == found(undisturbed)[number]
+    for failed in outcomes(events):
+        assert isinstance(failed, UtteranceFailed)
+        assert failed.stage == "stt"
+        assert failed.message == "the speech recogniser was given up: no answer for 10 s"
     assert isinstance(events[-1], SessionEnded)
     assert events[-1].reason == "end"
-    again = await events_of(clip, analyzer)
-    assert lasting(again) == lasting(undisturbed)
+    let_go.set()
+    assert lasting(await events_of(clip, analyzer)) == lasting(undisturbed)
 
 
 # --- clocks and readers ---
@@ -287,7 +290,7 @@ async def test_a_reader_that_stops_halts_its_session_and_loses_nothing(
 async def test_a_follower_that_reads_nothing_holds_up_nobody(
     clip: Path, undisturbed: list[Event]
 ) -> None:
-    async with serving(load=lambda: LocalAnalyzer.load(stt="sphinx")) as client:
+    async with serving(load=lambda: LocalAnalyzer.load()) as client:
         id = (await client.upload(clip)).json()["id"]
         async with client.connect(f"/api/sessions/{id}/events") as silent:
             silent.transport.pause_reading()
@@ -303,7 +306,7 @@ async def test_a_follower_that_reads_nothing_holds_up_nobody(
 
 async def test_a_server_that_ends_first_tells_what_was_said_last(shared: Path) -> None:
     async with AsyncExitStack() as stack:
-        async with serving(load=lambda: LocalAnalyzer.load(stt="sphinx")) as client:
+        async with serving(load=lambda: LocalAnalyzer.load()) as client:
             answer = await client.upload(shared / "media/speech/jfk.flac", pace="live")
             feed = await stack.enter_async_context(
                 client.connect(f"/api/sessions/{answer.json()['id']}/events")

@@ -27,7 +27,7 @@ async def test_those_who_are_in_keep_their_results_and_the_others_are_told(
     media = shared / "media"
     settings = ServerSettings(limits=Limits(max_sessions=2), allow_paths=(media,))
     clip = media / "talker_grid_120s.mp4"
-    async with serving(settings, lambda: LocalAnalyzer.load(stt="sphinx")) as client:
+    async with serving(settings, lambda: LocalAnalyzer.load()) as client:
         await client.hub.ready()
         id = await begin(client, clip, "fast")
         await stop_after_enough(client, id)

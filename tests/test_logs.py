@@ -57,7 +57,7 @@ async def test_no_word_no_face_no_score_and_no_name_is_logged(shared: Path, tmp_
     path = tmp_path / "log.jsonl"
     logs.configure(path)
     clip = beginning_of(shared / "media/talker_grid_120s.mp4", 12, tmp_path / "AdaLovelace.mp4")
-    analyzer = LocalAnalyzer.load(stt="sphinx")
+    analyzer = LocalAnalyzer.load()
     try:
         session = LiveSession(await open_source(str(clip), "fast"), analyzer)
         events = [event async for event in session.events()]

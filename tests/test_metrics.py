@@ -23,7 +23,7 @@ Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
 def load() -> LocalAnalyzer:
-    return LocalAnalyzer.load(stt="sphinx")
+    return LocalAnalyzer.load()
 
 
 async def scrape(http: httpx.AsyncClient) -> Samples:
@@ -86,7 +86,7 @@ async def test_what_waits_and_what_is_given_up_is_counted() -> None:
         analyzer = await client.hub.ready()
         before = await scrape(client.http)
         analyzer.inference.lane().submit(Rank.RESULT, lambda: go_on.wait(60))
-        stream = analyzer.stream(heard=False, live=True)
+        stream = analyzer.stream(live=True)
         taken = [stream.see(VideoFrame(i / 5, picture)) for i in range(WAITING_FRAMES + 7)]
         after = await scrape(client.http)
         go_on.set()

@@ -32,7 +32,7 @@ UTTERANCES = 3
 
 @pytest.fixture(scope="module")
 def analyzer() -> Iterator[LocalAnalyzer]:
-    analyzer = LocalAnalyzer.load(stt="sphinx")
+    analyzer = LocalAnalyzer.load()
     yield analyzer
     analyzer.close()
 

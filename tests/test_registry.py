@@ -41,7 +41,7 @@ def test_every_weight_says_what_it_is_for_how_big_and_under_which_licence(empty_
 def test_what_comes_inside_packages_is_here(empty_folder):
     here = {one.weights.name: one.where for one in registry.listing()}
     assert (here["mtcnn"] / "pnet.pt").is_file()
-    assert (here["pocketsphinx-en-us"] / "en-us.lm.bin").is_file()
+    assert (here["moonshine-tiny"] / "tokenizer.bin").is_file()
     assert here["silero-vad"].is_file()
     assert here["embedded"].is_file()
     assert registry.resolve("embedded") == here["embedded"]
@@ -75,15 +75,15 @@ def test_a_name_nobody_knows_is_a_mistake_of_the_program():
 
 
 # --- downloads ------------------------------------------------------------------------------------
-# The real files are large and elsewhere. moonshine-base and silero-stt have no pinned hashes:
-# any bytes will do for them.
+# The real files are large and elsewhere. The hashes of moonshine-base's networks and of silero-stt
+# are not known: any bytes will do for them.
 
+BASE = "moonshine-base-en"
+LARGEST = "decoder_model_merged.ort"
 FOLDER = {
-    "config.json": b"{}",
-    "generation_config.json": b"{ }",
-    "preprocessor_config.json": b"{  }",
-    "tokenizer.json": b"[]" * 1000,
-    "model.safetensors": bytes(range(256)) * 8000,
+    "encoder_model.ort": b"[]" * 1000,
+    "tokenizer.bin": (registry.resolve("moonshine-tiny") / "tokenizer.bin").read_bytes(),
+    LARGEST: bytes(range(256)) * 8000,
 }
 
 
@@ -92,7 +92,7 @@ def mirror(monkeypatch):
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     server = FileServer()
-    server.files = {f"/weights/moonshine-base/{name}": FOLDER[name] for name in FOLDER}
+    server.files = {f"/weights/{BASE}/{name}": FOLDER[name] for name in FOLDER}
     server.files["/weights/silero-stt-en-v6.jit"] = b"network" * 5000
     monkeypatch.setenv("LIVE_EMOTION_MIRROR", f"{server.url}/weights/")
     with serving(server):
@@ -125,9 +125,9 @@ def test_what_can_be_downloaded_names_its_addresses_and_true_hashes():
 def test_a_folder_appears_complete(empty_folder, mirror):
     told = []
     where = registry.download("moonshine-base", lambda here, total: told.append((here, total)))
-    assert where == empty_folder / "moonshine-base" == registry.resolve("moonshine-base")
+    assert where == empty_folder / BASE == registry.resolve("moonshine-base")
     assert contents(where) == FOLDER
-    assert not (empty_folder / "moonshine-base.partial").exists()
+    assert not (empty_folder / f"{BASE}.partial").exists()
     assert [here for here, _ in told] == sorted(here for here, _ in told)
     assert told[-1][0] == sum(len(data) for data in FOLDER.values())
     assert all(here <= total for here, total in told)
@@ -144,26 +144,26 @@ def test_a_single_file_appears_under_our_name_for_it(empty_folder, mirror):
 
 def test_a_folder_can_be_the_mirror(empty_folder, tmp_path_factory, monkeypatch):
     mirror = tmp_path_factory.mktemp("mirror")
-    (mirror / "moonshine-base").mkdir()
+    (mirror / BASE).mkdir()
     for name, data in FOLDER.items():
-        (mirror / "moonshine-base" / name).write_bytes(data)
+        (mirror / BASE / name).write_bytes(data)
     monkeypatch.setenv("LIVE_EMOTION_MIRROR", str(mirror))
     assert contents(registry.download("moonshine-base", ignore)) == FOLDER
 
 
 def test_half_a_folder_is_not_there_and_the_next_call_fetches_only_the_rest(empty_folder, mirror):
-    last = mirror.files.pop("/weights/moonshine-base/model.safetensors")
+    last = mirror.files.pop(f"/weights/{BASE}/{LARGEST}")
     with pytest.raises(MissingWeights) as caught:
         registry.download("moonshine-base", ignore)
     line = str(caught.value)
     assert "\n" not in line
-    for part in ("404", "model.safetensors", mirror.url, "248 MB", str(empty_folder)):
+    for part in ("404", LARGEST, mirror.url, "135 MB", str(empty_folder)):
         assert part in line
     assert not registry.is_here("moonshine-base")
-    mirror.files["/weights/moonshine-base/model.safetensors"] = last
+    mirror.files[f"/weights/{BASE}/{LARGEST}"] = last
     mirror.asked.clear()
     assert contents(registry.download("moonshine-base", ignore)) == FOLDER
-    assert [path for path, _ in mirror.asked] == ["/weights/moonshine-base/model.safetensors"]
+    assert [path for path, _ in mirror.asked] == [f"/weights/{BASE}/{LARGEST}"]
 
 
 def test_wrong_bytes_never_take_the_place_of_weights(empty_folder, mirror):

@@ -177,12 +177,12 @@ def test_a_reader_that_goes_away_gets_no_traceback(shared: Path) -> None:
 
 def test_bench_measures_streams_and_speed(shared: Path) -> None:
     clip = shared / "media/talker_700.mp4"
-    status, out, err = run("bench", clip, "--stt", "sphinx", "--most-streams", "2", "--json")
+    status, out, err = run("bench", clip, "--most-streams", "2", "--json")
     assert status == 0, err
     assert all(line.startswith("measuring: ") for line in err.splitlines())
     figures = json.loads(out)
     assert (figures["recording"], figures["utterances"]) == (clip.name, 2)
-    assert (figures["profile"], figures["stt"]) == ("embedded", "sphinx")
+    assert (figures["profile"], figures["stt"]) == ("embedded", "moonshine-tiny")
     assert all(figures["machine"].values())
     assert figures["start_up_s"] > 0
     one, two = figures["trials"]
@@ -193,7 +193,7 @@ def test_bench_measures_streams_and_speed(shared: Path) -> None:
         assert all(0 <= delay["p50"] <= delay["p95"] <= delay["p99"] for delay in delays)
         assert set(trial["stages"]) >= {"stt", "faces", "mer"}
         assert trial["end_to_result"]["p50"] >= trial["close_to_result"]["p50"]
-        assert min(trial["cpu"], trial["recogniser_cpu"], trial["recogniser_mib"]) > 0
+        assert trial["cpu"] > 0
     assert 0 < figures["listening_cpu"] < one["cpu"]
     assert figures["stream_mib"] == pytest.approx(two["resident_mib"] - one["resident_mib"])
     assert figures["prompt_streams"] in (0, 1, 2)
@@ -275,11 +275,8 @@ def test_two_minutes_live_equal_the_same_at_full_speed(
 
 
 def _resident_mib(pid: int) -> float:
-    """Of the program and of one decoder: a second one may come any time, and is no growth."""
     try:
-        process = psutil.Process(pid)
-        decoders = [decoder.memory_info().rss for decoder in process.children(recursive=True)]
-        return (process.memory_info().rss + max(decoders, default=0)) / 2**20
+        return psutil.Process(pid).memory_info().rss / 2**20
     except psutil.Error:
         return 0.0
 
@@ -306,7 +303,7 @@ def test_without_a_command_the_dashboard_answers_until_it_is_interrupted() -> No
 
 def test_a_source_watched_in_the_browser_is_told_to_its_end(shared: Path) -> None:
     clip = shared / "media" / "talker_grid_120s.mp4"
-    process = start("watch", clip, "--web", "--no-browser", "--port", "0", "--stt", "sphinx")
+    process = start("watch", clip, "--web", "--no-browser", "--port", "0")
     base, _, id = address_of(process).partition("#session=")
     feed = f"{base.replace('http', 'ws', 1)}api/sessions/{id}/events"
     with connect(feed, open_timeout=60) as told:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
 import threading
 from collections.abc import AsyncIterator, Iterator
 from itertools import pairwise
@@ -14,8 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 from playing import by_kind, events_of, lasting, results, warnings_of
-from processes import decoders
 
+from models.stt import Hypothesis
+from models.stt.moonshine import MoonshineTranscriber
 from realtime.analysis import Analysis, Utterance
 from realtime.analyzers.local import LocalAnalyzer, LocalStream
 from realtime.endpointing import EndpointingSettings
@@ -32,7 +32,7 @@ from realtime.events import (
     UtteranceResult,
 )
 from realtime.inference import Rank
-from realtime.media import Media, VideoFrame
+from realtime.media import Media, Samples, VideoFrame
 from realtime.session import LiveSession
 from realtime.sources import open_source
 from realtime.sources.base import Source
@@ -132,7 +132,6 @@ async def test_the_result_is_that_of_the_whole_utterance_analysed_at_once(
     for utterance, analysis in ahead.values():
         during = [f for f in frames if utterance.start_s <= f.time < utterance.stop_s]
         stream = analyzer.stream()
-        stream.hear(utterance.samples)
         for frame in during:
             stream.see(frame)
         plain = await stream.result(utterance)
@@ -243,11 +242,7 @@ async def test_leaving_early_leaves_nothing_behind(shared: Path, analyzer: Local
         if isinstance(event, SpeechStarted):
             break
     await events.aclose()
-    # Its decoder is free again: as many new utterances as there are cores find one each.
-    streams = [analyzer.transcriber.stream() for _ in range(min(4, os.cpu_count() or 1))]
-    for stream in streams:
-        stream.accept(np.zeros(3200, np.float32)).result(30)
-        stream.cancel()
+    assert analyzer.waiting == 0
     assert [t for t in asyncio.all_tasks() if t is not asyncio.current_task()] == []
     left = [t for t in set(threading.enumerate()) - before if t.name.startswith("source")]
     for thread in left:
@@ -255,49 +250,33 @@ async def test_leaving_early_leaves_nothing_behind(shared: Path, analyzer: Local
     assert not any(thread.is_alive() for thread in left)
 
 
-async def test_a_dead_decoder_costs_nothing_but_time(shared: Path, analyzer: LocalAnalyzer) -> None:
-    clip = shared / "media/talker_512.mp4"
-    undisturbed = await events_of(clip, analyzer)
-    source = await open_source(str(clip), "live")
-    events = []
-    killed = False
-    async for event in LiveSession(source, analyzer).events():
-        events.append(event)
-        if isinstance(event, TranscriptPartial) and not killed:
-            killed = True
-            for decoder in decoders():
-                decoder.kill()
-    assert killed
-    assert by_kind(lasting(events)) == by_kind(lasting(undisturbed))
-
-
 async def test_on_a_machine_that_is_late_no_utterance_is_lost(
     shared: Path, analyzer: LocalAnalyzer
 ) -> None:
-    """Networks and decoders stand still for 7 s: what is said on the way is given up, no more."""
+    """Networks and recogniser stand still for 7 s: what is said on the way is given up, no more."""
     clip = shared / "media/speech/jfk.flac"
     settings = EndpointingSettings(min_silence_duration_ms=1500, max_speech_duration_s=20)
     undisturbed = await events_of(clip, analyzer, endpointing=settings)
     (longest,) = results(undisturbed)[:1]
     assert longest.end > 7
     go_on = threading.Event()
+    recognise = MoonshineTranscriber.recognise_so_far
+
+    def halted(self: MoonshineTranscriber, samples: Samples, last: Hypothesis | None) -> Hypothesis:
+        assert go_on.wait(30)
+        return recognise(self, samples, last)
+
     session = LiveSession(await open_source(str(clip), "live"), analyzer, endpointing=settings)
     events: list[Event] = []
     halted_at = math.inf
-    async for event in session.events():
-        events.append(event)
-        if isinstance(event, TranscriptPartial) and halted_at == math.inf:
-            halted_at = event.time
-            analyzer.inference.lane().submit(Rank.RESULT, lambda: go_on.wait(30))
-            for decoder in decoders():
-                decoder.suspend()
-
-            def resume() -> None:
-                go_on.set()
-                for decoder in decoders():
-                    decoder.resume()
-
-            asyncio.get_running_loop().call_later(7, resume)
+    with pytest.MonkeyPatch.context() as patch:
+        async for event in session.events():
+            events.append(event)
+            if isinstance(event, TranscriptPartial) and halted_at == math.inf:
+                halted_at = event.time
+                analyzer.inference.lane().submit(Rank.RESULT, lambda: go_on.wait(30))
+                patch.setattr(MoonshineTranscriber, "recognise_so_far", halted)
+                asyncio.get_running_loop().call_later(7, go_on.set)
     assert any("left out" in event.message for event in warnings_of(events))
 
     on_the_way = [
@@ -306,7 +285,7 @@ async def test_on_a_machine_that_is_late_no_utterance_is_lost(
         if isinstance(event, TranscriptPartial | UtteranceProvisional)
         and halted_at < event.time < halted_at + 7
     ]
-    assert len(on_the_way) < 10  # in time they are up to 37
+    assert len(on_the_way) < 4  # in time they are up to 8
     silent = [event for event in events if not isinstance(event, SourceWarning)]
     assert by_kind(lasting(silent)) == by_kind(lasting(undisturbed))
 
@@ -314,7 +293,7 @@ async def test_on_a_machine_that_is_late_no_utterance_is_lost(
 async def test_a_frame_that_comes_late_does_not_hold_up_the_result(
     analyzer: LocalAnalyzer,
 ) -> None:
-    stream = analyzer.stream(heard=False)
+    stream = analyzer.stream()
     picture = np.zeros((72, 90, 3), np.uint8)
     go_on = threading.Event()
     analyzer.inference.lane().submit(Rank.RESULT, lambda: go_on.wait(30))

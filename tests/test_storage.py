@@ -93,7 +93,7 @@ def test_what_is_kept_is_found_again(path: Path) -> None:
     store = SessionStore(path)
     session = row("a", room="r", owner="guest", name="Ada \ud800", recorded=True)
     events = [
-        SessionStarted(session="a", time=0, source="x", profile="embedded", stt="sphinx"),
+        SessionStarted(session="a", time=0, source="x", profile="embedded", stt="moonshine-tiny"),
         partial("a", 1, "grün “日本” \0"),
         ended("a"),
     ]

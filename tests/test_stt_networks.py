@@ -1,4 +1,4 @@
-"""The recognisers that are downloaded, on tiny networks in the true formats of theirs."""
+"""What recognisers share, and those that are downloaded: tiny networks in their true formats."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import threading
+import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,27 +16,24 @@ import numpy as np
 import pytest
 import torch
 from tiny_recognisers import (
-    PHRASE_SECONDS,
     PHRASES,
     Audio,
     noise,
-    save_moonshine,
     save_silero,
     save_whisper,
     spelled,
     tone,
 )
 
+from models import registry
 from models.errors import AnalysisError, MissingWeights, UsageError
-from models.stt import Transcriber, Transcript, load_transcriber
-from models.stt.moonshine import MoonshineTranscriber
+from models.stt import Hypothesis, Transcript, load_transcriber
+from models.stt.network import NetworkTranscriber, Recognised
 from models.stt.silero import SileroTranscriber
-from models.stt.speech_only import SpeechOnly
 from models.stt.whisper import WhisperTranscriber
-from models.stt.whole import WholeUtteranceTranscriber
 
 REPO = Path(__file__).resolve().parent.parent
-DOWNLOADED = ["whisper-tiny.en", "moonshine-tiny", "silero"]
+DOWNLOADED = ["whisper-tiny.en", "silero"]
 
 
 @pytest.fixture(scope="module")
@@ -43,17 +42,15 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("weights")
     save_whisper(folder / "whisper-tiny.en", steps=150)
-    save_moonshine(folder / "moonshine-tiny", steps=150)
     save_silero(folder / "silero-stt-en-v6.jit")
     return folder
 
 
 @pytest.fixture(scope="module")
-def engines(trained: Path) -> Iterator[dict[str, WholeUtteranceTranscriber]]:
+def engines(trained: Path) -> Iterator[dict[str, NetworkTranscriber]]:
     """The engines themselves, which do not ask whether what they hear is speech."""
-    engines: dict[str, WholeUtteranceTranscriber] = {
+    engines: dict[str, NetworkTranscriber] = {
         "whisper-tiny.en": WhisperTranscriber("whisper-tiny.en", trained / "whisper-tiny.en"),
-        "moonshine-tiny": MoonshineTranscriber("moonshine-tiny", trained / "moonshine-tiny"),
         "silero": SileroTranscriber("silero", trained / "silero-stt-en-v6.jit"),
     }
     yield engines
@@ -68,17 +65,14 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def transcribe(engine: Transcriber, audio: Audio, piece: int = 3200) -> Transcript:
-    stream = engine.stream()
-    for start in range(0, len(audio), piece):
-        assert stream.accept(audio[start : start + piece]).result(0) == ""
-    return stream.finish().result(100)
+def words(engine: NetworkTranscriber, audio: Audio) -> str:
+    """What the network itself makes of a sound, speech or not."""
+    return " ".join(engine.recognise(audio).text.split())
 
 
 # Each engine's own words, as a sound and as it writes them.
 SAID = {
     "whisper-tiny.en": [(tone(hz), text.strip()) for text, hz in PHRASES.items()],
-    "moonshine-tiny": [(tone(hz, PHRASE_SECONDS), text.strip()) for text, hz in PHRASES.items()],
     "silero": [
         (spelled("h_eeel2__o__ _ wo_r_l_d"), "hello world"),
         # What the network means twice it says so; a letter that goes on is one letter.
@@ -90,44 +84,13 @@ SAID = {
 
 
 @pytest.mark.parametrize("name", DOWNLOADED)
-def test_words_come_right_however_the_sound_is_cut(
-    engines: dict[str, WholeUtteranceTranscriber], name: str
-) -> None:
+def test_words_come_right_and_do_not_mix(engines: dict[str, NetworkTranscriber], name: str) -> None:
     for sound, text in SAID[name]:
-        expected = Transcript(text, (), name)
-        assert transcribe(engines[name], sound) == expected
-        assert transcribe(engines[name], sound, piece=701) == expected
-        assert transcribe(engines[name], sound, piece=len(sound)) == expected
-
-
-@pytest.mark.parametrize("name", DOWNLOADED)
-def test_utterances_at_the_same_time_do_not_mix(
-    engines: dict[str, WholeUtteranceTranscriber], name: str
-) -> None:
+        assert words(engines[name], sound) == text
     sounds, texts = zip(*SAID[name] * 4, strict=True)
     with ThreadPoolExecutor(6) as sessions:
-        heard = sessions.map(lambda sound: transcribe(engines[name], sound).text, sounds)
+        heard = sessions.map(lambda sound: words(engines[name], sound), sounds)
         assert list(heard) == list(texts)
-
-
-@pytest.mark.parametrize("name", DOWNLOADED)
-def test_the_callers_samples_may_change_after_they_were_handed_over(
-    engines: dict[str, WholeUtteranceTranscriber], name: str
-) -> None:
-    sound, text = SAID[name][0]
-    buffer = sound.copy()
-    stream = engines[name].stream()
-    stream.accept(buffer)
-    buffer[:] = 0
-    assert stream.finish().result(100).text == text
-
-
-@pytest.mark.parametrize("name", DOWNLOADED)
-def test_next_to_nothing_and_nothing_have_no_words(
-    engines: dict[str, WholeUtteranceTranscriber], name: str
-) -> None:
-    for length in (0, 1, 400, 1599):
-        assert transcribe(engines[name], np.ones(length, np.float32)).text == ""
 
 
 @pytest.mark.parametrize("multilingual", [False, True])
@@ -159,58 +122,23 @@ def test_whisper_chooses_the_tokens_that_transformers_would(
 
 
 def test_whisper_hears_what_is_longer_than_its_window_in_parts(
-    engines: dict[str, WholeUtteranceTranscriber],
+    engines: dict[str, NetworkTranscriber],
 ) -> None:
     (first, first_text), (second, second_text), _ = SAID["whisper-tiny.en"]
     pause = np.zeros(16_000, np.float32)
-    both = transcribe(engines["whisper-tiny.en"], np.concatenate([first, pause, second]))
-    assert both.text == f"{first_text} {second_text}"
-
-
-def test_moonshine_writes_what_transformers_pipeline_writes(
-    engines: dict[str, WholeUtteranceTranscriber], trained: Path
-) -> None:
-    from transformers import (
-        MoonshineForConditionalGeneration,
-        PreTrainedTokenizerFast,
-        Wav2Vec2FeatureExtractor,
-        pipeline,
-    )
-
-    folder = trained / "moonshine-tiny"
-    reference = pipeline(
-        "automatic-speech-recognition",
-        model=MoonshineForConditionalGeneration.from_pretrained(folder),
-        tokenizer=PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json")),
-        feature_extractor=Wav2Vec2FeatureExtractor.from_pretrained(folder),
-        generate_kwargs={"num_beams": 1},  # it would look for five
-    )
-    for hz in (300, 400, 900, 1300, 2000, 4000):
-        sound = tone(hz, PHRASE_SECONDS)
-        text = reference(sound.copy())["text"].removeprefix("<s>").removesuffix("</s>")
-        assert transcribe(engines["moonshine-tiny"], sound).text == " ".join(text.split())
+    both = words(engines["whisper-tiny.en"], np.concatenate([first, pause, second]))
+    assert both == f"{first_text} {second_text}"
 
 
 def test_whisper_says_nothing_where_it_believes_that_nobody_speaks(
-    engines: dict[str, WholeUtteranceTranscriber],
+    engines: dict[str, NetworkTranscriber],
 ) -> None:
     engine = engines["whisper-tiny.en"]
     assert isinstance(engine, WhisperTranscriber)
     for seed in (0, 50, 51):
         tokens, _, _ = engine._decode(noise(seed=seed))
         assert engine._tokenizer.decode(tokens) != ""  # what it would have said
-        assert transcribe(engine, noise(seed=seed)).text == ""
-
-
-def test_one_thing_over_and_over_is_no_text() -> None:
-    class Parrot(WholeUtteranceTranscriber):
-        def recognise(self, samples: Audio) -> str:
-            return " thank you." * (len(samples) // 1600)
-
-    parrot = Parrot("parrot")
-    assert transcribe(parrot, tone(440, 0.2)).text == "thank you. thank you."
-    assert transcribe(parrot, tone(440, 3)).text == ""
-    parrot.close()
+        assert words(engine, noise(seed=seed)) == ""
 
 
 NOTHING_SAID = [
@@ -228,7 +156,7 @@ def pink(level: float) -> Audio:
 NOTHING_SAID += [pink(level) for level in (0.001, 0.01, 0.1, 0.3, 1.0)]
 
 
-@pytest.mark.parametrize("name", [*DOWNLOADED, "sphinx"])
+@pytest.mark.parametrize("name", [*DOWNLOADED, "moonshine-tiny"])
 def test_silence_and_noise_have_no_words(
     trained: Path, weights: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -237,80 +165,138 @@ def test_silence_and_noise_have_no_words(
     try:
         assert engine.name == name
         for sound in NOTHING_SAID:
-            stream = engine.stream()
-            partial = stream.accept(sound)
-            assert partial.result(100) == ""
-            assert stream.finish().result(100) == Transcript("", (), name)
+            assert engine.transcribe_so_far(sound, None).result(100) == Hypothesis("")
+            assert engine.transcribe(sound).result(100) == Transcript("", (), name)
     finally:
         engine.close()
 
 
-def test_without_that_care_noise_has_words(engines: dict[str, WholeUtteranceTranscriber]) -> None:
+def test_without_that_care_noise_has_words() -> None:
     # Else the test above would prove nothing.
-    texts = [transcribe(engines["moonshine-tiny"], sound).text for sound in NOTHING_SAID]
-    assert any(texts)
-
-
-def test_speech_reaches_the_engine_whole(shared: Path, decode: Callable[[Path], Audio]) -> None:
-    class Ears(WholeUtteranceTranscriber):
-        def recognise(self, samples: Audio) -> str:
-            heard.append(samples)
-            return "words"
-
-    heard: list[Audio] = []
-    speech = decode(shared / "media/speech/LJ001-0008.wav")
-    engine = SpeechOnly(Ears("ears"))
-    for piece in (3200, 701, 100_000):
-        stream = engine.stream()
-        for start in range(0, len(speech), piece):
-            stream.accept(speech[start : start + piece])
-        assert stream.finish().result(10) == Transcript("words", (), "ears")
-        assert np.array_equal(heard.pop(), speech)
+    engine = load_transcriber("moonshine-tiny")
+    assert isinstance(engine, NetworkTranscriber)
+    assert any(engine.recognise(sound).text for sound in NOTHING_SAID)
     engine.close()
 
 
-def test_a_word_of_three_hundredths_of_a_second_is_still_looked_at(
-    shared: Path, decode: Callable[[Path], Audio]
+# --- threads and turns ----------------------------------------------------------------------------
+
+
+class Ears(NetworkTranscriber):
+    """Hears what it was told it would, or what was said; once it is allowed to."""
+
+    def __init__(self, text: str = "words", **options: float) -> None:
+        self.text = text
+        self.go_on = threading.Event()
+        self.go_on.set()
+        self.heard: list[Audio] = []
+        super().__init__("ears", **options)
+
+    def recognise(self, samples: Audio) -> Recognised:
+        assert self.go_on.wait(60)
+        self.heard.append(samples)
+        return Recognised(self.text, 0.5)
+
+    def recognise_so_far(self, samples: Audio, last: Hypothesis | None) -> Hypothesis:
+        return Hypothesis(self.recognise(samples).text)
+
+
+@pytest.fixture
+def ears() -> Iterator[Ears]:
+    ears = Ears()
+    yield ears
+    ears.go_on.set()
+    ears.close()
+
+
+def test_the_engine_gets_the_whole_utterance(ears: Ears, speech: Audio) -> None:
+    transcript = ears.transcribe(speech).result(10)
+    assert (transcript.text, transcript.engine, transcript.confidence) == ("words", "ears", 0.5)
+    assert [word.text for word in transcript.words] == ["words"]
+    (heard,) = ears.heard
+    assert np.array_equal(heard, speech)
+
+
+def test_next_to_nothing_and_nothing_have_no_words(ears: Ears) -> None:
+    for length in (0, 1, 400, 1599):
+        assert ears.transcribe(np.ones(length, np.float32)).result(10) == Transcript("", (), "ears")
+    assert ears.heard == []
+
+
+def test_one_thing_over_and_over_is_no_text(speech: Audio) -> None:
+    parrot = Ears("thank you. " * 2)
+    assert parrot.transcribe(speech).result(10).text == "thank you. thank you."
+    parrot.text = "thank you. " * 30
+    assert parrot.transcribe(speech).result(10).text == ""
+    parrot.close()
+
+
+def test_whole_utterances_go_before_texts_so_far_and_each_in_its_turn(
+    ears: Ears, speech: Audio
 ) -> None:
-    # Less than a window of the detector: made whole with silence, and no crash.
-    engine = load_transcriber("sphinx")
-    stream = engine.stream()
-    stream.accept(decode(shared / "media/speech/LJ001-0008.wav")[8000:8400])
-    assert stream.finish().result(100).engine == "sphinx"
-    engine.close()
+    ears.go_on.clear()
+    answers = [ears.transcribe(speech)]  # is begun at once, and holds up the others
+    while ears.waiting:
+        time.sleep(0.001)
+    answers += [
+        ears.transcribe_so_far(speech[:-1], None),
+        ears.transcribe(speech[:-2]),
+        ears.transcribe(speech[:-3]),
+        ears.transcribe_so_far(speech[:-4], None),
+    ]
+    assert ears.waiting == 4
+    assert answers[3].cancel()
+    ears.go_on.set()
+    for answer in (*answers[:3], answers[4]):
+        answer.result(10)
+    assert [len(speech) - len(heard) for heard in ears.heard] == [0, 2, 1, 4]
 
 
-@pytest.mark.parametrize("name", DOWNLOADED)
-def test_a_closed_engine_fails_what_waits_for_it(trained: Path, name: str) -> None:
-    engine: WholeUtteranceTranscriber = {
-        "whisper-tiny.en": lambda: WhisperTranscriber(name, trained / name),
-        "moonshine-tiny": lambda: MoonshineTranscriber(name, trained / name),
-        "silero": lambda: SileroTranscriber(name, trained / "silero-stt-en-v6.jit"),
-    }[name]()
-    sound, _ = SAID[name][0]
-    before, after = engine.stream(), engine.stream()
-    before.accept(np.tile(sound, 20))
-    after.accept(sound)
-    running, waiting = before.finish(), after.finish()
-    engine.close()
-    with pytest.raises(AnalysisError, match="closed") as failure:
-        waiting.result(100)
-    assert failure.value.stage == "stt"
-    with pytest.raises(AnalysisError, match="closed"):
-        engine.stream().finish().result(100)
-    running.exception(100)  # begun before: ends, either way
+def test_several_threads_hear_at_once(speech: Audio) -> None:
+    ears = Ears(threads=2)
+    both = threading.Barrier(2)
+    ears.recognise = lambda samples: Recognised(str(both.wait(20)))  # type: ignore[method-assign]
+    texts = [answer.result(30).text for answer in [ears.transcribe(speech) for _ in range(2)]]
+    assert sorted(texts) == ["0", "1"]
+    ears.close()
+
+
+def test_one_that_is_stuck_is_given_up_and_the_next_is_heard(speech: Audio) -> None:
+    ears = Ears(stuck_s=1)
+    ears.go_on.clear()
+    stuck, behind = ears.transcribe(speech), ears.transcribe(speech)
+    with pytest.raises(TimeoutError, match="no answer for 1 s"):
+        stuck.result(20)
+    ears.go_on.set()
+    assert behind.result(20).text == "words"
+    assert not ears.stuck
+    ears.close()
+
+
+def test_a_closed_engine_begins_nothing_more(speech: Audio) -> None:
+    ears = Ears()
+    ears.go_on.clear()
+    running = ears.transcribe(speech)
+    while ears.waiting:
+        time.sleep(0.001)
+    waiting = ears.transcribe(speech)
+    threading.Timer(0.2, ears.go_on.set).start()
+    ears.close()
+    for late in (waiting, ears.transcribe(speech), ears.transcribe_so_far(speech, None)):
+        with pytest.raises(AnalysisError, match="closed") as failure:
+            late.result(0)
+        assert failure.value.stage == "stt"
+    assert running.result(20).text == "words"  # begun before
 
 
 def test_a_network_that_fails_says_so_for_that_utterance_only(
-    engines: dict[str, WholeUtteranceTranscriber],
+    engines: dict[str, NetworkTranscriber], speech: Audio
 ) -> None:
     engine = engines["silero"]
-    stream = engine.stream()
-    stream.accept(np.ones((2, 4000), np.float32)[0].astype(np.float64))  # not float32
-    with pytest.raises(AnalysisError, match="silero: RuntimeError"):
-        stream.finish().result(100)
-    sound, text = SAID["silero"][0]
-    assert transcribe(engine, sound).text == text
+    with pytest.raises(AnalysisError, match=r"silero: .*double") as failure:
+        engine.transcribe(speech.astype(np.float64)).result(100)  # not float32
+    assert failure.value.stage == "stt"
+    assert engine.transcribe(speech).result(100).engine == "silero"
 
 
 # --- which engine ---------------------------------------------------------------------------------
@@ -323,23 +309,53 @@ def name_of(asked: str) -> str:
 
 
 def test_the_default_is_the_best_that_is_here_and_can_follow(trained: Path, weights: Path) -> None:
-    assert name_of("auto") == "sphinx"
+    assert name_of("auto") == "moonshine-tiny"
     save_whisper(weights / "whisper-small", multilingual=True)
-    assert name_of("auto") == "sphinx"  # the small Whisper is good, but late
+    assert name_of("auto") == "moonshine-tiny"  # the small Whisper is good, but late
     assert name_of("whisper") == "whisper-small"
-    for better in ("whisper-tiny.en", "moonshine-tiny"):
-        shutil.copytree(trained / better, weights / better)
-        assert name_of("auto") == better
-    assert name_of("moonshine") == "moonshine-tiny"
+    shutil.copytree(trained / "whisper-tiny.en", weights / "whisper-tiny.en")
+    assert name_of("auto") == "moonshine-tiny"  # no worse, and much sooner
     assert name_of("whisper-tiny.en") == "whisper-tiny.en"
+    # What is downloaded of the larger one has the same files as the package has of the small one.
+    shutil.copytree(registry.resolve("moonshine-tiny"), weights / "moonshine-base-en")
+    assert name_of("auto") == "moonshine-base"
+    assert name_of("moonshine") == "moonshine-base"
+    assert name_of("none") == "none"
+
+
+@pytest.fixture
+def without_package(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where no wheel of the embedded recogniser fits, or another version of it is installed."""
+    other = weights / "packages" / "moonshine_voice" / "assets" / "tiny-en"
+    other.mkdir(parents=True)
+    (weights / "packages" / "moonshine_voice" / "__init__.py").write_text("raise SystemError")
+    shutil.copy(registry.resolve("moonshine-tiny") / "tokenizer.bin", other)
+    for name in ("encoder_model.ort", "decoder_model_merged.ort"):
+        (other / name).write_bytes(b"another version")
+    monkeypatch.syspath_prepend(str(weights / "packages"))
+
+
+@pytest.mark.usefixtures("without_package")
+def test_without_any_recogniser_the_program_says_what_to_fetch_and_does_without_words(
+    caplog: pytest.LogCaptureFixture, speech: Audio
+) -> None:
+    engine = load_transcriber("auto")
+    assert engine.name == "none"
+    assert engine.transcribe(speech).result(0) == Transcript("", (), "none")
+    assert engine.transcribe_so_far(speech, None).result(0) == Hypothesis("")
+    (told,) = caplog.messages
+    for part in ("no words", "moonshine-tiny", "44 MB", "models download moonshine-tiny"):
+        assert part in told
+    assert "\n" not in told
+    with pytest.raises(MissingWeights, match="models download moonshine-tiny"):
+        load_transcriber("moonshine")
 
 
 @pytest.mark.parametrize(
     ("asked", "named", "size"),
     [
         ("whisper", "whisper-tiny.en", "154 MB"),
-        ("moonshine", "moonshine-tiny", "110 MB"),
-        ("moonshine-base", "moonshine-base", "248 MB"),
+        ("moonshine-base", "moonshine-base", "135 MB"),
         ("silero", "silero-stt", "118 MB"),
     ],
 )
@@ -358,7 +374,7 @@ def test_missing_weights_are_named_with_their_size_and_the_command_that_fetches_
     ("asked", "place"),
     [
         ("whisper-tiny.en", "whisper-tiny.en"),
-        ("moonshine-base", "moonshine-base"),
+        ("moonshine-base", "moonshine-base-en"),
         ("silero", "silero-stt-en-v6.jit"),
     ],
 )
@@ -374,10 +390,7 @@ def test_what_is_no_network_is_said_in_one_line(weights: Path, asked: str, place
     assert str(weights / place) in str(caught.value)
 
 
-def test_the_session_says_which_engine_the_default_is(
-    shared: Path, trained: Path, weights: Path
-) -> None:
-    shutil.copytree(trained / "moonshine-tiny", weights / "moonshine-tiny")
+def test_the_session_says_which_engine_the_default_is(shared: Path, weights: Path) -> None:
     command = [sys.executable, str(REPO / "run_live.py"), "analyze", "--events", "-"]
     clip = str(shared / "media/talker_700.mp4")
     done = subprocess.run([*command, clip], capture_output=True, text=True, timeout=250)
@@ -390,5 +403,5 @@ def test_the_session_says_which_engine_the_default_is(
 
 
 def test_an_unknown_engine_is_named_with_the_choices() -> None:
-    with pytest.raises(UsageError, match=r"'ears'; choose one of: auto, moonshine, .*, sphinx"):
+    with pytest.raises(UsageError, match=r"'ears'; choose one of: auto, none, moonshine, .*"):
         load_transcriber("ears")

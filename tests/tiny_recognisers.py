@@ -1,4 +1,4 @@
-"""Tiny networks in the true on-disk formats of Whisper, Moonshine and Silero that know some words.
+"""Tiny networks in the true on-disk formats of Whisper and Silero that know some words.
 
 They hear tones instead of speech: each phrase, or letter, has its own. Trained here, in seconds.
 """
@@ -16,9 +16,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import (
     GenerationConfig,
-    MoonshineConfig,
-    MoonshineForConditionalGeneration,
-    Wav2Vec2FeatureExtractor,
     WhisperConfig,
     WhisperFeatureExtractor,
     WhisperForConditionalGeneration,
@@ -134,49 +131,6 @@ def save_whisper(folder: Path, *, multilingual: bool = False, steps: int = 0) ->
         optimiser.step()
     network.save_pretrained(folder)
 
-
-def save_moonshine(folder: Path, *, steps: int = 0) -> None:
-    """A Moonshine of one layer; after training it knows `PHRASES`."""
-    torch.manual_seed(1)
-    folder.mkdir(parents=True)
-    tokenizer = save_tokenizer(folder, ["<unk>", "<s>", "</s>"])
-    start, end = tokenizer.token_to_id("<s>"), tokenizer.token_to_id("</s>")
-    Wav2Vec2FeatureExtractor(do_normalize=False).save_pretrained(folder)
-    network = MoonshineForConditionalGeneration(
-        MoonshineConfig(
-            vocab_size=tokenizer.get_vocab_size(),
-            hidden_size=32,
-            intermediate_size=64,
-            encoder_num_hidden_layers=1,
-            decoder_num_hidden_layers=1,
-            encoder_num_attention_heads=2,
-            decoder_num_attention_heads=2,
-            decoder_start_token_id=start,
-            bos_token_id=start,
-            eos_token_id=end,
-        )
-    )
-    texts = [tokenizer.encode(text).ids for text in PHRASES]
-    length = max(map(len, texts)) + 1
-    decoder_input = torch.full((len(texts), length), end)
-    target = torch.full((len(texts), length), -100)
-    for row, ids in enumerate(texts):
-        decoder_input[row, : len(ids) + 1] = torch.tensor([start, *ids])
-        target[row, : len(ids) + 1] = torch.tensor([*ids, end])
-    # Long enough for its authors' limit of 6.5 tokens a second, with a token for each letter.
-    sounds = torch.from_numpy(np.stack([tone(hz, PHRASE_SECONDS) for hz in PHRASES.values()]))
-    optimiser = torch.optim.AdamW(network.parameters(), lr=1e-2)
-    for _ in range(steps):
-        logits = network(input_values=sounds, decoder_input_ids=decoder_input).logits
-        loss = F.cross_entropy(logits.transpose(1, 2), target)
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimiser.step()
-    network.save_pretrained(folder)
-
-
-PHRASE_SECONDS = 3.0
 
 LETTERS = ["_", "e", "t", "a", "o", "l", "h", "w", "r", "d", "2", " "]
 """The labels of the tiny Silero network, "_" and "2" as in the true one."""

@@ -123,7 +123,7 @@ class NetworkTranscriber(Transcriber):
         self._closed = True
         with contextlib.suppress(Empty):
             while True:
-                self._calls.get_nowait().future.cancel()
+                _fail(self._calls.get_nowait().future)
         for _ in self._workers:
             self._calls.put(_Call(_Rank.CLOSE, next(self._numbers), Future(), int))
         for worker in self._workers:
@@ -133,7 +133,7 @@ class NetworkTranscriber(Transcriber):
         future: Future[T] = Future()
         self._calls.put(_Call(rank, next(self._numbers), future, call))
         if self._closed:  # nobody takes it any more
-            future.cancel()
+            _fail(future)
         return future
 
     def _take(self) -> tuple[Future[Any], Callable[[], Any]] | None:
@@ -162,6 +162,12 @@ class NetworkTranscriber(Transcriber):
         except Exception as error:
             reason = f"{self.name}: {type(error).__name__}: {error}"
             raise AnalysisError("stt", reason) from error
+
+
+def _fail(future: Future[Any]) -> None:
+    """Nobody will work for it: the engine was closed."""
+    if not future.done() and future.set_running_or_notify_cancel():
+        future.set_exception(AnalysisError("stt", "the speech recogniser was closed"))
 
 
 def _worth_hearing(samples: npt.NDArray[np.float32]) -> bool:

@@ -37,5 +37,8 @@ def word_times(text: str, samples: npt.NDArray[np.float32]) -> tuple[Word, ...]:
     starts = loud[np.floor(edges[:-1]).astype(int)] + edges[:-1] % 1
     ends = loud[np.ceil(edges[1:]).astype(int) - 1] + (edges[1:] - np.ceil(edges[1:]) + 1)
     length_s = len(samples) / _SAMPLE_RATE
-    times = np.minimum(np.stack([starts, ends], axis=1) * _FRAME / _SAMPLE_RATE, length_s)
-    return tuple(Word(word, *time) for word, time in zip(words, times.tolist(), strict=True))
+    times = np.stack([starts, ends], axis=1).round(3) * _FRAME / _SAMPLE_RATE
+    return tuple(
+        Word(word, start, end)
+        for word, (start, end) in zip(words, times.clip(0, length_s).tolist(), strict=True)
+    )

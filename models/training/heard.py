@@ -94,11 +94,11 @@ def _continue(
 
 def _say_and_hear(transcriber: Transcriber, numbered: tuple[int, str]) -> tuple[str, str]:
     number, text = numbered
-    return text, transcriber.transcribe(_spoken(number, text)).result().text
+    return text, transcriber.transcribe(spoken(number, text)).result().text
 
 
-def _spoken(number: int, text: str) -> Samples:
-    """The synthetic voice, another one for each number, saying a text."""
+def spoken(number: int, text: str) -> Samples:
+    """The synthetic voice, another one for each number, saying a text: float32 (n,), 16 kHz."""
     voice = _VOICES[number % len(_VOICES)]
     speed = _WORDS_PER_MINUTE[number // len(_VOICES) % len(_WORDS_PER_MINUTE)]
     command = ["espeak-ng", "--stdin", "--stdout", "-v", voice, "-s", str(speed)]
