@@ -104,6 +104,10 @@ class Analyzer(Protocol):
     def waiting(self) -> int:
         """How many calls wait for the networks."""
 
+    @property
+    def busy(self) -> bool:
+        """Whether calls wait for the networks, so that none should be made that can be left out."""
+
     def capacity(self) -> int:
         """How many live streams can be served, as far as can be told just now."""
 

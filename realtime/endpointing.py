@@ -18,6 +18,9 @@ CloseReason: TypeAlias = Literal["silence", "limit", "end"]
 # Silero's `min_silence_at_max_speech`: a pause must be longer to be a place to split.
 _SPLIT_SILENCE = 98 * SAMPLE_RATE // 1000
 
+# So long before speech reaches its limit it is told where it will be split.
+_NEAR_LIMIT = SAMPLE_RATE
+
 # A sound is cut off the tail only if at least this much silence is before it.
 _TAIL_SILENCE = 250 * SAMPLE_RATE // 1000
 
@@ -174,15 +177,25 @@ class Endpointer:
 
     @property
     def closing(self) -> UtteranceClosed | None:
-        """What will close if the pause that has begun lasts; None while speech goes on.
+        """What will close if the pause that has begun lasts, or if speech goes on to its limit.
 
-        If speech resumes in time, it will not have been so.
+        None if neither is near. What follows may prove it wrong.
         """
-        if self._speech is None or self._pause is None or self._ended is not None:
+        if self._speech is None or self._ended is not None:
             return None
-        if self._pause - self._speech <= self._min_speech:
-            return None
-        return UtteranceClosed(self._start, self._without_tail(self._pause) + self._pad, "silence")
+        if self._pause is not None and self._pause - self._speech > self._min_speech:
+            stop = self._without_tail(self._pause) + self._pad
+            return UtteranceClosed(self._start, stop, "silence")
+        if self._pauses and self._position - self._speech > self._max_speech - _NEAR_LIMIT:
+            position, length = self._longest_pause
+            stop = position + min(self._pad, length // 2)
+            return UtteranceClosed(self._start, stop, "limit")
+        return None
+
+    @property
+    def _longest_pause(self) -> tuple[int, int]:
+        """Where the current segment is split if it becomes too long: position and length."""
+        return max(self._pauses, key=lambda pause: pause[1])
 
     def window(self, probability: float) -> list[SpeechChange]:
         """Take the speech probability of the next window; return what it changed, in order."""
@@ -223,7 +236,7 @@ class Endpointer:
             if not self._pauses:
                 self._finish(here, "limit")
                 return
-            position, length = max(self._pauses, key=lambda pause: pause[1])
+            position, length = self._longest_pause
             self._finish(position, "limit")
             self._begin(position + length)
         if probability < settings.neg_threshold:

@@ -89,7 +89,7 @@ class _OpenUtterance:
 
 @dataclass(frozen=True, slots=True)
 class _Ahead:
-    """The analysis of the open utterance as it is if the pause that has begun lasts."""
+    """The analysis of the open utterance as it is if it ends where it is likely to."""
 
     utterance: Utterance
     frames: int  # that it has seen
@@ -314,15 +314,20 @@ class LiveSession:
             self._work_ahead(self._open)
 
     def _work_ahead(self, spoken: _OpenUtterance) -> None:
-        """If a pause has begun, analyse the utterance as if it were over.
+        """If a pause has begun, or the limit is near, analyse the utterance as if it were over.
 
-        Should speech resume, that is dropped. Should the pause last, the answer is there. At full
+        Should it end elsewhere, that is dropped. Should it end there, the answer is there. At full
         speed nothing is gained by it.
         """
         closing = self._listener.closing
-        if self._clock is None or spoken.ahead is not None or closing is None:
+        if self._clock is None:
             return
-        if self._audio.stop >= closing.stop + _LIKELY:
+        if closing is None:
+            self._drop_ahead(spoken)
+            return
+        known = spoken.ahead is not None and spoken.ahead.utterance.stop == closing.stop
+        if not known and self._audio.stop >= closing.stop + _LIKELY:
+            self._drop_ahead(spoken)
             utterance = self._complete(closing)
             frames = spoken.stream.seen(utterance.stop_s)
             spoken.ahead = _Ahead(utterance, frames, self._analyze(spoken.stream, utterance))
@@ -356,8 +361,6 @@ class LiveSession:
             case SpeechPaused():
                 await self._tell(SpeechPausedEvent(session=self.id, time=heard))
             case SpeechResumed():
-                if self._open:
-                    self._drop_ahead(self._open)
                 await self._tell(SpeechResumedEvent(session=self.id, time=heard))
             case SpeechDropped():
                 spoken = self._end()
@@ -394,8 +397,8 @@ class LiveSession:
             await self._overload("frames are left out")
 
     async def _write_down(self, spoken: _OpenUtterance, until: int) -> None:
-        """Have what was said so far written down; left out when the recogniser does not keep up."""
-        if self._writing and not self._writing.done():
+        """Have what was said so far written down, when the networks have nothing else to do."""
+        if self._analyzer.busy or (self._writing and not self._writing.done()):
             if until - spoken.next_text > _OVERLOAD_S * SAMPLE_RATE:
                 await self._overload("partial texts are left out")
             return

@@ -158,7 +158,27 @@ def test_what_a_pause_closes_was_foretold_while_it_lasted(
         told = any(isinstance(change, ends) for change in changes)
         if foretold and endpointer.closing and not told:
             assert endpointer.closing == foretold  # it does not waver while the pause lasts
-        foretold = endpointer.closing
+        closing = endpointer.closing
+        foretold = closing if closing and closing.reason == "silence" else None
+
+
+def test_the_longest_pause_is_foretold_a_second_before_the_limit() -> None:
+    endpointer = Endpointer(EndpointingSettings())
+    told: list[SpeechChange] = []
+    foretold = None
+    pauses = {60: 8, 120: 5}  # windows of silence, from these on
+    position, silent = 0, 0
+    while not any(isinstance(change, UtteranceClosed) for change in told):
+        silent = pauses.get(position, silent)
+        told += endpointer.window(0.1 if silent else 0.9)
+        silent = max(0, silent - 1)
+        position += 1
+        closing = endpointer.closing
+        if closing and closing.reason == "limit" and foretold is None:
+            foretold = closing
+            assert 8.7 * 16_000 < position * WINDOW < 9.0 * 16_000
+    (closed,) = [change for change in told if isinstance(change, UtteranceClosed)]
+    assert closed == foretold == UtteranceClosed(0, 60 * WINDOW + 1600, "limit")
 
 
 def test_nothing_is_foretold_while_speech_goes_on_or_is_too_short() -> None:

@@ -110,7 +110,7 @@ class Limits:
         60.0, 1, "Seconds without media from its publisher after which a session ends."
     )
     stuck_s: float = _limit(
-        30.0, 1, "Seconds after which a network or a decoder that gives no answer is given up."
+        30.0, 1, "Seconds after which a network that gives no answer is given up."
     )
 
     def __post_init__(self) -> None:

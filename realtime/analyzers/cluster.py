@@ -152,6 +152,11 @@ class ClusterAnalyzer:
         """How many calls wait for this process or for the cluster."""
         return self.inference.waiting + self._waiting
 
+    @property
+    def busy(self) -> bool:
+        """See `Analyzer.busy`. Replicas are added as they are needed, so only for this process."""
+        return self.inference.waiting > 0
+
     def capacity(self) -> int:
         """How many live streams this gateway can hold; the replicas must be as many as it takes."""
         return _STREAMS_PER_CORE * (os.cpu_count() or 1)

@@ -32,9 +32,9 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-_STREAM_COST = 5.0
-"""Cores that a live stream needs, in times the seconds that one prediction takes: 2 cores on which
-it takes 0.034 s have held 12 streams (`run_live.py bench`)."""
+_STREAM_COST = 1.0
+"""Cores that a live stream needs, in times the seconds that it takes to recognise and to score two
+seconds of sound: 2 cores on which it takes 0.034 s have held 12 streams (`run_live.py bench`)."""
 
 
 class LocalAnalyzer:
@@ -88,10 +88,17 @@ class LocalAnalyzer:
         """How many calls wait for the networks."""
         return self.inference.waiting + self.transcriber.waiting
 
+    @property
+    def busy(self) -> bool:
+        """See `Analyzer.busy`."""
+        return self.waiting > 0
+
     def capacity(self) -> int:
-        """How many live streams this machine can hold, judged by how fast it predicts just now."""
+        """How many live streams this machine can hold, judged by how fast it is just now."""
         cores = os.cpu_count() or 1
-        took = statistics.median(_prediction_s(self.mer) for _ in range(5))
+        took = statistics.median(
+            _prediction_s(self.mer) + self.transcriber.work_s() for _ in range(3)
+        )
         return max(1, int(cores / (_STREAM_COST * took)))
 
     def stream(self, *, live: bool = False) -> LocalStream:
