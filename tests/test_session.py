@@ -59,8 +59,9 @@ async def test_talking_head_is_understood_utterance_by_utterance(
         assert result.reason == "silence"
         assert len(result.faces) == 5
         assert all(result.start <= face.time < result.end for face in result.faces)
-        assert result.modalities == ("visual", "acoustic", "textual")
-        assert result.transcript.text
+        understood = ("textual",) if result.transcript.text else ()
+        assert result.modalities == ("visual", "acoustic", *understood)
+        assert result.transcript.confidence is not None
         assert all(result.start <= w.start < w.end for w in result.transcript.words)
         assert all(0 <= p <= 1 for p in result.emotions.values())
         assert result.contributions.keys() == result.emotions.keys()
@@ -68,6 +69,7 @@ async def test_talking_head_is_understood_utterance_by_utterance(
             assert tuple(row) == result.modalities
             assert all(-1 <= moved <= 1 for moved in row.values())
         assert set(result.latency.stages) == {"stt", "faces", "mer"}
+    assert sum("textual" in result.modalities for result in found) >= 35
     averages = [event for event in events if isinstance(event, AverageUpdated)]
     assert [average.utterances for average in averages] == list(range(1, 41))
     ended = events[-1]

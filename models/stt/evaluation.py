@@ -6,6 +6,7 @@ In: an engine, and a folder of clips with what is said in them. Out: a `WordRepo
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -119,7 +120,8 @@ def compared(text: str) -> str:
     Case and punctuation go, numbers are written in digits apart from letters, contractions are
     written out, "um" and "uh" are left out. Without their list of British and American spellings.
     """
-    words: str = _NORMALIZER(text)
+    plain = re.sub(r"\.{2,}", " ", text.replace("\u2019", "'"))  # which it does not know
+    words: str = _NORMALIZER(plain)
     return words
 
 
