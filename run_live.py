@@ -30,6 +30,7 @@ from realtime.outputs import (
     EventsFile,
     Outputs,
     cannot_be_written,
+    holds_no_json,
     open_standard_streams,
     standard_error,
 )
@@ -314,7 +315,6 @@ async def _watch(
 ) -> int:
     from rich.console import Console
 
-    from realtime.analyzers import load_analyzer
     from realtime.loading import load_in_thread
     from realtime.session import LiveSession
     from realtime.sources import open_source
@@ -323,7 +323,7 @@ async def _watch(
     with contextlib.ExitStack() as cleanup:
 
         async def load() -> Analyzer:
-            analyzer = await load_in_thread(lambda: load_analyzer(*models))
+            analyzer = await load_in_thread(lambda: _load(*models))
             cleanup.callback(analyzer.close)
             return analyzer
 
@@ -359,7 +359,6 @@ async def _analyze(files: list[str], events: EventsFile, models: tuple[str, str,
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-    from realtime.analyzers import load_analyzer
     from realtime.loading import load_in_thread
     from realtime.session import LiveSession
     from realtime.sources import open_source
@@ -392,7 +391,7 @@ async def _analyze(files: list[str], events: EventsFile, models: tuple[str, str,
             async with contextlib.aclosing(source):
                 if analyzer is None:
                     cleanup.enter_context(outputs)
-                    analyzer = await load_in_thread(lambda: load_analyzer(*models))
+                    analyzer = await load_in_thread(lambda: _load(*models))
                     cleanup.callback(analyzer.close)
                 session = LiveSession(source, analyzer)
                 bar = progress.add_task(source.name, total=source.duration)
@@ -407,6 +406,13 @@ async def _analyze(files: list[str], events: EventsFile, models: tuple[str, str,
                 if session.stopped:
                     break
     return 1 if 1 in statuses else max(statuses)
+
+
+def _load(analyzer: str, profile: str, stt: str) -> Analyzer:
+    from realtime.analyzers import load_analyzer
+
+    opencv()  # what cannot be loaded is told before the rest has taken its seconds
+    return load_analyzer(analyzer, profile, stt)
 
 
 async def _follow(session: LiveSession, outputs: Outputs, show: Callable[[Event], None]) -> int:
@@ -435,6 +441,8 @@ def _written(path: str | None) -> Iterator[TextIO | None]:
     elif path == "-":
         yield sys.stdout
     else:
+        if holds_no_json(path):
+            raise UsageError(f"{path} exists and holds no JSON: choose another path")
         try:
             lines = open(path, "w", encoding="utf-8")  # noqa: SIM115 - closed below
         except OSError as error:

@@ -244,5 +244,17 @@ def _replaceable(path: str) -> bool:
     return isinstance(first, dict) and first.get("type") == "session.started"
 
 
+def holds_no_json(path: str) -> bool:
+    """Whether `path` is a file with something in it, which does not begin as an object of JSON."""
+    try:
+        file = Path(path)
+        if not file.is_file():
+            return False
+        with file.open("rb") as content:
+            return content.read(1) not in (b"", b"{")
+    except (OSError, ValueError):
+        return False  # whoever opens it is told
+
+
 _LONGEST_LINE = 1 << 16
 """Characters of the first event, the source's name and address included."""

@@ -223,6 +223,19 @@ def test_old_events_stay_where_no_input_can_be_read(tmp_path: Path) -> None:
     assert events.read_text() == STARTED.model_dump_json() + "\n"
 
 
+def test_other_files_of_json_overwrite_nothing_else_either(tmp_path: Path) -> None:
+    clip = tmp_path / "a.flac"
+    clip.write_bytes(b"fLaC")
+    for arguments in (
+        ["evaluate", "mer", "--data", tmp_path, "--json", clip],
+        ["--no-browser", "--port", "0", "--log", clip],
+    ):
+        status, out, err = outcome('"$@"', *arguments)
+        assert (status, out, err.count("\n")) == (2, "", 1)
+        assert "a.flac exists and " in err
+    assert clip.read_bytes() == b"fLaC"
+
+
 # --- names ---
 
 ODD_NAMES = [

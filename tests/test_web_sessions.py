@@ -197,7 +197,7 @@ LONG = "日本語の長い名前" * 30
         ("\U0001f3ac" * 100, "\U0001f3ac" * 35),
         ("e\u0301" * 100 + ".mkv", "e\u0301" * 45 + "e.mkv"),
         ("a" * 300 + ".webm", "a" * 135 + ".webm"),
-        ("[/bold].mp4", "[/bold].mp4"),
+        ("[bold].mp4", "[bold].mp4"),
         ("two\nlines.mp4", "two%0Alines.mp4"),  # as browsers and httpx write a line break
     ],
 )
