@@ -10,19 +10,30 @@ import asyncio
 import contextlib
 import functools
 import inspect
+import io
 import logging
-import os
 import signal
 import sys
-import threading
+import traceback
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TextIO, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, TextIO, get_type_hints
 
 import typer
 
 from models.errors import AnalyserError, UsageError
+from models.libraries import cannot_load, opencv, unloadable
+from realtime.leaving import leave
+from realtime.naming import shown
+from realtime.outputs import (
+    EventsFile,
+    Outputs,
+    cannot_be_written,
+    holds_no_json,
+    open_standard_streams,
+    standard_error,
+)
 from web.settings import DEFAULT_STORE, IceServer, Limits, ServerSettings
 
 if TYPE_CHECKING:
@@ -35,7 +46,6 @@ if TYPE_CHECKING:
     from realtime.events import Event
     from realtime.session import LiveSession
     from realtime.sources import Source
-    from realtime.terminal import PlainView
     from web.hub import Hub
 
 app = typer.Typer(
@@ -67,6 +77,10 @@ Where = Annotated[
 Events = Annotated[
     str | None,
     typer.Option(metavar="PATH", help="Also write each event as a line of JSON; - for stdout."),
+]
+Force = Annotated[
+    bool,
+    typer.Option("--force", help="Let --events overwrite a file that holds something else."),
 ]
 
 
@@ -232,6 +246,7 @@ def _serve(
     from web.logs import configure
     from web.server import serve
 
+    opencv()  # what cannot be loaded is told at once: the models load while the page is shown
     if log is not None:
         configure(Path(log))
     serve(
@@ -255,6 +270,7 @@ def watch(
         str | None, typer.Option(metavar="DEVICE", help="With webcam: its number or name, or off.")
     ] = None,
     events: Events = None,
+    force: Force = False,
     profile: Profile = "embedded",
     stt: Stt = "auto",
     analyzer: Where = "local",
@@ -286,27 +302,28 @@ def watch(
         )
         return
     models = analyzer, profile, stt
-    raise typer.Exit(asyncio.run(_watch(source, microphone, camera, events, models)))
+    file = EventsFile(events, [source], force=force)
+    raise typer.Exit(asyncio.run(_watch(source, microphone, camera, file, models)))
 
 
 async def _watch(
     spec: str,
     microphone: str | None,
     camera: str | None,
-    events: str | None,
+    events: EventsFile,
     models: tuple[str, str, str],
 ) -> int:
     from rich.console import Console
 
-    from realtime.analyzers import load_analyzer
+    from realtime.loading import load_in_thread
     from realtime.session import LiveSession
     from realtime.sources import open_source
     from realtime.terminal import LiveView, PlainView
 
-    with _written(events) as lines, contextlib.ExitStack() as cleanup:
+    with contextlib.ExitStack() as cleanup:
 
         async def load() -> Analyzer:
-            analyzer = await asyncio.to_thread(load_analyzer, *models)
+            analyzer = await load_in_thread(lambda: _load(*models))
             cleanup.callback(analyzer.close)
             return analyzer
 
@@ -316,39 +333,43 @@ async def _watch(
         analyzer = await load() if device else None
         source = await open_source(spec, "live", microphone=microphone, camera=camera)
         async with contextlib.aclosing(source):
+            outputs = cleanup.enter_context(Outputs(events))
             session = LiveSession(source, analyzer or await load())
-            console = Console(stderr=events == "-")
+            console = Console(file=outputs.screen)
             view = LiveView(console, session) if console.is_terminal else PlainView(console)
             with _stopped_by_signals(session), view:
-                return await _follow(session, lines, view.show)
+                return await _follow(session, outputs, view.show)
 
 
 @app.command()
 def analyze(
     files: Annotated[list[str], typer.Argument(help="Sound or video files.")],
     events: Events = None,
+    force: Force = False,
     profile: Profile = "embedded",
     stt: Stt = "auto",
     analyzer: Where = "local",
 ) -> None:
     """Analyse recordings as fast as this machine can, one after the other."""
-    raise typer.Exit(asyncio.run(_analyze(files, events, (analyzer, profile, stt))))
+    file = EventsFile(events, files, force=force)
+    raise typer.Exit(asyncio.run(_analyze(files, file, (analyzer, profile, stt))))
 
 
-async def _analyze(files: list[str], events: str | None, models: tuple[str, str, str]) -> int:
+async def _analyze(files: list[str], events: EventsFile, models: tuple[str, str, str]) -> int:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-    from realtime.analyzers import load_analyzer
+    from realtime.loading import load_in_thread
     from realtime.session import LiveSession
     from realtime.sources import open_source
     from realtime.terminal import PlainView
 
-    results = Console(stderr=events == "-")
+    outputs = Outputs(events)
+    results = Console(file=outputs.screen)
     # The bar and the results share a terminal if there is one; else the bar keeps to stderr.
-    console = results if results.is_terminal else Console(stderr=True)
+    console = results if results.is_terminal else Console(file=standard_error())
     progress = Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TaskProgressColumn(),
         TimeElapsedColumn(),
@@ -356,46 +377,57 @@ async def _analyze(files: list[str], events: str | None, models: tuple[str, str,
         transient=True,
         disable=not console.is_terminal,
     )
+    view = PlainView(results)
     analyzer: Analyzer | None = None
     statuses = [0]
-    with _written(events) as lines, progress:
-        try:
-            for file in files:
-                try:
-                    source = await open_source(file, "fast")
-                except UsageError as error:
-                    _complain(error)
-                    statuses.append(2)
-                    continue
-                async with contextlib.aclosing(source):
-                    if analyzer is None:
-                        analyzer = await asyncio.to_thread(load_analyzer, *models)
-                    session = LiveSession(source, analyzer)
-                    bar = progress.add_task(Path(file).name, total=source.duration)
-                    view = PlainView(results)
+    with contextlib.ExitStack() as cleanup, progress:
+        for file in files:
+            try:
+                source = await open_source(file, "fast")
+            except UsageError as error:
+                _complain(str(error))
+                statuses.append(2)
+                continue
+            async with contextlib.aclosing(source):
+                if analyzer is None:
+                    cleanup.enter_context(outputs)
+                    analyzer = await load_in_thread(lambda: _load(*models))
+                    cleanup.callback(analyzer.close)
+                session = LiveSession(source, analyzer)
+                bar = progress.add_task(source.name, total=source.duration)
 
-                    def show(event: Event, bar: TaskID = bar, view: PlainView = view) -> None:
-                        progress.update(bar, completed=event.time)
-                        view.show(event)
+                def show(event: Event, bar: TaskID = bar) -> None:
+                    progress.update(bar, completed=event.time)
+                    view.show(event)
 
-                    with _stopped_by_signals(session):
-                        statuses.append(await _follow(session, lines, show))
-                    progress.remove_task(bar)
-                    if session.stopped:
-                        break
-        finally:
-            if analyzer is not None:
-                analyzer.close()
+                with _stopped_by_signals(session):
+                    statuses.append(await _follow(session, outputs, show))
+                progress.remove_task(bar)
+                if session.stopped:
+                    break
     return 1 if 1 in statuses else max(statuses)
 
 
-async def _follow(session: LiveSession, lines: TextIO | None, show: Callable[[Event], None]) -> int:
+def _load(analyzer: str, profile: str, stt: str) -> Analyzer:
+    from realtime.analyzers import load_analyzer
+
+    opencv()  # what cannot be loaded is told before the rest has taken its seconds
+    return load_analyzer(analyzer, profile, stt)
+
+
+async def _follow(session: LiveSession, outputs: Outputs, show: Callable[[Event], None]) -> int:
     """Run a session to its end, passing its events on; returns the exit status it deserves."""
     status = 0
     async for event in session.events():
-        if lines is not None:
-            print(event.model_dump_json(), file=lines, flush=True)
+        outputs.write(event)
         show(event)
+        for problem in outputs.failures():
+            status = 1
+            if outputs.working:
+                _complain(f"{problem}; the analysis goes on without it")
+            else:
+                _complain(f"{problem}; the analysis ends")
+                session.stop()
         if event.type == "session.ended" and event.reason == "source_error":
             status = 1
     return status
@@ -409,6 +441,8 @@ def _written(path: str | None) -> Iterator[TextIO | None]:
     elif path == "-":
         yield sys.stdout
     else:
+        if holds_no_json(path):
+            raise UsageError(f"{path} exists and holds no JSON: choose another path")
         try:
             lines = open(path, "w", encoding="utf-8")  # noqa: SIM115 - closed below
         except OSError as error:
@@ -421,15 +455,19 @@ def _written(path: str | None) -> Iterator[TextIO | None]:
 
 @contextlib.contextmanager
 def _stopped_by_signals(session: LiveSession) -> Iterator[None]:
-    """While this lasts, Ctrl-C or a polite kill ends the session; a second one, the program."""
+    """While this lasts, Ctrl-C, a polite kill or a hangup ends the session; two, the program."""
     loop = asyncio.get_running_loop()
 
     def stop(number: int, _: object) -> None:
         signal.signal(number, before[number])
         loop.call_soon_threadsafe(session.stop)
 
+    endings = [signal.SIGINT, signal.SIGTERM]
+    # The terminal was closed, or the line to it was lost: unless nohup has said to go on then.
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        endings.append(signal.SIGHUP)
     # signal.signal and not loop.add_signal_handler: Windows has only the former.
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, stop) for number in endings}
     try:
         yield
     finally:
@@ -442,6 +480,7 @@ def devices() -> None:
     """List the microphones and cameras of this computer."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from realtime.sources import list_devices
 
@@ -450,7 +489,9 @@ def devices() -> None:
         raise UsageError("no microphone and no camera was found: plug one in, or watch a file")
     table = Table("kind", "number", "name", "default")
     for device in found:
-        table.add_row(device.kind, str(device.index), device.name, "yes" if device.default else "")
+        # Text: a name in brackets is no markup.
+        name, default = Text(shown(device.name)), "yes" if device.default else ""
+        table.add_row(device.kind, str(device.index), name, default)
     Console().print(table)
 
 
@@ -500,7 +541,7 @@ def download(
 
     console = Console(stderr=True)
     with Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         DownloadColumn(),
         TransferSpeedColumn(),
@@ -618,7 +659,7 @@ def train(
     try:
         draw_curves(results, out.with_name(out.name + ".png"))
     except UsageError as error:  # the checkpoint is there all the same
-        _complain(error)
+        _complain(str(error))
 
 
 evaluate_app = typer.Typer(help="Measure a model on recordings whose answers are known.")
@@ -795,47 +836,61 @@ def bench(
     print(measurement.model_dump_json(indent=2) if json else measurement)
 
 
-def _complain(error: AnalyserError) -> None:
-    print(f"error: {error}", file=sys.stderr)
+def _complain(problem: str) -> None:
+    # Where it cannot be written either, the exit status tells.
+    print(f"error: {shown(problem)}", file=standard_error(), flush=True)
 
 
 def main() -> int:
     """Run the command line; returns the exit status."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    open_standard_streams()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what it cannot print must not end the program
+            stream.reconfigure(errors="replace")
     try:
         return int(app(standalone_mode=False) or 0)
     except UsageError as error:
-        _complain(error)
+        _complain(str(error))
         return 2
     except AnalyserError as error:
-        _complain(error)
+        _complain(str(error))
         return 1
     except _WRONG_OPTIONS as error:
         command = error.ctx.command_path if error.ctx else "run_live.py"
-        message = error.format_message().rstrip(".")
-        print(f"error: {message}; see: {command} --help", file=sys.stderr)
+        _complain(f"{error.format_message().rstrip('.')}; see: {command} --help")
         return 2
     except (KeyboardInterrupt, typer.Abort):
         return 130
-    except BrokenPipeError:
-        # Whoever read our output has gone, as in `| head`; Python must not complain at its exit.
-        sys.stdout = None  # type: ignore[assignment]
+    except ImportError as error:
+        _complain(str(unloadable(error)))
+        return 2
+    except OSError as error:
+        return _failed(error)
+    except SystemExit as error:  # by which the command line library tells of a closed pipe
+        return int(error.code or 0)
+    except Exception:
+        traceback.print_exc()
         return 1
+
+
+def _failed(error: OSError) -> int:
+    """The exit status of an error of the system, which is told as far as it is to be expected."""
+    if cannot_load(error):
+        _complain(str(unloadable(error)))
+        return 2
+    if isinstance(error, BrokenPipeError):
+        return 1  # whoever read our output has gone, as in `| head`
+    if cannot_be_written(error):
+        _complain(f"the output cannot be written ({error.strerror}): make room, or write elsewhere")
+        return 1
+    traceback.print_exception(error)
+    return 1
 
 
 # The command line library's own error for a wrong option, of which BadParameter is one kind.
 _WRONG_OPTIONS = typer.BadParameter.__mro__[1]
 
 
-def _leave(status: int) -> NoReturn:
-    """Exit; at once where the server ended while its models were being loaded."""
-    if any(thread.name == "loading" for thread in threading.enumerate()):
-        # Native code in a thread that the interpreter stops at its end would abort the process.
-        for stream in filter(None, (sys.stdout, sys.stderr)):
-            stream.flush()
-        os._exit(status)
-    sys.exit(status)
-
-
 if __name__ == "__main__":
-    _leave(main())
+    leave(main())

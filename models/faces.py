@@ -14,6 +14,8 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from models.libraries import opencv
+
 Image: TypeAlias = npt.NDArray[np.uint8]
 """uint8 (height, width, 3), RGB."""
 
@@ -94,6 +96,7 @@ class FaceFinder:
 
         from models.acceleration import accelerate_pooling
 
+        opencv()  # rather than in the middle of the first utterance
         networks = MTCNN(device=device)  # the weights lie inside the package
         self._device = device
         self._networks = (networks.pnet, networks.rnet, networks.onet)
@@ -266,8 +269,7 @@ def main_track(pictures: Sequence[Sequence[DetectedFace]]) -> list[DetectedFace 
 
 def align(image: Image, landmarks: Landmarks) -> Image:
     """The face with these landmarks, upright: uint8 (160, 160, 3) RGB."""
-    import cv2
-
+    cv2 = opencv()
     transform = similarity(landmarks, TEMPLATE)
     # Sampling a large face at few points would alias: halve the picture first, averaging.
     shrink = int(1 / np.hypot(*transform[0, :2]))
@@ -276,7 +278,8 @@ def align(image: Image, landmarks: Landmarks) -> Image:
         ratio = np.array(small) / (image.shape[1], image.shape[0])
         image = cv2.resize(image, small, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
         transform = similarity((landmarks + 0.5) * ratio - 0.5, TEMPLATE)
-    crop = cv2.warpAffine(image, transform, (CROP_SIDE, CROP_SIDE), borderMode=cv2.BORDER_REPLICATE)
+    size = (CROP_SIDE, CROP_SIDE)
+    crop: Image = cv2.warpAffine(image, transform, size, borderMode=cv2.BORDER_REPLICATE)
     return crop.astype(np.uint8, copy=False)
 
 

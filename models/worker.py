@@ -5,6 +5,7 @@ In: calls with their futures. Out: their results and errors; TimeoutError for on
 
 from __future__ import annotations
 
+import atexit
 import logging
 import threading
 import time
@@ -26,6 +27,8 @@ class Worker:
     No thread can be ended from outside. One that is stuck is left to itself: another one goes on
     with the next call, and should the first come back, it ends, and what it brings is dropped.
 
+    A worker that nobody has closed is closed before the interpreter ends.
+
     Args:
         name: of the thread.
         take: waits for the next call, and gives it with its future; None: there will be no more.
@@ -44,8 +47,10 @@ class Worker:
         self._lock = threading.Lock()
         self._running: _Running | None = None
         self._closed = threading.Event()
-        self._thread = self._start(self._work)
+        self._busy = threading.RLock()  # held by the thread during a call
+        self._thread = self._start(partial(self._work, self._busy))
         self._start(self._watch)
+        atexit.register(self.close)
 
     @property
     def stuck(self) -> bool:
@@ -55,8 +60,25 @@ class Worker:
         return late or not self._thread.is_alive()
 
     def close(self) -> None:
-        """Stop to watch; the thread ends when `take` gives None."""
+        """Begin no further call, and wait for the one that runs, unless it is stuck. Idempotent.
+
+        The thread itself ends when `take` gives None. It has to be out of native code before the
+        interpreter ends: Python then unwinds the frames of its threads, and those of C++ abort the
+        process ("terminate called without an active exception").
+        """
         self._closed.set()
+        running = self._running
+        patience_s = self._stuck_s / 2  # from where on a call counts as stuck
+        if running is not None:
+            patience_s -= time.monotonic() - running.began
+        if self._busy.acquire(timeout=max(0.0, patience_s)):
+            self._busy.release()
+        else:
+            with self._lock:
+                running, self._running = self._running, None
+            if running is not None:  # it did not end just now
+                running.future.set_exception(TimeoutError("stuck when everything was closed"))
+        atexit.unregister(self.close)
 
     def _start(self, run: Callable[[], None]) -> threading.Thread:
         # Daemons: a thread that is stuck must not keep the program from ending.
@@ -64,22 +86,30 @@ class Worker:
         thread.start()
         return thread
 
-    def _work(self) -> None:
+    def _work(self, busy: threading.RLock) -> None:
         while (taken := self._take()) is not None:
-            future, call = taken
-            if not future.set_running_or_notify_cancel():
-                continue
-            running = self._running = _Running(future, time.monotonic())
-            try:
-                tell = partial(future.set_result, call())
-            except BaseException as error:
-                tell = partial(future.set_exception, error)
-            with self._lock:
-                if self._running is not running:
-                    return  # it was given up, and another thread has taken over
-                self._running = None
-            tell()
-            del taken, future, call, running, tell  # and with them, what they hold
+            with busy:
+                if self._closed.is_set():
+                    taken[0].cancel()
+                elif not self._carry_out(*taken):
+                    return
+                del taken  # and with it, what it holds
+
+    def _carry_out(self, future: Future[Any], call: Callable[[], Any]) -> bool:
+        """Make the call; False if it was given up meanwhile, and another thread has taken over."""
+        if not future.set_running_or_notify_cancel():
+            return True
+        running = self._running = _Running(future, time.monotonic())
+        try:
+            tell = partial(future.set_result, call())
+        except BaseException as error:
+            tell = partial(future.set_exception, error)
+        with self._lock:
+            if self._running is not running:
+                return False
+            self._running = None
+        tell()
+        return True
 
     def _watch(self) -> None:
         left = self._stuck_s  # until a call could be stuck
@@ -92,7 +122,8 @@ class Worker:
                 if left > 0:
                     continue
                 self._running, left = None, self._stuck_s
-                self._thread = self._start(self._work)
+                self._busy = threading.RLock()
+                self._thread = self._start(partial(self._work, self._busy))
             logger.error("%s gave no answer for %g s: begun anew", self._name, self._stuck_s)
             running.future.set_exception(TimeoutError(f"no answer for {self._stuck_s:g} s"))
             del running

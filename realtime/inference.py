@@ -61,15 +61,15 @@ class Inference:
         return Lane(self)
 
     def close(self) -> None:
-        """Begin no call any more; what waits is cancelled."""
+        """Cancel what waits, and wait for the call that runs, see `Worker.close`."""
         with self._change:
             self._closed = True
             waiting = [call for lane in self._lanes for call in lane.calls]
             self._lanes.clear()
             self._change.notify()
-        self._worker.close()
         for _, future, _ in waiting:
             future.cancel()
+        self._worker.close()
 
     def add(self, lane: Lane, rank: Rank, future: Future[Any], call: Callable[[], Any]) -> None:
         """Let `call` wait in `lane`; its future is cancelled if no call is begun any more."""

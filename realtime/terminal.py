@@ -106,7 +106,7 @@ class PlainView:
     def show(self, event: Event) -> None:
         """Print what the event tells, if it is worth a line."""
         if line := self._line(event):
-            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+            self._console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
     @staticmethod
     def _line(event: Event) -> str | None:

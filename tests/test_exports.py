@@ -313,7 +313,10 @@ async def check_formats(client: Client, path: str, names: list[str]) -> None:
         assert answer.status_code == 200
         disposition = answer.headers.get("content-disposition", "")
         assert disposition.startswith("attachment") == (name != "report.html")
-    rows = list(csv.DictReader(io.StringIO(answers["results.csv"].text, newline="")))
+    assert answers["results.csv"].content.startswith(b"\xef\xbb\xbf")  # or Excel shows mojibake
+    table = answers["results.csv"].content.decode("utf-8-sig")
+    rows = list(csv.DictReader(io.StringIO(table, newline="")))
+    assert tuple(rows[0]) == COLUMNS
     assert {row["person"] for row in rows} == set(names)
     told = answers["results.json"].json()
     found = told.get("people", [told])

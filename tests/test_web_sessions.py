@@ -6,6 +6,7 @@ import asyncio
 import base64
 import io
 import json
+import signal
 import tempfile
 import threading
 from collections.abc import AsyncIterator
@@ -182,6 +183,52 @@ async def test_the_name_of_an_upload_leads_nowhere_else(client: Client, shared: 
     session = (await client.http.post("/api/sessions", files=files)).json()
     assert session["name"] == "b_.mp4"
     await client.http.delete(f"/api/sessions/{session['id']}")
+    assert uploads() == []
+
+
+LONG = "日本語の長い名前" * 30
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        (f"{LONG}.mp4", f"{LONG[:45]}.mp4"),
+        (f"{LONG}.{LONG}", f"{LONG[:40]}.{LONG[:6]}"),
+        ("\U0001f3ac" * 100, "\U0001f3ac" * 35),
+        ("e\u0301" * 100 + ".mkv", "e\u0301" * 45 + "e.mkv"),
+        ("a" * 300 + ".webm", "a" * 135 + ".webm"),
+        ("[bold].mp4", "[bold].mp4"),
+        ("two\nlines.mp4", "two%0Alines.mp4"),  # as browsers and httpx write a line break
+    ],
+)
+async def test_long_names_are_shortened_by_bytes(
+    client: Client, shared: Path, sent: str, kept: str
+) -> None:
+    clip = (shared / "media" / "talker_700.mp4").read_bytes()
+    answer = await client.http.post("/api/sessions", files={"video": (sent, clip)})
+    assert answer.status_code == 201, answer.text
+    session = answer.json()
+    assert session["name"] == session["source"] == kept
+    assert len(kept.encode()) <= 140
+    await client.http.delete(f"/api/sessions/{session['id']}")
+    assert uploads() == []
+
+
+async def test_what_keeps_an_upload_from_the_disk_is_told_as_it_is(
+    client: Client, shared: Path
+) -> None:
+    resource = pytest.importorskip("resource")
+    clip = (shared / "media" / "talker_700.mp4").read_bytes()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))  # bytes of any file
+    try:
+        told = await client.error("POST", "/api/sessions", files={"video": ("a.mp4", clip)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert told[:2] == (500, "not_kept")
+    assert told[2].startswith("the recording cannot be kept (File too large): ")
     assert uploads() == []
 
 

@@ -17,6 +17,9 @@ from web.findings import Findings, gather, parse_thresholds, to_csv, to_vtt
 from web.hub import AnySession, Hub, wire
 from web.report import report
 
+BOM = "\ufeff"
+"""The byte order mark, without which Excel takes a CSV file for one in an old code page."""
+
 Thresholds = Annotated[
     str, Query(description="Thresholds in place of the model's own: happiness:0.4,fear:0.25")
 ]
@@ -72,7 +75,7 @@ def _add_formats(
         """A table of one row an utterance."""
         _, people = find(id)
         found = gather(people, parse_thresholds(thresholds))
-        return _download(to_csv(found), "text/csv; charset=utf-8", f"{id}.csv")
+        return _download(BOM + to_csv(found), "text/csv; charset=utf-8", f"{id}.csv")
 
     @router.get(f"{path}/results.vtt", response_class=Response)
     def results_vtt(id: str, thresholds: Thresholds = "") -> Response:

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
+import math
+import time
 import uuid
 from bisect import bisect_right
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from concurrent.futures import Future
 from contextlib import aclosing
 from datetime import datetime, timedelta, timezone
 from operator import itemgetter
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from models.errors import UsageError
+from models.libraries import unloadable
 from models.vad import load_vad
 from realtime.analysis import Analysis, Analyzer, Utterance
 from realtime.events import (
@@ -36,6 +37,7 @@ from realtime.events import (
     UtteranceResult,
     WireAverage,
 )
+from realtime.loading import load_in_thread
 from realtime.media import VideoFrame
 from realtime.session import LiveSession
 from realtime.sources import Source
@@ -56,6 +58,9 @@ FAREWELL_S = 10.0
 
 TIDY_EVERY_S = 3600.0
 """How often sessions are looked for that have been kept long enough."""
+
+MEASURE_EVERY_S = 10.0
+"""How often, at most, it is measured how many sessions this machine can hold."""
 
 LOOK_S = 1.0
 """How often a session is looked at for being too long."""
@@ -94,6 +99,8 @@ class Hub:
         self._sessions: dict[str, Hosted] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._tidying: asyncio.Task[None] | None = None
+        self._measuring: asyncio.Task[None] | None = None
+        self._measured = -math.inf  # when, on the clock of `time.monotonic`
 
     @property
     def sessions(self) -> Mapping[str, Hosted]:
@@ -136,8 +143,8 @@ class Hub:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
         self._loading.cancel()
-        if self._tidying is not None:
-            self._tidying.cancel()
+        for task in filter(None, (self._tidying, self._measuring)):
+            task.cancel()
         if self.analyzer is not None:
             self.analyzer.close()
         await asyncio.to_thread(self.store.close)  # last: until here, all that was told is kept
@@ -153,8 +160,10 @@ class Hub:
             raise ApiError(503, "models_failed", self.problem)
         return self.analyzer
 
-    def admit(self) -> None:
+    async def admit(self) -> None:
         """Do nothing if a session could begin now, else raise the `ApiError` that says why not."""
+        if len(self._tasks) >= self.max_sessions:
+            await self._measure_again()
         running = len(self._tasks)
         if running >= self.max_sessions:
             raise ApiError(
@@ -187,8 +196,8 @@ class Hub:
             ApiError: too many sessions are running, or the models could not be loaded.
         """
         try:
-            self.admit()
-        except ApiError:
+            await self.admit()
+        except BaseException:
             await source.aclose()
             at_end()
             raise
@@ -254,37 +263,42 @@ class Hub:
 
     async def _load_models(self) -> None:
         try:
-            self.analyzer, capacity = await _in_a_thread(self._load)
+            self.analyzer, capacity = await load_in_thread(self._load_and_measure)
             self.max_sessions = self.settings.limits.max_sessions or capacity
             self.state = "ready"
-        except UsageError as error:
-            logger.error("%s", error)
-            self.state, self.problem = "failed", str(error)
+        except (UsageError, ImportError) as error:
+            self.problem = str(unloadable(error) if isinstance(error, ImportError) else error)
+            logger.error("%s", self.problem)
+            self.state = "failed"
         except Exception as error:
             logger.exception("the models cannot be loaded")
             self.state, self.problem = "failed", f"the models cannot be loaded: {error!r}"
 
+    async def _measure_again(self) -> None:
+        """Allow more sessions if this machine can hold them: it may have been busy at first."""
+        if self.analyzer is None or self.settings.limits.max_sessions is not None:
+            return
+        if self._measuring is None and time.monotonic() - self._measured > MEASURE_EVERY_S:
+            self._measuring = asyncio.create_task(self._measure(self.analyzer))
+        if self._measuring is not None:  # whoever comes meanwhile waits for the same
+            await asyncio.shield(self._measuring)
 
-def _in_a_thread(
-    load: Callable[[], Analyzer],
-) -> asyncio.Future[tuple[Analyzer, int]]:
-    """The models, and how many live streams they can serve here.
-
-    In a thread that nobody waits for if the server ends meanwhile.
-    """
-    loaded: Future[tuple[Analyzer, int]] = Future()
-    loaded.set_running_or_notify_cancel()
-
-    def run() -> None:
+    async def _measure(self, analyzer: Analyzer) -> None:
         try:
-            load_vad()  # otherwise the first session would, in the event loop
-            analyzer = load()
-            loaded.set_result((analyzer, analyzer.capacity()))
-        except Exception as error:
-            loaded.set_exception(error)
+            capacity = await asyncio.to_thread(analyzer.capacity)
+            # Never fewer: it is the running sessions that make the machine seem slower now.
+            self.max_sessions = max(self.max_sessions, capacity)
+        except Exception:
+            logger.exception("it cannot be measured how many sessions this machine can hold")
+        finally:
+            self._measured = time.monotonic()
+            self._measuring = None
 
-    threading.Thread(target=run, name="loading", daemon=True).start()
-    return asyncio.wrap_future(loaded)
+    def _load_and_measure(self) -> tuple[Analyzer, int]:
+        """The models, and how many live streams they can serve here."""
+        load_vad()  # otherwise the first session would, in the event loop
+        analyzer = self._load()
+        return analyzer, analyzer.capacity()
 
 
 class Hosted:

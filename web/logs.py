@@ -20,6 +20,7 @@ from realtime.events import (
     TranscriptPartial,
     UtteranceProvisional,
 )
+from realtime.outputs import holds_no_json
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +38,10 @@ def configure(path: Path) -> None:
     """Write the log as JSON to a file, which is added to; or to stderr, for ``-``, and no text.
 
     Raises:
-        UsageError: the file cannot be written.
+        UsageError: the file cannot be written, or holds something else.
     """
+    if str(path) != "-" and holds_no_json(str(path)):
+        raise UsageError(f"{path} exists and is no log: choose another path for the log")
     try:
         handler = logging.StreamHandler() if str(path) == "-" else logging.FileHandler(path)
     except OSError as error:

@@ -12,6 +12,7 @@ from itertools import islice
 
 from aiortc.sdp import MediaDescription, SessionDescription, candidate_from_sdp
 
+from web.codecs import disguised, not_taken, undisguised
 from web.errors import ApiError
 
 MAX_LINES = 1000
@@ -27,6 +28,10 @@ MAX_CANDIDATES = 64
 class Offer:
     """An offer that can be answered.
 
+    Args:
+        text: what was sent.
+        receives: whether we receive its media, of which we can decode more than we can send.
+
     Attributes:
         text: for aiortc, without the candidates that are passed over.
         candidates: how many it has.
@@ -36,7 +41,7 @@ class Offer:
         ApiError: it is none.
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, receives: bool) -> None:
         lines = bounded_lines(text)
         if sum(line.startswith("m=") for line in lines) > MAX_MEDIA:
             raise _bad(f"it has more than {MAX_MEDIA} media")
@@ -47,12 +52,20 @@ class Offer:
         )
         try:
             description = SessionDescription.parse(self.text + "\r\n")
+            self._profiles: dict[str, str] = {}
+            if receives:
+                self.text, self._profiles = disguised(self.text, description)
+                description = SessionDescription.parse(self.text + "\r\n")
             _check(description)
         except ApiError:
             raise
         except Exception as error:  # the parser has no exception of its own
             raise _bad(repr(error)[:200]) from error
         self.usernames = {media.ice and media.ice.usernameFragment for media in description.media}
+
+    def answered(self, answer: str) -> str:
+        """The answer of aiortc, as the sender of the offer expects it."""
+        return undisguised(answer, self._profiles)
 
 
 def bounded_lines(text: str) -> list[str]:
@@ -107,6 +120,8 @@ def _check(description: SessionDescription) -> None:
     for media in description.media:
         if problem := _problem(media):
             raise _bad(problem)
+        if refusal := not_taken(media):
+            raise ApiError(400, "bad_offer", refusal)
     for group in description.group:
         if group.semantic == "BUNDLE" and not set(group.items) <= set(mids):
             raise _bad("its BUNDLE names a mid that it does not have")

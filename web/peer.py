@@ -60,6 +60,8 @@ class Peer(ABC):
         problem: why it is over, in one line; None: because the peer wished so.
     """
 
+    receives = False  # media of the peer
+
     def __init__(self, settings: ServerSettings, name: str) -> None:
         self.name = name
         self.connected = asyncio.Event()
@@ -81,7 +83,7 @@ class Peer(ABC):
 
     async def accept(self, offer: str) -> str:
         """The answer to `offer`, by which the connection is made; `ApiError` if it cannot be."""
-        self._offer = Offer(offer)
+        self._offer = Offer(offer, receives=self.receives)
         try:
             await self._pc.setRemoteDescription(RTCSessionDescription(self._offer.text, "offer"))
             self._arrange()
@@ -95,7 +97,7 @@ class Peer(ABC):
                 "bad_offer",
                 f"the SDP offer cannot be used ({repr(error)[:200]}): send one of WebRTC's",
             ) from error
-        return str(self._pc.localDescription.sdp)
+        return self._offer.answered(str(self._pc.localDescription.sdp))
 
     async def trickle(self, fragment: str) -> None:
         """Take the candidates in an SDP fragment; `ApiError` if they cannot be taken."""
@@ -177,6 +179,7 @@ class Publisher(Peer):
         viewers: who watches, by id.
     """
 
+    receives = True
     source: WebRTCSource
     viewers: dict[str, Viewer]
 

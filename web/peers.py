@@ -50,7 +50,7 @@ class Peers:
         """
         if room is not None:
             self._calls.admit(room)
-        self._hub.admit()  # rather than after a connection has begun
+        await self._hub.admit()  # rather than after a connection has begun
         publisher = Publisher(self._hub.settings, name or "camera")
         try:
             answer = await publisher.accept(offer)

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import socket
 import ssl
 import threading
 import webbrowser
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 
 import uvicorn
 
@@ -47,7 +48,7 @@ def serve(
     browser: bool,
     first: Callable[[Hub], Awaitable[Source]] | None = None,
 ) -> None:
-    """Serve until Ctrl-C or a polite kill, which ends the sessions before the server.
+    """Serve until Ctrl-C, a polite kill or a hangup, which ends the sessions before the server.
 
     Args:
         load: gives the models; called in a thread.
@@ -143,6 +144,22 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self.up = asyncio.Event()
         self._hub = hub
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """While this lasts, a hangup ends the server, as SIGTERM does, unless nohup is in force."""
+        hangup = getattr(signal, "SIGHUP", None)  # which Windows has not
+        main = threading.current_thread() is threading.main_thread()
+        if hangup is None or not main or signal.getsignal(hangup) is signal.SIG_IGN:
+            with super().capture_signals():
+                yield
+            return
+        before = signal.signal(hangup, self.handle_exit)
+        try:
+            with super().capture_signals():
+                yield
+        finally:
+            signal.signal(hangup, before)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to listen."""

@@ -86,7 +86,7 @@ def routes(hub: Hub) -> APIRouter:
     @router.post("", status_code=201, openapi_extra={"requestBody": _BEGIN_BODY})
     async def begin(request: Request, response: Response) -> Session:
         """Begin a session of an uploaded recording, or of a source that the server opens."""
-        hub.admit()  # rather than after an upload of minutes
+        await hub.admit()  # rather than after an upload of minutes
         content = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if content == "multipart/form-data":
             hosted = await _begin_upload(hub, request)

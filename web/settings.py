@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from models.account import data_folder
 from models.errors import UsageError
 
-DEFAULT_STORE = Path.home() / ".local" / "share" / "live-emotion" / "sessions.sqlite"
+DEFAULT_STORE = data_folder() / "sessions.sqlite"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,6 +7,8 @@ the piece that has just come.
 from __future__ import annotations
 
 import asyncio
+import errno
+import logging
 import re
 import shutil
 import tempfile
@@ -21,6 +23,11 @@ from python_multipart.multipart import parse_options_header
 from starlette.requests import ClientDisconnect
 
 from web.errors import ApiError
+
+logger = logging.getLogger(__name__)
+
+MAX_NAME_BYTES = 140
+"""Of a file's name, in UTF-8: what an encrypted home (eCryptfs) takes; other disks take 255."""
 
 MAX_FIELDS_BYTES = 4096
 """Of all fields beside the file, and of their names."""
@@ -52,7 +59,8 @@ class Upload:
         """Write the form's file `field`, of at most `max_mb` 10^6 bytes, to the disk.
 
         Raises:
-            ApiError: the form is too big, breaks off, lacks the file or is none; the disk is full.
+            ApiError: the form is too big, breaks off, lacks the file or is none; the disk is full,
+                or cannot be written.
         """
         too_big = ApiError(
             413, "too_big", f"a recording may have up to {max_mb} MB: send a shorter or smaller one"
@@ -77,8 +85,12 @@ class Upload:
         except ClientDisconnect as error:
             raise ApiError(400, "cut_off", "the upload broke off: send it again") from error
         except OSError as error:
+            problem = f"the recording cannot be kept ({error.strerror})"
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise ApiError(507, "disk_full", f"{problem}: make room") from error
+            logger.error("%s: check %s", problem, self._folder.parent)
             raise ApiError(
-                507, "disk_full", f"the recording cannot be kept ({error.strerror}): make room"
+                500, "not_kept", f"{problem}: whoever runs this server must mend that"
             ) from error
         if not form.complete or form.filename is None:
             raise ApiError(400, "bad_form", f"the form is not whole, or lacks the file {field!r}")
@@ -149,7 +161,15 @@ class _Form:
 
 
 def _plain(filename: str) -> str:
-    """`filename` without folders and without what some system refuses; at most 100 characters."""
+    """`filename` without folders and without what some system refuses; at most `MAX_NAME_BYTES`."""
     name = re.sub(r'[\x00-\x1f\x7f<>:"|?*\ufffd]', "_", re.split(r"[/\\]", filename)[-1])
     stem, dot, suffix = name.strip(" .").rpartition(".")
-    return f"{stem[:80]}{dot}{suffix[:19]}" if stem else suffix[:100] or "recording"
+    if not stem:
+        return _first_bytes(suffix, MAX_NAME_BYTES) or "recording"
+    suffix = _first_bytes(suffix, 20)
+    return f"{_first_bytes(stem, MAX_NAME_BYTES - len(suffix.encode()) - 1)}{dot}{suffix}"
+
+
+def _first_bytes(text: str, most: int) -> str:
+    """The longest beginning of `text` that takes at most so many bytes in UTF-8."""
+    return text.encode()[:most].decode(errors="ignore")

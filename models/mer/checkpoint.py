@@ -134,6 +134,8 @@ def load_model(path: Path) -> MERModel:
             raise ValueError("thresholds are missing")
         model.calibration = _calibration(description.get("calibration"))
         model.load_state_dict(_restored(tensors))
+    except ImportError:  # it is not the checkpoint that is damaged
+        raise
     except Exception as error:  # the tokenizer's parser raises a bare Exception
         raise UsageError(f"{path} is a damaged checkpoint: {_first_line(error)}") from error
     return model.eval().requires_grad_(False)

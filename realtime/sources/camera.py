@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from models.libraries import opencv
 from realtime.media import FrameThinner, VideoFrame
 from realtime.sources.catalog import Device, quiet_stderr
 
@@ -48,7 +49,8 @@ def cameras() -> list[Device]:
 class Camera:
     """An open camera, which is looked for again where it was when it has vanished.
 
-    `opened` says whether it opened at first; `lost`, later, whether it has vanished.
+    `opened` says whether it opened at first; `lost`, later, whether it has vanished. `UsageError`
+    where OpenCV cannot be loaded.
 
     Args:
         target: its index, or a path or URL that OpenCV opens.
@@ -71,6 +73,7 @@ class Camera:
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._tried = threading.Event()
+        self._cv2 = _opencv()
         # OpenCV's captures want to be opened, read and released by one thread.
         self._thread = threading.Thread(target=self._run, name="camera", daemon=True)
         self._thread.start()
@@ -89,8 +92,7 @@ class Camera:
 
     def _run(self) -> None:
         try:
-            cv2 = _opencv()
-            capture = self._capture(cv2)
+            capture = self._capture()
             self.opened = capture.isOpened()
         finally:
             self._tried.set()
@@ -105,21 +107,22 @@ class Camera:
             if grabbed:
                 seen = now
                 self.lost = False
-                self._see(cv2, capture, now)
+                self._see(capture, now)
             elif now - seen > LOST_S:
                 self.lost = True
                 capture.release()
                 self._stop.wait(RETRY_EVERY_S)
-                capture = self._capture(cv2)
+                capture = self._capture()
                 if capture.isOpened():
                     seen = time.monotonic()
         capture.release()
 
-    def _capture(self, cv2: ModuleType) -> Any:
+    def _capture(self) -> Any:
         with quiet_stderr():
-            return cv2.VideoCapture(self._target)
+            return self._cv2.VideoCapture(self._target)
 
-    def _see(self, cv2: ModuleType, capture: Any, instant: float) -> None:
+    def _see(self, capture: Any, instant: float) -> None:
+        cv2 = self._cv2
         media_time = self._media_time(instant)
         if media_time is None or not self._thinner.wants(media_time):
             return
@@ -143,10 +146,8 @@ def _opens(index: int) -> bool:
 
 
 def _opencv() -> ModuleType:
-    import cv2
-
+    cv2 = opencv()
     # It tells on standard error of every index that has no camera. The function moved in OpenCV 5.
     set_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel
     set_level(0)
-    module: ModuleType = cv2
-    return module
+    return cv2

@@ -21,6 +21,7 @@ from av.container import InputContainer
 
 from models.errors import SourceError, UsageError
 from realtime.media import FrameThinner, Media
+from realtime.naming import shown
 from realtime.sources.base import ThreadedSource
 from realtime.sources.decoding import MediaReader, choose_streams, why
 from realtime.sources.timeline import media_time
@@ -92,7 +93,7 @@ class Recording:
             self.name, self._target = _without_password(spec), spec
         else:
             # "file:" keeps FFmpeg from taking a colon in a file's name for a protocol.
-            self.name, self._target = Path(spec).name, f"file:{_readable_file(spec)}"
+            self.name, self._target = shown(Path(spec).name), f"file:{_readable_file(spec)}"
         self._thinner = thinner
         self._timeout_s = timeout_s
         self._max_frame_mpx = max_frame_mpx

@@ -1,0 +1,86 @@
+"""Libraries that a machine may lack, or that it cannot load: what to say, and what to do.
+
+In: what Python raised. Out: one line with the remedies. And OpenCV, which often is such a library.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from types import ModuleType
+
+from models.errors import UsageError
+
+
+def opencv() -> ModuleType:
+    """OpenCV, as `cv2`; `UsageError` if it cannot be loaded."""
+    path = sys.path[:]
+    try:
+        import cv2
+    except ImportError as error:
+        # Its loader puts its own folder first, where it would stand in for other modules.
+        sys.path[:] = path
+        raise unloadable(error) from error
+    module: ModuleType = cv2
+    return module
+
+
+def unloadable(error: ImportError | OSError) -> UsageError:
+    """What to tell of a library that Python, or the system, did not load."""
+    reason = " ".join(str(error).split())
+    name = (getattr(error, "name", None) or "").partition(".")[0]
+    if isinstance(error, ModuleNotFoundError):
+        package = _PACKAGES.get(name, name)
+        return UsageError(f"the Python package {package} is not installed: pip install {package}")
+    missing = _MISSING.search(reason)
+    library = missing[1] if missing else ""
+    what = "OpenCV" if library in _OPENCV else name or "a library"
+    remedies = []
+    if library in _DEBIAN:
+        remedies.append(f"apt install {_DEBIAN[library]}")
+    elif library:
+        remedies.append(f"install the package of your system that has {library}")
+    if library in _OPENCV:
+        # Both packages own the folder cv2: to remove the one would break the other.
+        remedies.append(
+            "pip uninstall -y opencv-python, then pip install opencv-python-headless, "
+            "which gives the same cv2"
+        )
+    if not remedies:
+        remedies.append("install it again, for this version of Python and this machine")
+    return UsageError(f"{what} cannot be loaded ({reason[:200]}): {', or '.join(remedies)}")
+
+
+def cannot_load(error: OSError) -> bool:
+    """Whether the system tells that it did not find, or could not take, a shared library."""
+    return error.errno is None and _MISSING.search(str(error)) is not None
+
+
+# As the loader of Linux tells it: "libGL.so.1: cannot open shared object file: ...".
+_MISSING = re.compile(r"(?:^|[\s/(])(lib[\w+.-]*\.so[\w.]*): ")
+
+_OPENCV = ("libGL.so.1", "libgthread-2.0.so.0", "libglib-2.0.so.0", "libSM.so.6", "libXext.so.6")
+
+_DEBIAN = {
+    "libGL.so.1": "libgl1",
+    "libgthread-2.0.so.0": "libglib2.0-0",
+    "libglib-2.0.so.0": "libglib2.0-0",
+    "libSM.so.6": "libsm6",
+    "libXext.so.6": "libxext6",
+    "libgomp.so.1": "libgomp1",
+    "libstdc++.so.6": "libstdc++6",
+    "libsndfile.so.1": "libsndfile1",
+    "libportaudio.so.2": "libportaudio2",
+}
+"""The package of Debian and Ubuntu that has a library."""
+
+_PACKAGES = {
+    "cv2": "opencv-python-headless",
+    "facenet_pytorch": "facenet-pytorch",
+    "PIL": "pillow",
+    "silero_vad": "silero-vad",
+    "prometheus_client": "prometheus-client",
+    "python_multipart": "python-multipart",
+    "typing_extensions": "typing-extensions",
+}
+"""The package that brings a module, where their names differ."""
