@@ -11,6 +11,7 @@ import os
 import re
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -235,8 +236,17 @@ class FileSource(ThreadedSource):
             if self._paced:
                 now = self._loop.time()
                 began = now if began is None else began
-                await asyncio.sleep(max(0.0, began + media_time(item) - now))
+                await self._wait(began + media_time(item) - now)
+                if self._closing.is_set():
+                    return
             yield item
+
+    async def _wait(self, seconds: float) -> None:
+        """Wait for so long, or until the source is closed."""
+        if seconds <= 0:
+            return await asyncio.sleep(0)
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._closing.wait(), seconds)
 
     def _open(self) -> None:
         self._begin(self._recording.open())
