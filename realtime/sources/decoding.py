@@ -21,6 +21,7 @@ from av.video.stream import VideoStream
 
 from models.errors import SourceError
 from realtime.media import SAMPLE_RATE, FrameThinner, Image, Media, SourceNotice, VideoFrame
+from realtime.sources.clocks import RecordingClock
 from realtime.sources.timeline import AudioTimeline, Interleaver
 
 HONEST_DURATION = {"mov", "matroska", "flac"}
@@ -30,10 +31,6 @@ ogg) or guesses (mpeg, mp3), so that one that was cut short is simply a shorter 
 MISSING_S = 1.0
 """How much less than the header promises there may be before a file counts as cut off: headers
 round, and streams do not end together."""
-
-MAX_GAP_S, MAX_OVERLAP_S = 3600.0, 10.0
-"""Timestamps that jump further than this, forward or back, mean a clock that was set anew (a
-restarted stream, pieces strung together): the media goes on where it was."""
 
 READ_FAILURES = 20
 """So many damaged places in a row, with nothing readable between, end the source."""
@@ -101,7 +98,7 @@ class MediaReader:
             if s is not None and s.start_time is not None and s.time_base is not None
         ]
         # A container that does not say when it begins (wav) begins with its first packet.
-        self._origin_s = min(starts) if starts else None
+        self._clock = RecordingClock(min(starts) if starts else None)
         self._damaged = self._damage_told = False
         self._memory_failures = dict.fromkeys(range(len(container.streams)), 0)
         self._end_s = -math.inf
@@ -117,6 +114,13 @@ class MediaReader:
             yield from self._merger.ready()
         for item in self._timeline.finish():
             self._merger.push(item)
+        if (clocks := self._clock.clocks) > 1:
+            message = (
+                f"the timestamps of {self._name} follow {clocks} clocks, as if {clocks} recordings "
+                "were joined: each goes on where the one before ended"
+            )
+            end_s = self._timeline.position / SAMPLE_RATE
+            self._merger.push(SourceNotice(end_s, "source.clocks", message))
         yield from self._merger.rest()
         if not self._timeline.position:
             raise SourceError(f"none of the sound in {self._name} could be decoded: it is damaged")
@@ -177,12 +181,9 @@ class MediaReader:
             yield SourceNotice(self._timeline.end_s, "source.corrupt", message)
 
     def _hear(self, sound: av.AudioFrame) -> Iterator[Media]:
-        time = self._media_time(sound)
-        if time is not None:
-            jump = time - self._timeline.end_s
-            if not -MAX_OVERLAP_S < jump < MAX_GAP_S and self._origin_s is not None:
-                self._origin_s += jump
-                time -= jump
+        time = None
+        if sound.time is not None:
+            time = self._clock.sound(sound.time, self._timeline.end_s)
         yield from self._timeline.add(sound, time)
 
     def _see(self, picture: av.VideoFrame) -> Iterator[Media]:
@@ -194,9 +195,9 @@ class MediaReader:
             )
         if self._container.format.name == "avi":  # it keeps the times of decoding, and no others
             picture.pts = picture.dts
-        time = self._media_time(picture)
-        if time is None:
+        if picture.time is None:
             return
+        time = self._clock.picture(picture.time, self._timeline.end_s)
         self._merger.video_s = max(self._merger.video_s, time)
         if time >= 0 and self._thinner.wants(time):
             assert self._video is not None
@@ -206,19 +207,14 @@ class MediaReader:
     def _is_unwanted(self, packet: av.Packet[Stream]) -> bool:
         """Whether the picture is coded without others, and need not be decoded either."""
         assert self._video is not None
-        if not self._video.codec.intra_only or packet.pts is None or self._origin_s is None:
+        if not self._video.codec.intra_only or packet.pts is None:
             return False
-        time = float(packet.pts * packet.time_base) - self._origin_s
-        if unwanted := self._thinner.has(time):
-            self._merger.video_s = max(self._merger.video_s, time)
-        return unwanted
-
-    def _media_time(self, frame: av.AudioFrame | av.VideoFrame) -> float | None:
-        if frame.time is None:
-            return None
-        if self._origin_s is None:
-            self._origin_s = frame.time
-        return frame.time - self._origin_s
+        stamp_s = float(packet.pts * packet.time_base)
+        time = self._clock.look_ahead(stamp_s, self._timeline.end_s)
+        if time is None or not self._thinner.has(time):
+            return False
+        self._merger.video_s = max(self._merger.video_s, time)
+        return True
 
     def _check_complete(self) -> None:
         """Raise `SourceError` if much of what the header promised did not come."""

@@ -129,7 +129,9 @@ def _weights(layout: av.AudioLayout) -> list[float]:
     if layout.name.startswith("ambisonic"):
         return [1.0] + [0.0] * (count - 1)  # the first channel hears all directions alike
     # FFmpeg has its weights inside: a click in each channel, one after the other, brings them out.
-    clicks = av.AudioFrame.from_ndarray(np.eye(count, dtype=np.float32).reshape(1, -1), "flt", layout)
+    clicks = av.AudioFrame.from_ndarray(
+        np.eye(count, dtype=np.float32).reshape(1, -1), "flt", layout
+    )
     clicks.sample_rate = 48_000
     graph = Graph()
     source = graph.add(
