@@ -1,4 +1,4 @@
-"""Timestamps whose clock is set anew: what follows goes on, and sound and pictures stay together."""
+"""Timestamps whose clock is set anew: what follows goes on, sound and pictures together."""
 
 from __future__ import annotations
 
