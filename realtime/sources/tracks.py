@@ -53,7 +53,7 @@ def chosen_track(tracks: list[AudioStream], wanted: str, name: str) -> AudioStre
     """
     for number, track in enumerate(tracks, 1):
         language = track.metadata.get("language", "").lower()
-        if wanted == str(number) or (language and language.startswith(wanted.lower())):
+        if wanted == str(number) or (wanted and language.startswith(wanted.lower())):
             return track
     raise UsageError(
         f"{name} has no track of sound {wanted}: choose one of {', '.join(listed(tracks))}"
