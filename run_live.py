@@ -74,6 +74,14 @@ Where = Annotated[
         help="Where the models work: in this program, or on a Ray cluster.",
     ),
 ]
+AudioTrack = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N|LANG",
+        help="Of a recording with several tracks of sound, which one: its number, from 1, or its "
+        "language, as eng; left out, the best one that is not silent.",
+    ),
+]
 Events = Annotated[
     str | None,
     typer.Option(metavar="PATH", help="Also write each event as a line of JSON; - for stdout."),
@@ -269,6 +277,7 @@ def watch(
     camera: Annotated[
         str | None, typer.Option(metavar="DEVICE", help="With webcam: its number or name, or off.")
     ] = None,
+    audio_track: AudioTrack = None,
     events: Events = None,
     force: Force = False,
     profile: Profile = "embedded",
@@ -292,7 +301,13 @@ def watch(
 
             if source.split(":")[0] == "webcam":
                 await hub.ready()  # it delivers at once, and nobody would take it
-            return await open_source(source, "live", microphone=microphone, camera=camera)
+            return await open_source(
+                source,
+                "live",
+                audio_track=audio_track,
+                microphone=microphone,
+                camera=camera,
+            )
 
         _serve(
             ServerSettings(port=port, store=store),
@@ -303,11 +318,12 @@ def watch(
         return
     models = analyzer, profile, stt
     file = EventsFile(events, [source], force=force)
-    raise typer.Exit(asyncio.run(_watch(source, microphone, camera, file, models)))
+    raise typer.Exit(asyncio.run(_watch(source, audio_track, microphone, camera, file, models)))
 
 
 async def _watch(
     spec: str,
+    audio_track: str | None,
     microphone: str | None,
     camera: str | None,
     events: EventsFile,
@@ -331,7 +347,9 @@ async def _watch(
         # after that: it delivers at once, and nobody would take it.
         device = spec.split(":")[0] == "webcam"
         analyzer = await load() if device else None
-        source = await open_source(spec, "live", microphone=microphone, camera=camera)
+        source = await open_source(
+            spec, "live", audio_track=audio_track, microphone=microphone, camera=camera
+        )
         async with contextlib.aclosing(source):
             outputs = cleanup.enter_context(Outputs(events))
             session = LiveSession(source, analyzer or await load())
@@ -344,6 +362,7 @@ async def _watch(
 @app.command()
 def analyze(
     files: Annotated[list[str], typer.Argument(help="Sound or video files.")],
+    audio_track: AudioTrack = None,
     events: Events = None,
     force: Force = False,
     profile: Profile = "embedded",
@@ -352,10 +371,12 @@ def analyze(
 ) -> None:
     """Analyse recordings as fast as this machine can, one after the other."""
     file = EventsFile(events, files, force=force)
-    raise typer.Exit(asyncio.run(_analyze(files, file, (analyzer, profile, stt))))
+    raise typer.Exit(asyncio.run(_analyze(files, audio_track, file, (analyzer, profile, stt))))
 
 
-async def _analyze(files: list[str], events: EventsFile, models: tuple[str, str, str]) -> int:
+async def _analyze(
+    files: list[str], audio_track: str | None, events: EventsFile, models: tuple[str, str, str]
+) -> int:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
@@ -383,7 +404,7 @@ async def _analyze(files: list[str], events: EventsFile, models: tuple[str, str,
     with contextlib.ExitStack() as cleanup, progress:
         for file in files:
             try:
-                source = await open_source(file, "fast")
+                source = await open_source(file, "fast", audio_track=audio_track)
             except UsageError as error:
                 _complain(str(error))
                 statuses.append(2)

@@ -21,7 +21,8 @@ from models.errors import UsageError
 from models.stt import Transcriber
 from realtime.endpointing import EndpointingSettings
 from realtime.media import SAMPLE_RATE, Image, Samples
-from realtime.sources.decoding import choose_streams, why
+from realtime.sources.decoding import why
+from realtime.sources.tracks import best_audio, best_video
 
 _FRAMES = 5  # of an utterance
 
@@ -119,7 +120,7 @@ def decode_sound(recording: str) -> tuple[Samples, float]:
         UsageError: it has no sound, or cannot be decoded.
     """
     with _opened(recording) as container:
-        audio, _ = choose_streams(container)
+        audio = best_audio(container)
         if audio is None:
             raise UsageError(f"{Path(recording).name} has no sound that can be decoded")
         # s16: as float, two equal channels would become one that is 1.41 times as loud.
@@ -137,7 +138,7 @@ def decode_sound(recording: str) -> tuple[Samples, float]:
 def _decode_frames(recording: str, times: list[float]) -> Iterator[Image]:
     """The first frame at or after each time stamp, in RGB; every frame before it is decoded."""
     with _opened(recording) as container:
-        _, video = choose_streams(container)
+        video = best_video(container)
         if video is None:
             return
         video.thread_type = "AUTO"  # as players do: on all cores

@@ -199,6 +199,24 @@ async def test_what_is_no_media_ends_the_session(client: Client, message: str | 
     assert (await client.events(id))[-1]["type"] == "session.ended"
 
 
+@pytest.mark.parametrize(
+    ("samples", "guess"), [(960, "48 kHz mono or 24 kHz stereo"), (640, "16 kHz stereo")]
+)
+async def test_sound_of_another_rate_or_in_stereo_is_one_error(
+    client: Client, samples: int, guess: str
+) -> None:
+    async with client.connect("/api/ingest") as socket:
+        id = await begin(socket, video=False)
+        with suppress(ConnectionClosed):
+            for number in range(100):
+                await socket.send(sound(number / 50, bytes(2 * samples)))
+        last = [json.loads(message) async for message in _all(socket)][-1]
+    assert last["error"]["code"] == "wrong_rate"
+    assert "samples and times do not agree" in last["error"]["message"]
+    assert guess in last["error"]["message"]
+    assert of_type("warning", await client.events(id)) == []
+
+
 async def test_nothing_comes_after_the_end(client: Client) -> None:
     async with client.connect("/api/ingest") as socket:
         await begin(socket)

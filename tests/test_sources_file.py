@@ -341,6 +341,69 @@ async def test_timestamps_that_begin_anew_go_on(tmp_path: Path) -> None:
     assert np.abs(sound_of(items)[30 * SAMPLE_RATE :]).max() > 0.2
 
 
+@pytest.mark.parametrize(
+    ("suffix", "codec", "video_codec"),
+    [
+        ("opus", "libopus", None),
+        ("oga", "flac", None),
+        ("flac", "flac", None),
+        ("aac", "aac", None),
+        ("ts", "mp2", None),
+        ("ts", "aac", "libx264"),
+        ("mpg", "mp2", "mpeg2video"),
+        ("nut", "aac", "mpeg4"),
+    ],
+)
+async def test_every_piece_of_a_joined_recording_is_heard_where_it_stands(
+    tmp_path: Path, suffix: str, codec: str, video_codec: str | None
+) -> None:
+    """Pieces of 3, 2 and 4 s, each with its clock from 0 and a pitch of its own."""
+    pieces = [
+        write(
+            tmp_path / f"{hz}.{suffix}",
+            [(0, tone(seconds, 48000, hz=hz))],
+            48000,
+            codec=codec,
+            frames=film(seconds) if video_codec else (),
+            video_codec=video_codec or "mpeg4",
+        )
+        for seconds, hz in ((3, 440), (2, 700), (4, 900))
+    ]
+    path = tmp_path / f"joined.{suffix}"
+    path.write_bytes(b"".join(piece.read_bytes() for piece in pieces))
+    items = await read(path)
+    heard = sound_of(items)
+    assert len(heard) / SAMPLE_RATE == pytest.approx(9, abs=0.15)
+    for second, hz in ((1, 440), (3.6, 700), (7, 900)):
+        spectrum = np.abs(np.fft.rfft(heard[int(second * SAMPLE_RATE) :][:SAMPLE_RATE]))
+        assert np.argmax(spectrum) == pytest.approx(hz, abs=2)
+    if video_codec:
+        times = [frame.time for frame in frames_of(items)]
+        assert len(times) == pytest.approx(45, abs=3)
+        assert max(b - a for a, b in itertools.pairwise(times)) < 0.5
+    notices = [item for item in items if isinstance(item, SourceNotice)]
+    told = [n.message for n in notices if n.code == "source.clocks"]
+    if suffix != "aac":  # ADTS has no timestamps
+        assert [" 3 clocks" in message for message in told] == [True]
+
+
+async def test_a_stream_with_discontinuities_is_one_recording(tmp_path: Path) -> None:
+    """HLS: the clock of each segment begins anew."""
+    playlist = ["#EXTM3U", "#EXT-X-TARGETDURATION:3", "#EXT-X-VERSION:3"]
+    for hz in (440, 700, 900):
+        sound = tone(3, 48000, hz=hz)
+        write(tmp_path / f"{hz}.ts", [(0, sound)], 48000, codec="aac", frames=film(3))
+        playlist += ["#EXT-X-DISCONTINUITY", "#EXTINF:3.0,", f"{hz}.ts"]
+    (tmp_path / "all.m3u8").write_text("\n".join([*playlist, "#EXT-X-ENDLIST", ""]))
+    with serving(partial(Files, directory=str(tmp_path))) as url:
+        items = await read(f"{url}/all.m3u8")
+    heard = sound_of(items)
+    assert len(heard) / SAMPLE_RATE == pytest.approx(9, abs=0.2)
+    for second, hz in ((1, 440), (4, 700), (7, 900)):
+        spectrum = np.abs(np.fft.rfft(heard[second * SAMPLE_RATE :][:SAMPLE_RATE]))
+        assert np.argmax(spectrum) == pytest.approx(hz, abs=2)
+
+
 # --- pictures ---
 
 
@@ -755,6 +818,24 @@ async def test_a_file_over_http_is_that_file(tmp_path: Path) -> None:
     assert len(frames_of(items)) == 10
     assert "404" in message
     assert "secret" not in message
+
+
+async def test_what_a_browser_recorded_is_a_recording_over_http_too(tmp_path: Path) -> None:
+    """It has neither duration nor index, and the size of its segment is unknown."""
+    write(
+        tmp_path / "a.webm",
+        [(0, tone(3, 48000))],
+        48000,
+        codec="libopus",
+        frames=film(3),
+        video_codec="libvpx",
+        options={"live": "1"},
+    )
+    with serving(partial(Files, directory=str(tmp_path))) as url:
+        async with aclosing(await open_source(f"{url}/a.webm", "fast")) as source:
+            assert (source.live, source.duration) == (False, None)
+        items = await read(f"{url}/a.webm")
+    assert sound_of(items).size / SAMPLE_RATE == pytest.approx(3, abs=0.05)
 
 
 async def test_an_unreachable_url_is_refused() -> None:

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.errors import UsageError
 from realtime.media import SAMPLE_RATE, AudioBlock, Media, SourceNotice, VideoFrame
 from realtime.sources.pushed import HANDOVER_ITEMS, PushedSource
 
@@ -91,6 +92,51 @@ async def test_a_gap_becomes_silence_and_is_told() -> None:
     assert len(sound) == 4 * SAMPLE_RATE
     assert not sound[SAMPLE_RATE : 3 * SAMPLE_RATE].any()
     assert np.array_equal(sound[3 * SAMPLE_RATE :], sound[:SAMPLE_RATE])
+
+
+async def test_the_gaps_of_a_client_that_is_silent_between_words_are_summed_up() -> None:
+    """Discontinuous transmission: 38 gaps in 40 s."""
+    times = [n * 1.05 for n in range(39)]
+    items = await pushed(
+        (0.0, noise(0.5)), (0.5, noise(0.5)), *((1 + t, noise(0.6)) for t in times)
+    )
+    told = [item.message for item in items if isinstance(item, SourceNotice)]
+    assert len(told) == 2
+    assert "no sound for 0.45 s" in told[0]
+    assert "no sound 37 more times, 16.7 s in all" in told[1]
+
+
+@pytest.mark.parametrize("seconds", [0.02, 0.1, 1.0])
+@pytest.mark.parametrize("rate", [8000, 11025, 22050, 24000, 32000, 44100, 48000, 96000])
+async def test_sound_of_another_rate_is_one_error_that_tells_the_rate(
+    rate: int, seconds: float
+) -> None:
+    source = PushedSource("a", has_audio=True, has_video=False)
+    taking = asyncio.create_task(take(source))
+    piece = np.zeros(round(rate * seconds), np.int16)
+
+    async def push() -> None:
+        for number in range(20):
+            await source.audio(7 + number * seconds, piece)
+
+    with pytest.raises(UsageError, match=f"do not agree: {rate} samples .* {rate / 1000:g} kHz"):
+        await push()
+    await source.aclose()
+    assert notices(await taking) == []
+
+
+@pytest.mark.parametrize("lost", [{1}, {1, 2, 3}, {2, 3, 5, 6, 8}, {1, 4, 6, 7, 8, 9}])
+async def test_a_client_that_loses_pieces_has_the_right_rate(lost: set[int]) -> None:
+    pieces = [(n / 50, noise(0.02)) for n in range(100) if n not in lost]
+    sound = heard(await pushed(*pieces))
+    assert len(sound) == pytest.approx(2 * SAMPLE_RATE, abs=0.04 * SAMPLE_RATE)
+
+
+async def test_times_of_a_wall_clock_are_no_other_rate() -> None:
+    random = np.random.default_rng(4)
+    times = np.maximum.accumulate(np.arange(100) / 50 + random.uniform(0, 0.03, 100))
+    items = await pushed(*((float(time), noise(0.02)) for time in times))
+    assert len(heard(items)) == pytest.approx(2 * SAMPLE_RATE, abs=1000)
 
 
 async def test_what_overlaps_is_cut_off() -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from models.errors import UsageError
 from realtime.sources.pushed import PushedSource
 from web.errors import ApiError, invalid, refuse
 from web.feed import converse
@@ -111,7 +112,10 @@ async def _take(incoming: Incoming, source: PushedSource, limits: Limits) -> NoR
         if kind == AUDIO and source.has_audio:
             if len(media) % 2:
                 raise _bad("sound comes in whole samples of two bytes")
-            await source.audio(time_s, np.frombuffer(media, "<i2"))
+            try:
+                await source.audio(time_s, np.frombuffer(media, "<i2"))
+            except UsageError as error:
+                raise ApiError(400, "wrong_rate", str(error)) from error
         elif kind == JPEG and source.has_video:
             await source.jpeg(time_s, media)
             if not pictures.take(source.position_s):

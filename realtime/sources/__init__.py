@@ -21,6 +21,7 @@ async def open_source(
     *,
     thinner: FrameThinner | None = None,
     timeout_s: float = 10.0,
+    audio_track: str | None = None,
     microphone: str | None = None,
     camera: str | None = None,
     microphone_retry_s: float = 10.0,
@@ -35,6 +36,8 @@ async def open_source(
             The items are the same.
         thinner: which frames are kept and how small they are made; None: the defaults.
         timeout_s: how long a URL may take to answer, and later to go on.
+        audio_track: of a recording with several: its number, from 1, or its language; None: the
+            best one that is not silent.
         microphone: of a webcam: index or part of the name; "off"; None: the default one.
         camera: the same; it goes before the one named in `spec`.
         microphone_retry_s: how long a microphone that vanished is looked for.
@@ -49,6 +52,8 @@ async def open_source(
     thinner = thinner or FrameThinner()
     kind, _, which = spec.partition(":")
     if kind == "webcam":
+        if audio_track is not None:
+            raise UsageError("a webcam has no tracks of sound: choose with --microphone")
         from realtime.sources.device import DeviceSource
 
         source = DeviceSource(
@@ -63,12 +68,19 @@ async def open_source(
         from realtime.sources.isolated import IsolatedSource
 
         source = IsolatedSource(
-            spec, pace=pace, thinner=thinner, timeout_s=timeout_s, isolation=isolation
+            spec,
+            pace=pace,
+            thinner=thinner,
+            timeout_s=timeout_s,
+            isolation=isolation,
+            audio_track=audio_track,
         )
     else:
         from realtime.sources.file import FileSource
 
-        source = FileSource(spec, pace=pace, thinner=thinner, timeout_s=timeout_s)
+        source = FileSource(
+            spec, pace=pace, thinner=thinner, timeout_s=timeout_s, audio_track=audio_track
+        )
     await source.start()
     return source
 

@@ -73,9 +73,10 @@ class ThreadedSource(Source):
     HANDOVER_ITEMS = 64
     """About 2 s of media: enough to bridge a busy event loop, small beside the rings."""
 
-    CLOSE_WAIT_S = 2.0
-    """How long `aclose` waits for the thread. Only a read from a dead network lasts longer; that
-    thread ends, and releases what it holds, when its own read timeout is over."""
+    CLOSE_WAIT_S = 0.8
+    """How long `aclose` waits for the thread, after the consumer has been let go. Only a read from
+    a dead network and a driver that hangs last longer; that thread ends, and releases what it
+    holds, when its own read timeout is over."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -83,6 +84,7 @@ class ThreadedSource(Source):
         self._queue: asyncio.Queue[Media | Exception | None] = asyncio.Queue()
         self._room = threading.Semaphore(self.HANDOVER_ITEMS)
         self._stop = threading.Event()
+        self._closing = asyncio.Event()
         self._ended = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name=f"source {self.name}", daemon=True)
 
@@ -122,12 +124,13 @@ class ThreadedSource(Source):
     async def aclose(self) -> None:
         """Stop the thread and release what it holds."""
         self._stop.set()
+        self._closing.set()
         self._room.release()  # the thread may be waiting for room
-        with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._ended.wait(), self.CLOSE_WAIT_S)
         while not self._queue.empty():
             self._queue.get_nowait()
-        self._queue.put_nowait(None)
+        self._queue.put_nowait(None)  # whatever the thread waits for, the consumer need not
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._ended.wait(), self.CLOSE_WAIT_S)
 
     def _run(self) -> None:
         end: Exception | None = None
@@ -145,7 +148,7 @@ class ThreadedSource(Source):
             end = error
         try:
             self._post(self._settle_open, end)
-            self._post(self._queue.put_nowait, end)
+            self._post(self._offer, end)
             self._post(self._ended.set)
         except _Stopped:
             pass
@@ -162,7 +165,11 @@ class ThreadedSource(Source):
         self._room.acquire()
         if self._stop.is_set():
             raise _Stopped
-        self._post(self._queue.put_nowait, item)
+        self._post(self._offer, item)
+
+    def _offer(self, item: Media | Exception | None) -> None:
+        if not self._closing.is_set():
+            self._queue.put_nowait(item)
 
     def _post(self, callback: Callable[..., object], *args: Any) -> None:
         try:

@@ -15,12 +15,13 @@ import numpy as np
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.sidedata.sidedata import SideDataContainer
-from av.stream import Disposition, Stream
+from av.stream import Stream
 from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 
 from models.errors import SourceError
 from realtime.media import SAMPLE_RATE, FrameThinner, Image, Media, SourceNotice, VideoFrame
+from realtime.sources.clocks import RecordingClock
 from realtime.sources.timeline import AudioTimeline, Interleaver
 
 HONEST_DURATION = {"mov", "matroska", "flac"}
@@ -30,10 +31,6 @@ ogg) or guesses (mpeg, mp3), so that one that was cut short is simply a shorter 
 MISSING_S = 1.0
 """How much less than the header promises there may be before a file counts as cut off: headers
 round, and streams do not end together."""
-
-MAX_GAP_S, MAX_OVERLAP_S = 3600.0, 10.0
-"""Timestamps that jump further than this, forward or back, mean a clock that was set anew (a
-restarted stream, pieces strung together): the media goes on where it was."""
 
 READ_FAILURES = 20
 """So many damaged places in a row, with nothing readable between, end the source."""
@@ -46,21 +43,6 @@ NO_MEMORY = (av.error.MemoryError, av.error.BlockingIOError)
 """What FFmpeg says when it gets no memory, for a picture or for the stack of a thread."""
 
 
-def choose_streams(container: InputContainer) -> tuple[AudioStream | None, VideoStream | None]:
-    """The container's best streams that can be decoded; cover art is not video."""
-    audio = [s for s in container.streams.audio if s.codec_context is not None]
-    video = [
-        s
-        for s in container.streams.video
-        if s.codec_context is not None and not s.disposition & Disposition.attached_pic
-    ]
-    best_audio, best_video = container.streams.best("audio"), container.streams.best("video")
-    return (
-        next((s for s in audio if s is best_audio), audio[0] if audio else None),
-        next((s for s in video if s is best_video), video[0] if video else None),
-    )
-
-
 class MediaReader:
     """Reads one audio stream and, where there is one, one video stream of `container`.
 
@@ -69,6 +51,7 @@ class MediaReader:
         hold_s: how many seconds of media may wait for the other stream, see `Interleaver`.
         max_frame_mpx: size of one picture, in 10^6 pixels.
         memory_limited: this process has a limit on its memory, so that a decoder may lack some.
+        whole: it is known that nothing was cut off, whatever the header promises.
 
     Iterate once. Raises `SourceError` where the container breaks off or goes beyond a limit, and
     `MemoryError` where limited memory is not enough.
@@ -85,12 +68,14 @@ class MediaReader:
         hold_s: float,
         max_frame_mpx: float,
         memory_limited: bool,
+        whole: bool,
     ) -> None:
         self._container, self._audio, self._video = container, audio, video
         self._name = name
         self._thinner = thinner
         self._max_frame_mpx = max_frame_mpx
         self._memory_limited = memory_limited
+        self._whole = whole
         self._timeline = AudioTimeline()
         self._merger = Interleaver(hold_s=hold_s)
         if video is None:
@@ -101,7 +86,7 @@ class MediaReader:
             if s is not None and s.start_time is not None and s.time_base is not None
         ]
         # A container that does not say when it begins (wav) begins with its first packet.
-        self._origin_s = min(starts) if starts else None
+        self._clock = RecordingClock(min(starts) if starts else None)
         self._damaged = self._damage_told = False
         self._memory_failures = dict.fromkeys(range(len(container.streams)), 0)
         self._end_s = -math.inf
@@ -117,10 +102,23 @@ class MediaReader:
             yield from self._merger.ready()
         for item in self._timeline.finish():
             self._merger.push(item)
+        if (clocks := self._clock.clocks) > 1:
+            message = (
+                f"the timestamps of {self._name} follow {clocks} clocks, as if {clocks} recordings "
+                "were joined: each goes on where the one before ended"
+            )
+            end_s = self._timeline.position / SAMPLE_RATE
+            self._merger.push(SourceNotice(end_s, "source.clocks", message))
+        missing = self._missing()
+        if missing and self._whole:
+            message = f"{self._name} is short: {missing}, as where a recorder was paused"
+            end_s = self._timeline.position / SAMPLE_RATE
+            self._merger.push(SourceNotice(end_s, "source.short", message))
         yield from self._merger.rest()
         if not self._timeline.position:
             raise SourceError(f"none of the sound in {self._name} could be decoded: it is damaged")
-        self._check_complete()
+        if missing and not self._whole:
+            raise SourceError(f"{self._name} is cut off: {missing}")
 
     def _packets(self) -> Iterator[av.Packet[Stream]]:
         """Every packet of every stream; damaged places are passed over."""
@@ -177,12 +175,9 @@ class MediaReader:
             yield SourceNotice(self._timeline.end_s, "source.corrupt", message)
 
     def _hear(self, sound: av.AudioFrame) -> Iterator[Media]:
-        time = self._media_time(sound)
+        time = _stamp(sound)
         if time is not None:
-            jump = time - self._timeline.end_s
-            if not -MAX_OVERLAP_S < jump < MAX_GAP_S and self._origin_s is not None:
-                self._origin_s += jump
-                time -= jump
+            time = self._clock.sound(time, self._timeline.end_s)
         yield from self._timeline.add(sound, time)
 
     def _see(self, picture: av.VideoFrame) -> Iterator[Media]:
@@ -194,9 +189,10 @@ class MediaReader:
             )
         if self._container.format.name == "avi":  # it keeps the times of decoding, and no others
             picture.pts = picture.dts
-        time = self._media_time(picture)
-        if time is None:
+        stamp_s = _stamp(picture)
+        if stamp_s is None:
             return
+        time = self._clock.picture(stamp_s, self._timeline.end_s)
         self._merger.video_s = max(self._merger.video_s, time)
         if time >= 0 and self._thinner.wants(time):
             assert self._video is not None
@@ -206,34 +202,30 @@ class MediaReader:
     def _is_unwanted(self, packet: av.Packet[Stream]) -> bool:
         """Whether the picture is coded without others, and need not be decoded either."""
         assert self._video is not None
-        if not self._video.codec.intra_only or packet.pts is None or self._origin_s is None:
+        if not self._video.codec.intra_only or packet.pts is None:
             return False
-        time = float(packet.pts * packet.time_base) - self._origin_s
-        if unwanted := self._thinner.has(time):
-            self._merger.video_s = max(self._merger.video_s, time)
-        return unwanted
+        stamp_s = float(packet.pts * packet.time_base)
+        time = self._clock.look_ahead(stamp_s, self._timeline.end_s)
+        if time is None or not self._thinner.has(time):
+            return False
+        self._merger.video_s = max(self._merger.video_s, time)
+        return True
 
-    def _media_time(self, frame: av.AudioFrame | av.VideoFrame) -> float | None:
-        if frame.time is None:
-            return None
-        if self._origin_s is None:
-            self._origin_s = frame.time
-        return frame.time - self._origin_s
-
-    def _check_complete(self) -> None:
-        """Raise `SourceError` if much of what the header promised did not come."""
+    def _missing(self) -> str | None:
+        """What to say if much of what the header promised did not come."""
         promised_us = self._container.duration
         if promised_us is None or not HONEST_DURATION & {*self._container.format.name.split(",")}:
-            return
+            return None
         promised_s = promised_us / av.time_base
         # Matroska counts its duration from 0, not from its first timestamp; where the others
         # begin later than at 0, this is the lenient reading.
         missing_s = promised_s - self._end_s
-        if missing_s > MISSING_S:
-            raise SourceError(
-                f"{self._name} is cut off: its header promises {promised_s:.1f} s, "
-                f"of which the last {missing_s:.1f} s are missing"
-            )
+        if missing_s <= MISSING_S:
+            return None
+        return (
+            f"its header promises {promised_s:.1f} s, "
+            f"of which the last {missing_s:.1f} s are missing"
+        )
 
 
 class FrameReducer:
@@ -257,6 +249,10 @@ class FrameReducer:
         )
         scale = max(shown_width, picture.height) / max(width, height)
         return VideoFrame(time, _upright(cast(Image, reduced.to_ndarray()), picture), scale)
+
+
+def _stamp(frame: av.AudioFrame | av.VideoFrame) -> float | None:
+    return frame.time  # its stub says that there always is one
 
 
 def why(error: av.error.FFmpegError) -> str:

@@ -11,20 +11,32 @@ import os
 import re
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
 
 import av
+from av.audio.stream import AudioStream
 from av.container import InputContainer
 
 from models.errors import SourceError, UsageError
-from realtime.media import FrameThinner, Media
+from realtime.media import FrameThinner, Media, SourceNotice
 from realtime.naming import shown
+from realtime.sources import matroska
 from realtime.sources.base import ThreadedSource
-from realtime.sources.decoding import MediaReader, choose_streams, why
+from realtime.sources.decoding import MediaReader, why
 from realtime.sources.timeline import media_time
+from realtime.sources.tracks import (
+    SILENT,
+    audio_tracks,
+    best_audio,
+    best_video,
+    chosen_track,
+    listed,
+    loudness,
+)
 
 Pace: TypeAlias = Literal["live", "fast"]
 
@@ -70,6 +82,7 @@ class Recording:
     Args:
         spec: a path, or a URL with one of `URL_SCHEMES`.
         timeout_s: how long a URL may take to answer, and later to go on.
+        audio_track: of several, by number, from 1, or language; None: one that has sound.
         max_frame_mpx: size of one picture, in 10^6 pixels.
         max_hours: of media.
         memory_limited: this process has a limit on its memory; then reading may also raise
@@ -84,6 +97,7 @@ class Recording:
         *,
         thinner: FrameThinner,
         timeout_s: float,
+        audio_track: str | None = None,
         max_frame_mpx: float = math.inf,
         max_hours: float = math.inf,
         memory_limited: bool = False,
@@ -96,6 +110,8 @@ class Recording:
             self.name, self._target = shown(Path(spec).name), f"file:{_readable_file(spec)}"
         self._thinner = thinner
         self._timeout_s = timeout_s
+        self._audio_track = audio_track
+        self._notice: str | None = None
         self._max_frame_mpx = max_frame_mpx
         self._max_hours = max_hours
         self._memory_limited = memory_limited
@@ -103,17 +119,8 @@ class Recording:
 
     def open(self) -> About:
         """Open it; `UsageError` if that cannot be, if it has no sound, or is beyond a limit."""
-        began = time.monotonic()
-        try:
-            self._container = av.open(
-                self._target,
-                container_options=self._options(),
-                metadata_errors="replace",
-                timeout=self._timeout_s if self.is_url else None,
-            )
-        except av.error.FFmpegError as error:
-            raise UsageError(self._refusal(error, time.monotonic() - began)) from error
-        audio, video = choose_streams(self._container)
+        self._container = self._connect()
+        audio, video = best_audio(self._container), best_video(self._container)
         if audio is None:
             raise UsageError(self._soundless(self._container))
         duration = (self._container.duration or 0) / av.time_base or None
@@ -122,7 +129,8 @@ class Recording:
                 f"{self.name} is {duration / 3600:.1f} hours long, of which at most "
                 f"{self._max_hours:g} are allowed: cut it into parts"
             )
-        live_stream = self.is_url and duration is None
+        live_stream = self.is_url and duration is None and not _has_size(self._container)
+        audio = self._choose_track(self._container, audio, live_stream)
         if video is not None:
             if video.width * video.height > self._max_frame_mpx * 1e6:
                 raise UsageError(self._oversized(video.width, video.height))
@@ -138,12 +146,15 @@ class Recording:
             hold_s=STREAM_HOLD_S if live_stream else FILE_HOLD_S,
             max_frame_mpx=self._max_frame_mpx,
             memory_limited=self._memory_limited,
+            whole=self._is_whole(self._container),
         )
         return About(duration, video is not None, live_stream)
 
     def __iter__(self) -> Iterator[Media]:
         """Read it, in media-time order; `SourceError` if it breaks or goes beyond a limit."""
         longest_s = self._max_hours * 3600
+        if self._notice is not None:
+            yield SourceNotice(0.0, "audio.track", self._notice)
         for item in self._reader:
             if media_time(item) > longest_s:  # headers lie, and streams have none
                 raise SourceError(
@@ -156,6 +167,52 @@ class Recording:
         """Release what `open` got, also after it failed half-way."""
         if self._container is not None:
             self._container.close()
+
+    def _connect(self) -> InputContainer:
+        began = time.monotonic()
+        try:
+            return av.open(
+                self._target,
+                container_options=self._options(),
+                metadata_errors="replace",
+                timeout=self._timeout_s if self.is_url else None,
+            )
+        except av.error.FFmpegError as error:
+            raise UsageError(self._refusal(error, time.monotonic() - began)) from error
+
+    def _choose_track(
+        self, container: InputContainer, best: AudioStream, live_stream: bool
+    ) -> AudioStream:
+        """The track of sound to analyse: the one asked for, or the best one that is not silent."""
+        tracks = audio_tracks(container)
+        if self._audio_track is not None:
+            best = chosen_track(tracks, self._audio_track, self.name)
+        # A live stream can be read only once. Beside pictures a track may have not a single packet.
+        if live_stream or (len(tracks) == 1 and not container.streams.video):
+            return best
+        with self._connect() as another:
+            peaks = loudness(another, best.index)
+        if not peaks or (self._audio_track is not None and best.index not in peaks):
+            raise UsageError(f"{self._without_sound()}: its track of sound is empty")
+        if self._audio_track is not None or len(tracks) == 1:
+            return best
+        audible = [track for track in tracks if peaks.get(track.index, 0.0) > SILENT]
+        chosen = best if best in audible or not audible else audible[0]
+        labels = dict(zip(tracks, listed(tracks), strict=True))
+        reason = "" if chosen is best else f", because {labels[best]} is silent"
+        self._notice = (
+            f"{self.name} has {len(tracks)} tracks of sound, {', '.join(labels.values())}: "
+            f"{labels[chosen]} is heard{reason}; --audio-track chooses another"
+        )
+        return chosen
+
+    def _is_whole(self, container: InputContainer) -> bool:
+        """Whether it is known that nothing was cut off; FFmpeg tells where a server breaks off."""
+        if "matroska" not in container.format.name or self.is_url:
+            return self.is_url
+        path = Path(self._target.removeprefix("file:"))
+        with path.open("rb") as file:
+            return matroska.is_whole(file.read(matroska.HEAD_BYTES), path.stat().st_size)
 
     def _options(self) -> dict[str, str]:
         if not self.is_url:
@@ -190,8 +247,11 @@ class Recording:
         if container.streams.audio:
             return f"the sound of {self.name} is in a format that cannot be decoded: convert it"
         if container.streams.video:
-            return f"{self.name} has no sound: give a recording in which a person can be heard"
+            return f"{self._without_sound()}: give a recording in which a person can be heard"
         return f"{self.name} is not a sound or video file: give a recording of a person speaking"
+
+    def _without_sound(self) -> str:
+        return f"{self.name} has no sound"
 
     def _oversized(self, width: int, height: int) -> str:
         return (
@@ -209,12 +269,23 @@ class FileSource(ThreadedSource):
             media time, "fast" as soon as it is taken. The items are the same. A live stream from
             the network has its own pace and is never delayed.
         timeout_s: how long a URL may take to answer, and later to go on.
+        audio_track: of several, by number, from 1, or language; None: one that has sound.
 
     Raises `UsageError` from `start()` for what cannot be opened or has no sound.
     """
 
-    def __init__(self, spec: str, *, pace: Pace, thinner: FrameThinner, timeout_s: float) -> None:
-        self._recording = Recording(spec, thinner=thinner, timeout_s=timeout_s)
+    def __init__(
+        self,
+        spec: str,
+        *,
+        pace: Pace,
+        thinner: FrameThinner,
+        timeout_s: float,
+        audio_track: str | None = None,
+    ) -> None:
+        self._recording = Recording(
+            spec, thinner=thinner, timeout_s=timeout_s, audio_track=audio_track
+        )
         self.name = self._recording.name
         self.live = self._paced = pace == "live"
         self._timeout_s = timeout_s
@@ -236,8 +307,17 @@ class FileSource(ThreadedSource):
             if self._paced:
                 now = self._loop.time()
                 began = now if began is None else began
-                await asyncio.sleep(max(0.0, began + media_time(item) - now))
+                await self._wait(began + media_time(item) - now)
+                if self._closing.is_set():
+                    return
             yield item
+
+    async def _wait(self, seconds: float) -> None:
+        """Wait for so long, or until the source is closed."""
+        if seconds <= 0:
+            return await asyncio.sleep(0)
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._closing.wait(), seconds)
 
     def _open(self) -> None:
         self._begin(self._recording.open())
@@ -252,6 +332,12 @@ class FileSource(ThreadedSource):
 
     def _close(self) -> None:
         self._recording.close()
+
+
+def _has_size(container: InputContainer) -> bool:
+    """Whether it is a file that a server has whole: a browser's recording may have no duration."""
+    one_file = {*container.format.name.split(",")} & {*FORMATS.split(",")}
+    return bool(one_file) and container.size > 0
 
 
 def is_url(spec: str) -> bool:

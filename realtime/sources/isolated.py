@@ -53,12 +53,16 @@ class IsolatedSource(FileSource):
         thinner: FrameThinner,
         timeout_s: float,
         isolation: Isolation,
+        audio_track: str | None = None,
     ) -> None:
-        super().__init__(spec, pace=pace, thinner=thinner, timeout_s=timeout_s)
+        super().__init__(
+            spec, pace=pace, thinner=thinner, timeout_s=timeout_s, audio_track=audio_track
+        )
         self._isolation = isolation
         self._job = {
             "spec": spec,
             "timeout_s": timeout_s,
+            "audio_track": audio_track,
             "rate": thinner.rate,
             "longest_side": thinner.longest_side,
             **asdict(isolation),
@@ -207,6 +211,7 @@ def decode() -> None:
             job["spec"],
             thinner=FrameThinner(rate=job["rate"], longest_side=job["longest_side"]),
             timeout_s=job["timeout_s"],
+            audio_track=job["audio_track"],
             max_frame_mpx=job["max_frame_mpx"],
             max_hours=job["max_hours"],
             memory_limited=memory_limited,

@@ -20,6 +20,7 @@ from PIL.ImageOps import exif_transpose
 from realtime.media import SAMPLE_RATE, FrameThinner, Media, SourceNotice, VideoFrame
 from realtime.metrics import FRAMES_DROPPED
 from realtime.sources.base import Source
+from realtime.sources.rate_check import RateCheck
 from realtime.sources.timeline import AudioTimeline, Interleaver
 
 HANDOVER_ITEMS = 64
@@ -55,6 +56,8 @@ class PushedSource(Source):
         self.has_audio, self.has_video = has_audio, has_video
         self._thinner = FrameThinner()
         self._timeline = AudioTimeline()
+        self._rate = RateCheck()
+        self._unsure: list[tuple[float, npt.NDArray[np.int16]]] = []  # may have another rate
         self._merger = Interleaver(hold_s=HOLD_S)
         if not has_audio:
             self._merger.audio_s = math.inf
@@ -86,9 +89,22 @@ class PushedSource(Source):
         """Push sound, int16 (n,) at 16 kHz mono, that begins at `time_s`.
 
         Waits while the consumer is behind, so that nothing is lost.
+
+        Raises:
+            UsageError: the first pieces and their times show that the samples have another rate.
         """
         if self._over:
             return
+        self._unsure.append((time_s, samples))
+        if self._rate.follow(time_s, len(samples)):
+            await self._pass_on()
+
+    async def _pass_on(self) -> None:
+        sounds, self._unsure = self._unsure, []
+        for time_s, samples in sounds:
+            await self._lay(time_s, samples)
+
+    async def _lay(self, time_s: float, samples: npt.NDArray[np.int16]) -> None:
         time = self._media_time(time_s, self._timeline.end_s)
         sound = av.AudioFrame.from_ndarray(samples.reshape(1, -1), "s16", "mono")
         sound.sample_rate = SAMPLE_RATE
@@ -116,6 +132,7 @@ class PushedSource(Source):
 
     async def end(self) -> None:
         """Nothing more will be pushed; what is here is still delivered."""
+        await self._pass_on()
         for item in self._timeline.finish():
             self._merger.push(item)
         await self._hand_over(self._merger.rest())

@@ -15,12 +15,17 @@ import numpy as np
 from av.filter import Graph
 
 from realtime.media import SAMPLE_RATE, AudioBlock, Media, Samples, SourceNotice
+from realtime.sources.mixing import Downmixer
 
 BLOCK_SAMPLES = 512
 """32 ms, one window of the voice activity detector: the smallest delay that is of use to it."""
 
 JITTER_S = 0.040
 """Timestamps may be off by this much (containers round them) without a sample moving."""
+
+GAPS_TOLD_EVERY_S = 60.0
+"""After the first gap the others are summed up, once in so much media and at the end: a sender that
+is silent between words (discontinuous transmission) has one every second."""
 
 
 def media_time(item: Media) -> float:
@@ -34,12 +39,14 @@ class AudioTimeline:
     Sample n of what comes out sounds at n / 16000 s. Audio that follows on, within `JITTER_S`,
     goes through one resampler whose state is carried along, so borders between chunks leave no
     trace. A gap is filled with zeros and told; what overlaps is cut off; both, and a change of
-    format, begin a new run of the resampler. The resampler's delay is compensated: it holds back
-    about 1 ms.
+    rate, begin a new run of the resampler. The resampler's delay is compensated: it holds back
+    about 1 ms. How channels become one: see `Downmixer`.
     """
 
     def __init__(self) -> None:
         self.position = 0  # absolute number of the next block's first sample
+        self._mixer = Downmixer()
+        self._gaps = _Gaps()
         self._resampler: _Resampler | None = None
         self._anchor_s = 0.0  # media time of the first sample the resampler took ...
         self._taken = 0  # ... and how many it has taken since
@@ -70,24 +77,29 @@ class AudioTimeline:
         displaced = abs(jump) > (0.5 / SAMPLE_RATE if self._exact else JITTER_S)
         self._exact = False
         if jump > JITTER_S and self._resampler is not None:
-            message = f"no sound for {jump:.2f} s: silence takes its place"
-            yield SourceNotice(expected, "audio.gap", message)
-        if displaced or self._resampler is None or not self._resampler.takes(frame):
-            yield from self._begin(expected + (jump if displaced else 0.0), frame)
+            yield from self._gaps.tell(expected, jump)
+        samples, odd = self._mixer.mix(frame)
+        for code, message in odd.items():
+            yield SourceNotice(expected, code, message)
+        rate = frame.sample_rate
+        if displaced or self._resampler is None or self._resampler.rate != rate:
+            yield from self._begin(expected + (jump if displaced else 0.0), rate)
         assert self._resampler is not None
-        self._taken += frame.samples
-        yield from self._write(self._resampler.push(frame))
+        self._taken += len(samples)
+        yield from self._write(self._resampler.push(samples))
 
-    def finish(self) -> Iterator[AudioBlock]:
+    def finish(self) -> Iterator[AudioBlock | SourceNotice]:
         """Give out what the resampler and the last, shorter block still hold."""
         if self._resampler is not None:
             yield from self._write(self._resampler.push(None))
             self._anchor_s = self.end_s
-            self._resampler = None  # its filter has a thread for each core
+            # The filters of both have a thread for each core.
+            self._resampler, self._mixer = None, Downmixer()
         if len(self._rest):
             yield self._block(len(self._rest))
+        yield from self._gaps.sum_up(self.position / SAMPLE_RATE)
 
-    def _begin(self, start_s: float, frame: av.AudioFrame) -> Iterator[AudioBlock]:
+    def _begin(self, start_s: float, rate: int) -> Iterator[AudioBlock]:
         """End the resampler's run and begin a new one at `start_s`, on a whole sample."""
         if self._resampler is not None:
             yield from self._write(self._resampler.push(None))
@@ -98,7 +110,7 @@ class AudioTimeline:
             zeros = np.zeros(min(missing, BLOCK_SAMPLES), np.float32)
             missing -= len(zeros)
             yield from self._write(zeros)
-        self._resampler = _Resampler(frame)
+        self._resampler = _Resampler(rate)
         self._anchor_s, self._taken = start / SAMPLE_RATE, 0
 
     def _write(self, samples: Samples) -> Iterator[AudioBlock]:
@@ -151,39 +163,64 @@ class Interleaver:
         yield from self.ready()
 
 
-class _Resampler:
-    """One run of libswresample, from the format of its first frame to float32 mono at 16 kHz."""
+class _Gaps:
+    """Tells of the first gap at once, and of all others in sums."""
 
-    def __init__(self, frame: av.AudioFrame) -> None:
-        self.rate = frame.sample_rate
-        self._format = _format(frame)
+    def __init__(self) -> None:
+        self._told_s: float | None = None  # when, in media time
+        self._untold = 0
+        self._untold_s = 0.0
+
+    def tell(self, time_s: float, gap_s: float) -> Iterator[SourceNotice]:
+        """Take note of a gap of `gap_s` at `time_s`; yields what is to be said now."""
+        if self._told_s is None:
+            self._told_s = time_s
+            message = f"no sound for {gap_s:.2f} s: silence takes its place"
+            yield SourceNotice(time_s, "audio.gap", message)
+            return
+        self._untold += 1
+        self._untold_s += gap_s
+        if time_s - self._told_s >= GAPS_TOLD_EVERY_S:
+            yield from self.sum_up(time_s)
+
+    def sum_up(self, time_s: float) -> Iterator[SourceNotice]:
+        """Tell of the gaps that were not told yet, if there are any."""
+        if self._untold:
+            message = (
+                f"no sound {self._untold} more times, {self._untold_s:.1f} s in all: "
+                "silence takes its place"
+            )
+            yield SourceNotice(time_s, "audio.gap", message)
+            self._told_s, self._untold, self._untold_s = time_s, 0, 0.0
+
+
+class _Resampler:
+    """One run of libswresample, from float32 mono at `rate` to the same at 16 kHz."""
+
+    def __init__(self, rate: int) -> None:
+        self.rate = rate
         self._graph = Graph()
         source = self._graph.add(
             "abuffer",
-            sample_rate=str(frame.sample_rate),
-            sample_fmt=frame.format.name,
-            channel_layout=frame.layout.name,
-            time_base=f"1/{frame.sample_rate}",
+            sample_rate=str(rate),
+            sample_fmt="flt",
+            channel_layout="mono",
+            time_base=f"1/{rate}",
         )
-        # Without rematrix_maxval the downmix of two equal channels is 1.41 times as loud as each.
-        resample = self._graph.add("aresample", f"{SAMPLE_RATE}:rematrix_maxval=1")
-        target = self._graph.add(
-            "aformat", sample_rates=str(SAMPLE_RATE), sample_fmts="flt", channel_layouts="mono"
-        )
+        resample = self._graph.add("aresample", str(SAMPLE_RATE))
+        target = self._graph.add("aformat", sample_rates=str(SAMPLE_RATE), sample_fmts="flt")
         sink = self._graph.add("abuffersink")
         source.link_to(resample)
         resample.link_to(target)
         target.link_to(sink)
         self._graph.configure()
 
-    def takes(self, frame: av.AudioFrame) -> bool:
-        """Whether `frame` is of the format this run began with."""
-        return _format(frame) == self._format
-
-    def push(self, frame: av.AudioFrame | None) -> Samples:
-        """Convert `frame`, or flush if None; float32 (n,), 16 kHz mono."""
-        if frame is not None:
-            frame.pts = None  # the timeline knows the times; the filter is only to count
+    def push(self, samples: Samples | None) -> Samples:
+        """Convert float32 (n,), or flush if None; float32 (n,), 16 kHz."""
+        frame = None
+        if samples is not None:
+            frame = av.AudioFrame.from_ndarray(samples.reshape(1, -1), "flt", "mono")
+            frame.sample_rate = self.rate
         self._graph.push(frame)
         pieces: list[Samples] = []
         while True:
@@ -193,7 +230,3 @@ class _Resampler:
                 return np.concatenate(pieces) if pieces else np.empty(0, np.float32)
             assert isinstance(piece, av.AudioFrame)
             pieces.append(piece.to_ndarray().reshape(-1).astype(np.float32, copy=False))
-
-
-def _format(frame: av.AudioFrame) -> tuple[int, str, str]:
-    return frame.sample_rate, frame.format.name, frame.layout.name

@@ -1,0 +1,68 @@
+"""Whether the samples that a client sends have the rate that its times say.
+
+In: the time and length of each piece of sound. Out: whether it can be right, or an error. Pure.
+"""
+
+from __future__ import annotations
+
+import math
+
+from models.errors import UsageError
+from realtime.media import SAMPLE_RATE
+
+ENOUGH = 4
+"""Pieces in a row that all suggest the same other rate are no accident of the network."""
+
+AGREES, ALIKE = 0.15, 0.1
+"""How far a piece may be off the right rate, and off the other one that it suggests; times that
+were taken by a wall clock are not exact."""
+
+_KNOWN_HZ = (
+    *(8000, 11025, 12000, 22050, 24000, 32000, 44100, 48000),
+    *(64000, 88200, 96000, 176400, 192000),
+)
+
+
+class RateCheck:
+    """Looks at the first pieces of sound, until one agrees with its time.
+
+    A client that sends another rate, or stereo, never has one; one that loses pieces, or is silent
+    between words, soon has.
+    """
+
+    def __init__(self) -> None:
+        self._last: tuple[float, int] | None = None
+        self._rates: list[float] = []
+        self._settled = False
+
+    def follow(self, time_s: float, samples: int) -> bool:
+        """Take note of a piece; whether it and those before can be passed on.
+
+        Raises:
+            UsageError: the samples are of another rate, which the message tells.
+        """
+        if self._settled:
+            return True
+        last, self._last = self._last, (time_s, samples)
+        if last is None:
+            return True
+        elapsed_s = time_s - last[0]
+        rate = last[1] / elapsed_s if elapsed_s > 0 else math.inf
+        self._rates.append(rate)
+        if _off(rate, SAMPLE_RATE) > AGREES and len(self._rates) < ENOUGH:
+            return False
+        self._settled = True
+        other = min(_KNOWN_HZ, key=lambda known: _off(rate, known))
+        if all(_off(rate, other) <= ALIKE for rate in self._rates):
+            guess = f"{other / 1000:g} kHz mono"
+            if other >= SAMPLE_RATE:
+                guess += f" or {other / 2000:g} kHz stereo"
+            raise UsageError(
+                f"samples and times do not agree: {other} samples came for each second, "
+                f"which suggests {guess}: send {SAMPLE_RATE // 1000} kHz mono"
+            )
+        return True
+
+
+def _off(rate: float, known: float) -> float:
+    return abs(rate / known - 1)

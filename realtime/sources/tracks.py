@@ -1,0 +1,105 @@
+"""Which tracks of a recording are analysed: of sound, the one asked for, or one that is not silent.
+
+In: an opened container. Out: its tracks, and how loud each of them gets.
+"""
+
+from __future__ import annotations
+
+import av
+import numpy as np
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.stream import Disposition, Stream
+from av.video.stream import VideoStream
+
+from models.errors import UsageError
+from realtime.sources.mixing import Downmixer
+
+SILENT = 1e-3
+"""Peak, -60 dBFS, up to which a track counts as silent."""
+
+LISTEN_S = 300.0
+"""How much of a recording is listened to before it is clear that a track is silent; decoding so
+much sound takes about a second."""
+
+
+def audio_tracks(container: InputContainer) -> list[AudioStream]:
+    """The tracks of sound that can be decoded, in their order."""
+    return [stream for stream in container.streams.audio if stream.codec_context is not None]
+
+
+def best_audio(container: InputContainer) -> AudioStream | None:
+    """The track that FFmpeg takes for the best one: the default one, or that with most channels."""
+    tracks = audio_tracks(container)
+    best = container.streams.best("audio")
+    return next((track for track in tracks if track is best), tracks[0] if tracks else None)
+
+
+def best_video(container: InputContainer) -> VideoStream | None:
+    """The container's best video that can be decoded; cover art is not video."""
+    video = [
+        s
+        for s in container.streams.video
+        if s.codec_context is not None and not s.disposition & Disposition.attached_pic
+    ]
+    best = container.streams.best("video")
+    return next((s for s in video if s is best), video[0] if video else None)
+
+
+def chosen_track(tracks: list[AudioStream], wanted: str, name: str) -> AudioStream:
+    """The track of this number, from 1, or language; `UsageError` that lists the tracks of `name`.
+
+    A language may be given by its first letters: ``en`` finds ``eng``.
+    """
+    for number, track in enumerate(tracks, 1):
+        language = track.metadata.get("language", "").lower()
+        if wanted == str(number) or (wanted and language.startswith(wanted.lower())):
+            return track
+    raise UsageError(
+        f"{name} has no track of sound {wanted}: choose one of {', '.join(listed(tracks))}"
+    )
+
+
+def listed(tracks: list[AudioStream]) -> list[str]:
+    """Each track by its number and, where it is known, its language: ``2 (eng)``."""
+    languages = [track.metadata.get("language", "und") for track in tracks]
+    return [
+        f"{number} ({language})" if language != "und" else f"{number}"
+        for number, language in enumerate(languages, 1)
+    ]
+
+
+def loudness(container: InputContainer, first: int) -> dict[int, float]:
+    """Peak of each track of sound that has any, by the index of its stream; 1 is full scale.
+
+    Listening ends as soon as the track of index `first` is heard; of a single track, with its
+    first packet.
+    """
+    tracks = {track.index: track for track in audio_tracks(container)}
+    mixers = {index: Downmixer() for index in tracks}
+    peaks: dict[int, float] = {}
+    began_s: float | None = None
+    try:
+        for packet in container.demux(list(tracks.values())):
+            if packet.dts is None:  # the last of each stream is empty
+                continue
+            index = packet.stream.index
+            peaks.setdefault(index, 0.0)
+            if len(tracks) == 1:
+                break
+            time_s = float(packet.dts * packet.time_base)
+            began_s = time_s if began_s is None else began_s
+            peaks[index] = max(peaks[index], _peak(tracks[index], packet, mixers[index]))
+            if peaks.get(first, 0.0) > SILENT or time_s - began_s > LISTEN_S:
+                break
+    except (av.error.FFmpegError, IndexError):
+        pass  # what is damaged is told where it is analysed
+    return peaks
+
+
+def _peak(track: AudioStream, packet: av.Packet[Stream], mixer: Downmixer) -> float:
+    try:
+        frames = track.decode(packet)
+        return max((float(np.abs(mixer.mix(frame)[0]).max()) for frame in frames), default=0.0)
+    except av.error.FFmpegError:
+        return 0.0
