@@ -12,25 +12,19 @@ import numpy as np
 from models.vad import WINDOW, VADStream
 from realtime.endpointing import Endpointer, EndpointingSettings, SpeechChange, UtteranceClosed
 from realtime.levelling import Leveller
-from realtime.media import AudioBlock, Samples
+from realtime.media import Samples
 from realtime.metrics import VAD_WINDOW
 from realtime.rings import AudioRing
 
 
 class Listener:
-    """Hears speech begin and end in a ring of audio, window by window.
-
-    Attributes:
-        levelled: what was listened to, as the detector heard it, see `Leveller`: samples
-            [0, position), as far back as `ring` goes.
-    """
+    """Hears speech begin and end in a ring of audio, window by window, brought to one level."""
 
     def __init__(self, ring: AudioRing, vad: VADStream, settings: EndpointingSettings) -> None:
         self._ring = ring
         self._vad = vad
         self._endpointer = Endpointer(settings)
         self._leveller = Leveller()
-        self.levelled = AudioRing(seconds=ring.seconds)
         self.position = 0
         """Samples [0, position) have been listened to."""
 
@@ -63,9 +57,6 @@ class Listener:
         yield from self._endpointer.end(self._ring.stop)
 
     def _take(self, window: Samples) -> Iterable[SpeechChange]:
-        window = self._leveller.window(window)
-        heard = self.levelled.stop
-        self.levelled.write(AudioBlock(heard, window[: self.position - heard]))
         with VAD_WINDOW.time():
-            probability = self._vad.probability(window)
+            probability = self._vad.probability(self._leveller.window(window))
         return self._endpointer.window(probability)

@@ -32,7 +32,6 @@ class AudioRing:
         capacity = round(seconds * SAMPLE_RATE)
         if capacity < 1:
             raise ValueError(f"seconds must be at least one sample long, not {seconds}")
-        self.seconds = seconds
         self._buffer = np.zeros(capacity, dtype=np.float32)
         self._written = 0
 

@@ -8,16 +8,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from test_endpointing import boundaries, chunks_of, levelled, streamed_boundaries
+from test_endpointing import boundaries, streamed_boundaries
 
 from models.vad import WINDOW, load_vad
-from realtime.endpointing import Endpointer, EndpointingSettings, SpeechChange
+from realtime.endpointing import Endpointer, SpeechChange
 from realtime.levelling import MOST, TARGET, Leveller
-from realtime.listener import Listener
-from realtime.media import SAMPLE_RATE, AudioBlock
-from realtime.rings import AudioRing
+from realtime.media import SAMPLE_RATE
 
 Sound = npt.NDArray[np.float32]
 
@@ -117,19 +115,3 @@ def test_ordinary_speech_is_left_as_it_is_also_in_its_pauses() -> None:
 def test_what_is_far_above_full_scale_is_brought_down_to_it() -> None:
     out = Leveller().window(np.full(WINDOW, 20_000, np.float32))
     assert out.max() == pytest.approx(1.0)
-
-
-@given(sizes=st.lists(st.integers(1, 3000), min_size=1, max_size=20), seed=st.integers(0, 99))
-@settings(deadline=None, max_examples=30)
-def test_what_is_heard_does_not_depend_on_chunks(sizes: list[int], seed: int) -> None:
-    random = np.random.default_rng(seed)
-    steps = random.uniform(0, 0.2, 20).repeat(1600)
-    sound = (random.uniform(-1, 1, len(steps)) * steps).astype(np.float32)
-    ring = AudioRing(seconds=4)
-    listener = Listener(ring, load_vad().stream(), EndpointingSettings())
-    turns = iter(sizes * len(sound))
-    for chunk in chunks_of(sound, lambda: next(turns)):
-        ring.write(AudioBlock(ring.stop, chunk))
-        list(listener.listen())
-    list(listener.end())
-    assert np.array_equal(listener.levelled.read(0, len(sound)), levelled(sound))

@@ -32,6 +32,9 @@ T = TypeVar("T")
 SAMPLE_RATE = 16_000
 
 _SHORTEST = SAMPLE_RATE // 10  # samples: in less than that no word can be said
+# Neither network scales its input. As in `realtime.levelling`, by which utterances are found.
+_ORDINARY_PEAK, _MOST_GAIN = 0.05, 10.0
+
 # A window more likely than this is speech. It is where Silero lets speech end, not where it lets
 # it begin (0.5): what has been taken for an utterance is not doubted again. White and pink noise of
 # any loudness stayed below 0.12, and each of 36 clips of speech went above 0.5.
@@ -142,6 +145,7 @@ class NetworkTranscriber(Transcriber):
 
     def _transcript(self, samples: npt.NDArray[np.float32]) -> Transcript:
         with self._named():
+            samples = _levelled(samples)
             if not _worth_hearing(samples):
                 return Transcript("", (), self.name)
             text, confidence = self.recognise(samples)
@@ -150,9 +154,10 @@ class NetworkTranscriber(Transcriber):
 
     def _hypothesis(self, samples: npt.NDArray[np.float32], last: Hypothesis | None) -> Hypothesis:
         with self._named():
-            return (
-                self.recognise_so_far(samples, last) if _worth_hearing(samples) else Hypothesis("")
-            )
+            samples = _levelled(samples)
+            if not _worth_hearing(samples):
+                return Hypothesis("")
+            return self.recognise_so_far(samples, last)
 
     @contextlib.contextmanager
     def _named(self) -> Iterator[None]:
@@ -168,6 +173,13 @@ def _fail(future: Future[Any]) -> None:
     """Nobody will work for it: the engine was closed."""
     if not future.done() and future.set_running_or_notify_cancel():
         future.set_exception(AnalysisError("stt", "the speech recogniser was closed"))
+
+
+def _levelled(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Bring up what is quieter than ordinary speech, and down what is beyond full scale."""
+    peak = float(np.abs(samples).max(initial=0.0))
+    quiet = min(_MOST_GAIN, max(1.0, _ORDINARY_PEAK / max(peak, 1e-9)))
+    return samples * np.float32(1 / peak if peak > 1 else quiet)
 
 
 def _worth_hearing(samples: npt.NDArray[np.float32]) -> bool:
