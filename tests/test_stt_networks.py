@@ -155,6 +155,12 @@ def pink(level: float) -> Audio:
 
 NOTHING_SAID += [pink(level) for level in (0.001, 0.01, 0.1, 0.3, 1.0)]
 
+HUM = sum(tone(50 * n, 2.0) / n for n in (1, 2, 3, 5, 7))
+CHORDS = np.concatenate(
+    [sum(tone(hz, 0.5) for hz in (f, 1.26 * f, 1.5 * f)) / 3 for f in (262, 349, 392, 262)]
+)
+NOTHING_SAID += [level * sound for sound in (HUM, CHORDS) for level in (0.03, 0.3, 1.0)]
+
 
 @pytest.mark.parametrize("name", [*DOWNLOADED, "moonshine-tiny"])
 def test_silence_and_noise_have_no_words(

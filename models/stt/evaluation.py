@@ -125,7 +125,7 @@ def compared(text: str) -> str:
     return words
 
 
-_NORMALIZER = EnglishTextNormalizer({})
+_NORMALIZER = EnglishTextNormalizer({})  # type: ignore[no-untyped-call]
 
 
 def _hear(transcriber: Transcriber, folder: Path, clip: Path, text: str) -> ClipWords:

@@ -179,7 +179,8 @@ def _levelled(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Bring up what is quieter than ordinary speech, and down what is beyond full scale."""
     peak = float(np.abs(samples).max(initial=0.0))
     quiet = min(_MOST_GAIN, max(1.0, _ORDINARY_PEAK / max(peak, 1e-9)))
-    return samples * np.float32(1 / peak if peak > 1 else quiet)
+    levelled: npt.NDArray[np.float32] = samples * np.float32(1 / peak if peak > 1 else quiet)
+    return levelled
 
 
 def _worth_hearing(samples: npt.NDArray[np.float32]) -> bool:
