@@ -44,7 +44,8 @@ class Leveller:
         """The next window, float32 (512,), at its level."""
         peak = float(np.abs(samples).max())
         self._level = max(peak, self._level * self._release)
-        return samples * np.float32(self._gain())
+        levelled: Samples = samples * np.float32(self._gain())
+        return levelled
 
     def _gain(self) -> float:
         if self._level > 1.0:
