@@ -650,6 +650,7 @@ def test_a_command_that_cannot_be_done_is_said_in_one_line(tmp_path, options, na
 # --- the shipped checkpoint --------------------------------------------------------------------
 
 
+@pytest.mark.timeout(900)  # minutes of two cores, more on slow ones
 def test_the_shipped_checkpoint_beats_a_coin_on_every_modality(data, monkeypatch):
     """A part of each set, evenly drawn, to be quick; `evaluate` takes all."""
     monkeypatch.setattr(evaluation, "_TOGETHER_EXAMPLES", 150)
