@@ -244,7 +244,8 @@ def test_each_stage_learns_what_its_toys_show(stage, quick, tmp_path):
         many, few = labelled(many), labelled(few)
     task = stage(untrained(), [many], [few], seed=0)
     before = {name: weight.clone() for name, weight in task.module.state_dict().items()}
-    schedule = Schedule(epochs=2, rate=2e-2, best="score", seed=0, precision="float32")
+    epochs = 4 if stage is Faces else 2  # faces learn the slowest
+    schedule = Schedule(epochs=epochs, rate=2e-2, best="score", seed=0, precision="float32")
     result = fit(task, schedule, state=tmp_path / "state")
     first, last = result.losses[:5], result.losses[-5:]
     assert np.mean(last) < 0.9 * np.mean(first)
