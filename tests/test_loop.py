@@ -82,7 +82,8 @@ def test_it_learns_and_tells_how(tmp_path, precision, average):
     seen = []
     schedule = replace(SCHEDULE, epochs=12, precision=precision, average=average)
     result = fit(task, schedule, state=tmp_path / "state", on_progress=seen.append)
-    assert result.epochs[result.best].figures["right"] >= 0.9
+    # Of 16 points. Over ten seeds, with 1, 2 and 4 threads, at least 13 are right; by chance 8 are.
+    assert result.epochs[result.best].figures["right"] >= 0.75
     assert [one.step for one in seen] == list(range(1, 73))
     assert {(one.stage, one.steps) for one in seen} == {("lines", 72)}
     assert [one.epoch for one in seen if one.epoch] == list(result.epochs)
