@@ -74,7 +74,8 @@ class MoonshineTranscriber(NetworkTranscriber):
         }
         self._of_tokens = [name for name in past if ".decoder." in name]
         # One for every two cores: the others are needed for pictures and scores. On two cores 95 of
-        # 100 results of six live streams came within 0.09 s with one thread, 0.31 s with two (one run each).
+        # 100 results of six live streams came within 0.09 s with one thread, 0.31 s with two, in
+        # one run each.
         super().__init__(name, stuck_s, threads=max(1, (os.cpu_count() or 1) // 2))
 
     def recognise(self, samples: npt.NDArray[np.float32]) -> Recognised:
