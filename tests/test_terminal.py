@@ -41,7 +41,7 @@ def test_plain_lines_tell_the_words_the_emotions_and_the_average() -> None:
     lines = out.getvalue().splitlines()
     assert lines[0].startswith("source    talk.mp4")
     assert lines[1] == (
-        '00:00.44-00:01.99  "set green"  expressed: happiness 0.61 (face +0.31, words +0.12, '
+        '00:00.44-00:01.99  "Set green."  expressed: happiness 0.61 (face +0.31, words +0.12, '
         "voice -0.02)  [1 faces]  0.74 s after its end"
     )
     assert "expressed on average: happiness 0.61" in out.getvalue()

@@ -21,6 +21,10 @@ MAX_LINES = 1000
 MAX_MEDIA = 16
 """Of an offer. Browsers send up to 3: sound, pictures, data channels."""
 
+MAX_WILDCARDS = 16
+"""Of an offer's lines of feedback for every codec (``a=rtcp-fb:*``), each of which the parser notes
+with each codec: 500 of them beside 500 codecs cost it a second. Browsers send none."""
+
 MAX_CANDIDATES = 64
 """Of one peer; more are passed over. Each costs some packets, to an address the peer chooses."""
 
@@ -45,6 +49,8 @@ class Offer:
         lines = bounded_lines(text)
         if sum(line.startswith("m=") for line in lines) > MAX_MEDIA:
             raise _bad(f"it has more than {MAX_MEDIA} media")
+        if sum(line.startswith("a=rtcp-fb:*") for line in lines) > MAX_WILDCARDS:
+            raise _bad(f"it has more than {MAX_WILDCARDS} lines of feedback for every codec")
         taken = set(islice(filter(_is_usable_line, lines), MAX_CANDIDATES))
         self.candidates = len(taken)
         self.text = "\r\n".join(
