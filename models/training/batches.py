@@ -66,7 +66,8 @@ def paired(
     size: int,
     rng: np.random.Generator,
     *,
-    neutral: float = 0.5,
+    neutral: float = 0.6,
+    plain: float = 0.3,
     lost: float = 0.2,
     wrong: float = 0.15,
     acted: float = 0.3,
@@ -78,6 +79,8 @@ def paired(
         size: how many utterances.
         rng: decides everything.
         neutral: part of them that expresses nothing.
+        plain: probability that, where another modality expresses the emotion, one says nothing:
+            people seldom show what they feel by face, voice and words at once.
         lost: probability that a modality is missing; one always stays.
         wrong: probability that, where all three are there, one of them is any example, like the
             words of a recogniser that erred.
@@ -95,7 +98,11 @@ def paired(
             truths[row, EMOTIONS.index(emotion)] = True
         kept, *others = rng.permutation(MODALITIES)
         there = [kept, *(name for name in others if rng.random() >= lost)]
-        one: Raw = {name: _draw(pools[name], pools[name].alone[emotion], rng) for name in there}
+        silent = {name for name in there[1:] if rng.random() < plain}
+        one: Raw = {
+            name: _draw(pools[name], pools[name].alone[None if name in silent else emotion], rng)
+            for name in there
+        }
         if len(one) == len(MODALITIES):
             if rng.random() < wrong:
                 one[kept] = _draw(pools[kept], None, rng)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -74,19 +75,23 @@ class SetReport:
     classifications: tuple[Classification, ...] = ()
 
     @property
-    def f1(self) -> float:
-        """Mean over the emotions the set has."""
-        return float(np.mean([score.f1 for score in self.emotions.values()]))
+    def f1(self) -> float | None:
+        """Mean over the emotions the set has; None where it has none."""
+        return self._mean("f1")
 
     @property
-    def wacc(self) -> float:
-        """Mean over the emotions the set has."""
-        return float(np.mean([score.wacc for score in self.emotions.values()]))
+    def wacc(self) -> float | None:
+        """Mean over the emotions the set has; None where it has none."""
+        return self._mean("wacc")
 
     @property
-    def guess_f1(self) -> float:
-        """Mean over the emotions of the F1 that always saying yes would get."""
-        return float(np.mean([score.guess_f1 for score in self.emotions.values()]))
+    def guess_f1(self) -> float | None:
+        """Mean over the emotions of the F1 that always saying yes would get; None as above."""
+        return self._mean("guess_f1")
+
+    def _mean(self, figure: str) -> float | None:
+        values = [getattr(score, figure) for score in self.emotions.values()]
+        return float(np.mean(values)) if values else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,16 +117,35 @@ class Trust:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """Something the model is to reach."""
+    """Something the model is to reach: a figure ``at least`` or ``at most`` as large as `bound`."""
 
     name: str
-    least: float
+    bound: float
     measured: float
+    sign: Literal["at least", "at most"] = "at least"
 
     @property
     def met(self) -> bool:
         """Whether it does."""
-        return self.measured >= self.least
+        if self.sign == "at least":
+            return self.measured >= self.bound
+        return self.measured <= self.bound
+
+
+_GOALS: tuple[tuple[str, str, str, str, float], ...] = (
+    ("voice, ordinary speech: false alarms", "ordinary speech", "acoustic", "false_alarms", 0.1),
+    ("voice, RAVDESS: mean F1", "RAVDESS", "acoustic", "f1", 0.78),
+    ("voice, RAVDESS: mean WAcc", "RAVDESS", "acoustic", "wacc", 0.87),
+    ("voice, Emo-DB: mean F1", "Emo-DB", "acoustic", "f1", 0.85),
+    ("voice, Emo-DB: mean WAcc", "Emo-DB", "acoustic", "wacc", 0.92),
+    ("words, GoEmotions: mean F1", "GoEmotions", "textual", "f1", 0.64),
+    ("words, GoEmotions: false alarms", "GoEmotions", "textual", "false_alarms", 0.25),
+    ("words, DailyDialog: mean F1", "DailyDialog", "textual", "f1", 0.5),
+    ("words, DailyDialog: false alarms", "DailyDialog", "textual", "false_alarms", 0.15),
+    ("words, MELD: mean F1", "MELD", "textual", "f1", 0.45),
+    ("words, XED: mean F1", "XED", "textual", "f1", 0.45),
+)
+"""What is to be reached: its name, set, what is given, and the bound of which figure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,29 +182,35 @@ class Report:
         )
 
     @property
-    def means(self) -> dict[str, list[float]]:
-        """Set and what was given of it, to mean F1 and mean WAcc."""
-        return {f"{one.name}, {one.given}": [one.f1, one.wacc] for one in self.sets}
+    def means(self) -> dict[str, tuple[float, float]]:
+        """Set and what was given of it, to mean F1 and mean WAcc, where it has emotions."""
+        return {
+            f"{one.name}, {one.given}": (one.f1, one.wacc)
+            for one in self.sets
+            if one.f1 is not None and one.wacc is not None
+        }
 
     @property
     def goals(self) -> tuple[Goal, ...]:
         """The goals whose sets are there."""
         named = {(one.name, one.given): one for one in self.sets}
         goals = []
-        if one := named.get(("GoEmotions", "textual")):
-            goals.append(Goal("words, GoEmotions: mean F1", 0.64, one.f1))
+        for name, of, given, figure, bound in _GOALS:
+            one = named.get((of, given))
+            measured = getattr(one, figure) if one else None
+            if measured is not None:
+                sign = "at most" if figure == "false_alarms" else "at least"
+                goals.append(Goal(name, bound, measured, sign))
         if one := named.get(("FER+", "visual")):
             # The classifier stands before the six outputs, where there is one.
             answers = {each.labelling: each for each in reversed(one.classifications)}
             if label := answers.get("FER2013"):
                 goals.append(Goal("face, FER2013, 7 classes: accuracy", 0.71, label.accuracy))
-                goals.append(Goal("face, FER2013: mean F1 of the six", 0.69, label.f1))
+                goals.append(Goal("face, FER2013: mean F1 of the six", 0.67, label.f1))
             if label := answers.get("FER+"):
-                goals.append(Goal("face, FER+, 8 classes: accuracy", 0.86, label.accuracy))
-        if one := named.get(("RAVDESS", "acoustic")):
-            goals.append(Goal("voice, RAVDESS: mean WAcc", 0.8, one.wacc))
+                goals.append(Goal("face, FER+, 8 classes: accuracy", 0.87, label.accuracy))
         if (TOGETHER, _ALL) in named:
-            f1 = {given: named[TOGETHER, given].f1 for given in COMBINATIONS}
+            f1 = {given: named[TOGETHER, given].f1 or 0.0 for given in COMBINATIONS}
             single = max(f1[name] for name in _SINGLE)
             goals.append(Goal("all three less the best single: mean F1", 0.05, f1[_ALL] - single))
             lost = min(f1[pair] - max(f1[name] for name in pair.split("+")) for pair in _PAIRS)
@@ -212,7 +242,7 @@ class Report:
         rows = [
             [
                 *_start(one),
-                *(f"{value:.3f}" for value in (one.f1, one.guess_f1, one.wacc)),
+                *(_figure(value) for value in (one.f1, one.guess_f1, one.wacc)),
                 "-" if one.false_alarms is None else f"{one.false_alarms:.1%}",
             ]
             for one in self.sets
@@ -244,10 +274,15 @@ class Report:
 
     def _goals(self) -> str:
         rows = [
-            [one.name, f"{one.least:.3f}", f"{one.measured:.3f}", "yes" if one.met else "no"]
+            [
+                one.name,
+                f"{one.sign} {one.bound:.3f}",
+                f"{one.measured:.3f}",
+                "yes" if one.met else "no",
+            ]
             for one in self.goals
         ]
-        return _table(["goal", "at least", "measured", "met"], rows)
+        return _table(["goal", "is", "measured", "met"], rows)
 
     def _thresholds(self) -> str:
         rows = [
@@ -268,6 +303,10 @@ class Report:
     def _error(one: Trust, emotion: str) -> list[float]:
         """Expected calibration error before and, where there is a calibration, after."""
         return [calibration_error(bins[emotion]) for bins in (one.before, one.after) if bins]
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 _START = ("set", "given", "examples")

@@ -1,0 +1,142 @@
+"""The embedded acoustic backbone: the first layers of Whisper's encoder, a transformer that has
+heard 680,000 hours of speech.
+
+In: 16 kHz mono samples. Out: one embedding of 512 for every 0.02 s, as a sequence.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+import torchaudio
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
+
+from models.mer.acoustic import SAMPLE_RATE, Samples
+
+MEL_BANDS = 80
+FRAME = 160
+"""Samples between two frames of the spectrogram: 10 ms."""
+
+_FFT = 400  # 25 ms
+_HEADS = 8
+_LEVEL = 0.05
+"""Of the louder half of an utterance, -26 dB: how loud somebody is recorded is no emotion."""
+
+
+class SpeechBackbone(nn.Module):
+    """The first layers of the encoder of Whisper-base (Radford et al. 2022,
+    https://arxiv.org/abs/2212.04356). Its middle layers hear how something is said; the last ones,
+    only what.
+
+    Clips of unlike length share a batch: what lies behind a clip's end is kept at 0 before each
+    convolution, attended to by nobody and left out of the mean, so a clip gives the same alone and
+    in company. Nothing is padded to the 30 s that Whisper itself takes.
+
+    Args:
+        layers: how many, of the six.
+    """
+
+    width = 512
+    max_samples = 10 * SAMPLE_RATE
+
+    def __init__(self, layers: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv1d(MEL_BANDS, self.width, kernel_size=3, padding=1)
+        self.conv2 = nn.Conv1d(self.width, self.width, kernel_size=3, stride=2, padding=1)
+        self.layers = nn.ModuleList(
+            nn.TransformerEncoderLayer(
+                self.width,
+                _HEADS,
+                4 * self.width,
+                dropout=0.0,
+                activation="gelu",
+                batch_first=True,
+                norm_first=True,
+            )
+            for _ in range(layers)
+        )
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        """What it is rebuilt from."""
+        return {"network": "whisper-base", "layers": len(self.layers)}
+
+    def prepare(self, audio: Samples) -> Tensor:
+        """Log-mel spectrogram of up to 10 s, all utterances equally loud.
+
+        Args:
+            audio: float32 (n,), 16 kHz mono, n at least 1.
+
+        Returns:
+            float32 (80, frames), one frame every 10 ms.
+        """
+        return log_mel(torch.from_numpy(levelled(audio[: self.max_samples])))
+
+    def forward(self, examples: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Embeddings of what `prepare` returned.
+
+        Args:
+            examples: one float32 (80, frames) an utterance.
+
+        Returns:
+            float32 (utterances, longest, 512), and bool (utterances, longest), True where the
+            utterance sounds; one step is two frames.
+        """
+        x = pad_sequence([example.T for example in examples], batch_first=True).transpose(1, 2)
+        ends = torch.tensor([example.shape[1] for example in examples], device=x.device)
+        sounds = torch.arange(x.shape[-1], device=x.device) < ends[:, None]
+        x = F.gelu(self.conv1(x)) * sounds[:, None]
+        x = F.gelu(self.conv2(x)).transpose(1, 2)
+        sounds = sounds[:, ::2]
+        x = x + _positions(x.shape[1], self.width).to(x)
+        silent = None if sounds.all() else ~sounds
+        for layer in self.layers:
+            x = layer(x, src_key_padding_mask=silent)
+        return x, sounds
+
+
+def levelled(audio: Samples) -> Samples:
+    """The utterance at one loudness, by the louder half of its 25 ms windows: float32 (n,)."""
+    windows = np.pad(audio, (0, -len(audio) % _FFT)).reshape(-1, _FFT)
+    powers = np.sort(np.square(windows).mean(axis=1))
+    loudness = float(np.sqrt(powers[len(powers) // 2 :].mean()))
+    return np.ascontiguousarray(audio * np.float32(_LEVEL / max(loudness, 1e-6)))
+
+
+def log_mel(audio: Tensor) -> Tensor:
+    """Whisper's front end: float32 (n,) at 16 kHz to float32 (80, frames).
+
+    25 ms windows every 10 ms, power in 80 mel bands of 0 to 8 kHz (Slaney's), its logarithm to
+    base 10, at least 8 below the loudest, then (x + 4) / 4.
+    """
+    # Reflection at the borders needs more samples than it mirrors.
+    audio = F.pad(audio, (0, max(0, _FFT - len(audio))))
+    window, banks = _analysis()
+    spectrum = torch.stft(audio, _FFT, FRAME, window=window, return_complex=True)[:, :-1]
+    power = spectrum.real.square() + spectrum.imag.square()
+    levels = (banks @ power).clamp(min=1e-10).log10()
+    return (torch.maximum(levels, levels.max() - 8) + 4) / 4
+
+
+@cache
+def _analysis() -> tuple[Tensor, Tensor]:
+    """The analysis window float32 (400,) and the mel filters float32 (80, 201)."""
+    banks = torchaudio.functional.melscale_fbanks(
+        _FFT // 2 + 1, 0.0, SAMPLE_RATE / 2, MEL_BANDS, SAMPLE_RATE, "slaney", "slaney"
+    )
+    return torch.hann_window(_FFT), banks.T.contiguous()
+
+
+@cache
+def _positions(count: int, width: int) -> Tensor:
+    """Where each embedding stands, as sines and cosines: float32 (count, width)."""
+    rates = torch.exp(torch.arange(width // 2) * (-math.log(10_000) / (width // 2 - 1)))
+    angles = torch.arange(count)[:, None] * rates
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
