@@ -7,7 +7,8 @@ gives depends on the container's bytes alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, cast
 
 import av
@@ -43,63 +44,72 @@ NO_MEMORY = (av.error.MemoryError, av.error.BlockingIOError)
 """What FFmpeg says when it gets no memory, for a picture or for the stack of a thread."""
 
 
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A recording that was opened: all of a source, or one of several that were joined in a file.
+
+    Attributes:
+        audio, video: the streams of `container` that are read.
+        whole: it is known that nothing was cut off, whatever the header promises.
+    """
+
+    container: InputContainer
+    audio: AudioStream
+    video: VideoStream | None
+    whole: bool
+
+
 class MediaReader:
-    """Reads one audio stream and, where there is one, one video stream of `container`.
+    """Reads the sound and, where there are some, the pictures of `pieces`, one after the other.
 
     Args:
         name: what to call the source in messages.
         hold_s: how many seconds of media may wait for the other stream, see `Interleaver`.
         max_frame_mpx: size of one picture, in 10^6 pixels.
         memory_limited: this process has a limit on its memory, so that a decoder may lack some.
-        whole: it is known that nothing was cut off, whatever the header promises.
 
-    Iterate once. Raises `SourceError` where the container breaks off or goes beyond a limit, and
+    Iterate once. Raises `SourceError` where a container breaks off or goes beyond a limit, and
     `MemoryError` where limited memory is not enough.
     """
 
     def __init__(
         self,
-        container: InputContainer,
-        audio: AudioStream,
-        video: VideoStream | None,
+        pieces: Iterable[Piece],
         *,
         name: str,
         thinner: FrameThinner,
         hold_s: float,
         max_frame_mpx: float,
         memory_limited: bool,
-        whole: bool,
     ) -> None:
-        self._container, self._audio, self._video = container, audio, video
+        self._pieces = pieces
         self._name = name
         self._thinner = thinner
         self._max_frame_mpx = max_frame_mpx
         self._memory_limited = memory_limited
-        self._whole = whole
         self._timeline = AudioTimeline()
         self._merger = Interleaver(hold_s=hold_s)
-        if video is None:
-            self._merger.video_s = math.inf
-        starts = [
-            float(s.start_time * s.time_base)
-            for s in (audio, video)
-            if s is not None and s.start_time is not None and s.time_base is not None
-        ]
-        # A container that does not say when it begins (wav) begins with its first packet.
-        self._clock = RecordingClock(min(starts) if starts else None)
+        self._clock = RecordingClock()
         self._damaged = self._damage_told = False
-        self._memory_failures = dict.fromkeys(range(len(container.streams)), 0)
-        self._end_s = -math.inf
         self._reducer = FrameReducer(thinner)
 
     def __iter__(self) -> Iterator[Media]:
         """Deliver the media, in media-time order."""
-        for packet in self._packets():
-            for item in self._decode(packet):
-                self._merger.push(item)
-                self._merger.audio_s = self._timeline.position / SAMPLE_RATE
+        cut_off: str | None = None
+        for piece in self._pieces:
+            self._begin(piece)
+            for packet in self._packets():
+                for item in self._decode(packet):
+                    self._merger.push(item)
+                    self._merger.audio_s = self._timeline.position / SAMPLE_RATE
+                    yield from self._merger.ready()
                 yield from self._merger.ready()
-            yield from self._merger.ready()
+            missing = self._missing()
+            if missing and piece.whole:
+                message = f"{self._name} is short: {missing}, as where a recorder was paused"
+                self._merger.push(SourceNotice(self._timeline.end_s, "source.short", message))
+            elif missing:
+                cut_off = missing
         for item in self._timeline.finish():
             self._merger.push(item)
         if (clocks := self._clock.clocks) > 1:
@@ -109,16 +119,27 @@ class MediaReader:
             )
             end_s = self._timeline.position / SAMPLE_RATE
             self._merger.push(SourceNotice(end_s, "source.clocks", message))
-        missing = self._missing()
-        if missing and self._whole:
-            message = f"{self._name} is short: {missing}, as where a recorder was paused"
-            end_s = self._timeline.position / SAMPLE_RATE
-            self._merger.push(SourceNotice(end_s, "source.short", message))
         yield from self._merger.rest()
         if not self._timeline.position:
             raise SourceError(f"none of the sound in {self._name} could be decoded: it is damaged")
-        if missing and not self._whole:
-            raise SourceError(f"{self._name} is cut off: {missing}")
+        if cut_off:
+            raise SourceError(f"{self._name} is cut off: {cut_off}")
+
+    def _begin(self, piece: Piece) -> None:
+        self._container, self._audio, self._video = piece.container, piece.audio, piece.video
+        starts = [
+            float(s.start_time * s.time_base)
+            for s in (piece.audio, piece.video)
+            if s is not None and s.start_time is not None and s.time_base is not None
+        ]
+        # A container that does not say when it begins (wav) begins with its first packet.
+        self._clock.begin(min(starts) if starts else None, self._timeline.end_s)
+        if piece.video is None:
+            self._merger.video_s = math.inf
+        elif math.isinf(self._merger.video_s):
+            self._merger.video_s = self._timeline.end_s
+        self._memory_failures = dict.fromkeys(range(len(piece.container.streams)), 0)
+        self._end_s = -math.inf
 
     def _packets(self) -> Iterator[av.Packet[Stream]]:
         """Every packet of every stream; damaged places are passed over."""
