@@ -237,6 +237,8 @@ class MediaReader:
         promised_us = self._container.duration
         if promised_us is None or not HONEST_DURATION & {*self._container.format.name.split(",")}:
             return None
+        if math.isinf(self._end_s):  # nothing came, which is told
+            return None
         promised_s = promised_us / av.time_base
         # Matroska counts its duration from 0, not from its first timestamp; where the others
         # begin later than at 0, this is the lenient reading.
