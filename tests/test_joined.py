@@ -38,6 +38,11 @@ def fragment(time: int, track: int = 1) -> bytes:
     return box(b"moof", box(b"mfhd", bytes(8)) + box(b"traf", header + when)) + box(b"mdat", b"a")
 
 
+def page(kind: int) -> bytes:
+    """Of Ogg: 2 is the first page of a stream, 4 its last, 0 any other."""
+    return b"OggS\0" + bytes([kind]) + bytes(20) + b"\2\1\3" + bytes(4)
+
+
 def starts(*pieces: bytes) -> list[int]:
     """Which of `pieces` are found to begin a recording, by their numbers."""
     borders = np.cumsum([0, *map(len, pieces)]).tolist()
@@ -75,6 +80,10 @@ FTYP, MOOV, FREE = box(b"ftyp", b"isom"), box(b"moov", b"one"), box(b"free", byt
         ([FTYP + MOOV, fragment(0), FTYP + box(b"moov", b"two"), fragment(9)], [0, 2]),
         ([b"caff\0\1\0\0" + b"data" + struct.pack(">q", 1) + b".", wave()], [0, 1]),
         ([b"caff\0\1\0\0" + b"data" + struct.pack(">q", -1) + b".", wave()], [0]),
+        # Two streams begin together; and what is damaged is looked at no further.
+        ([page(2) + page(2) + page(0), page(4), page(2) + page(2), page(0), page(2)], [0, 2, 4]),
+        ([page(2) + page(0), b"?", page(2) + page(0)], [0]),
+        ([page(2) + page(4), wave()], [0, 1]),
         ([b"\x1a\x45\xdf\xa3\x80", b"\x18\x53\x80\x67\xff" + bytes(20), wave()], [0]),
     ],
 )
@@ -98,6 +107,7 @@ def test_whatever_is_damaged_gives_places_in_the_file(content: bytes) -> None:
         FTYP + FREE[:8].replace(b"\x11", b"\x08") * 1_000_000,
         b"FLV\1\5\0\0\0\x09\0\0\0\0" + b"\x08" + bytes(14) * 1_000_000,
         b"caff\0\1\0\0" + bytes(12) * 1_000_000,
+        (b"OggS" + bytes(24)) * 1_000_000,
         b"\x1a\x45\xdf\xa3\x80" + b"\xec\x80" * 1_000_000,
     ],
 )
@@ -197,6 +207,29 @@ async def test_each_piece_has_its_own_rate_channels_and_size(tmp_path: Path, suf
         frames = frames_of(items)
         assert {frame.image.shape for frame in frames} == {(120, 160, 3), (200, 320, 3)}
         assert len(frames) == pytest.approx(25, abs=2)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "first_hz"),
+    [("opus", "libopus", 48000), ("oga", "flac", 48000), ("aac", "aac", 24000)],
+)
+async def test_sound_alone_has_its_own_rate_and_channels_too(
+    tmp_path: Path, suffix: str, codec: str, first_hz: int
+) -> None:
+    other_hz = 48000 if codec != "flac" else 16000
+    pieces = [
+        write(
+            tmp_path / f"{hz}.{suffix}",
+            [(0, tone(3, rate, channels=channels, hz=hz))],
+            rate,
+            codec=codec,
+        )
+        for hz, rate, channels in ((440, first_hz, 1), (700, other_hz, 2), (900, first_hz, 1))
+    ]
+    items = await read(join(tmp_path / f"joined.{suffix}", *pieces))
+    assert len(sound_of(items)) / SAMPLE_RATE == pytest.approx(9, abs=0.2)
+    assert [pitch(items, at) for at in (2, 5, 8)] == pytest.approx([440, 700, 900], abs=4)
+    assert codes(items) == ["source.clocks"] * (suffix != "aac")  # which has no timestamps
 
 
 async def test_fragmented_recordings_are_heard_whole(tmp_path: Path) -> None:

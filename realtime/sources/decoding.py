@@ -29,6 +29,10 @@ HONEST_DURATION = {"mov", "matroska", "flac"}
 """Containers whose header promises a duration. Of the others FFmpeg tells what is there (wav, avi,
 ogg) or guesses (mpeg, mp3), so that one that was cut short is simply a shorter one."""
 
+UNTIMED = {"aac", "ac3", "dts", "eac3", "mp3"}
+"""Formats without timestamps: FFmpeg counts the time, but where recordings of several rates were
+joined, as if all had the first rate."""
+
 MISSING_S = 1.0
 """How much less than the header promises there may be before a file counts as cut off: headers
 round, and streams do not end together."""
@@ -140,6 +144,7 @@ class MediaReader:
             self._merger.video_s = self._timeline.end_s
         self._memory_failures = dict.fromkeys(range(len(piece.container.streams)), 0)
         self._end_s = -math.inf
+        self._rate, self._timed = piece.audio.rate, True
 
     def _packets(self) -> Iterator[av.Packet[Stream]]:
         """Every packet of every stream; damaged places are passed over."""
@@ -196,7 +201,9 @@ class MediaReader:
             yield SourceNotice(self._timeline.end_s, "source.corrupt", message)
 
     def _hear(self, sound: av.AudioFrame) -> Iterator[Media]:
-        time = _stamp(sound)
+        if self._container.format.name in UNTIMED and sound.sample_rate != self._rate:
+            self._timed = False
+        time = _stamp(sound) if self._timed else None
         if time is not None:
             time = self._clock.sound(time, self._timeline.end_s)
         yield from self._timeline.add(sound, time)

@@ -179,7 +179,7 @@ class Recording:
         if len(starts) == joined.MAX_PIECES:
             message = (
                 f"{self.name} may hold more than {len(starts)} recordings, joined end to end: "
-                "what comes after them is not heard; take it apart"
+                "what comes after them may not be heard; take it apart"
             )
             self._notices.append(SourceNotice(0.0, "source.clocks", message))
         return list(zip(starts, [*starts[1:], 0], strict=True))

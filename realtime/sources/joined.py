@@ -2,7 +2,7 @@
 
 In: a file. Out: byte offsets. Only headers are read, and never more than `MAX_READS` of them.
 FFmpeg ends silently with the first recording of these formats, or goes on with its codecs. Others,
-which it reads on its own as one recording with several clocks (Ogg, MPEG, FLAC ...), are one here.
+which it reads on its own as one recording with several clocks (MPEG, FLAC ...), are one here.
 """
 
 from __future__ import annotations
@@ -125,6 +125,23 @@ def _flv(content: _Content, start: int) -> int:
     return at
 
 
+def _ogg(content: _Content, start: int) -> int:
+    """Each of its streams begins with a page that says so, all of them before any other page."""
+    at, begun = start, False
+    while (page := content.read(at, 27 + 255)).startswith(b"OggS") and len(page) > 27:
+        first = bool(page[5] & _FIRST_PAGE)
+        if begun and first:
+            return at
+        begun = begun or not first
+        segments = page[26]
+        at += 27 + segments + sum(page[27 : 27 + segments])
+    # Where it is damaged FFmpeg looks for the next page.
+    return content.size if page and not _format(page) else at
+
+
+_FIRST_PAGE = 2
+
+
 def _matroska(content: _Content, start: int) -> int:
     at = start
     while at == start or not _format(content.head(at)):
@@ -194,6 +211,7 @@ _FORMATS: tuple[tuple[bytes, int, bytes, _End], ...] = (
     (b"BW64", 8, b"WAVE", _riff),
     (b"RIFF", 8, b"AVI ", _riff),
     (b"\x1a\x45\xdf\xa3", 0, b"", _matroska),
+    (b"OggS", 0, b"", _ogg),
     (b"FLV\1", 0, b"", _flv),
     (b"FORM", 8, b"AIF", _aiff),
     (b"caff\0\1", 0, b"", _caf),
