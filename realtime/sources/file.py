@@ -259,6 +259,7 @@ class Recording:
 
     def _options(self) -> dict[str, str]:
         if not self.is_url:
+            # "subfile" reads a part of a file: here, one of several recordings.
             return {"protocol_whitelist": "file,subfile", "format_whitelist": FORMATS}
         options = {"protocol_whitelist": URL_PROTOCOLS, "format_whitelist": STREAM_FORMATS}
         if self._target.startswith("rtsp"):
