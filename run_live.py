@@ -12,13 +12,14 @@ import functools
 import inspect
 import io
 import logging
+import os
 import signal
 import sys
 import traceback
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
@@ -30,8 +31,10 @@ from realtime.outputs import (
     EventsFile,
     Outputs,
     cannot_be_written,
+    holds_drawing,
     holds_no_json,
     open_standard_streams,
+    spare_others,
     standard_error,
 )
 from web.settings import DEFAULT_STORE, IceServer, Limits, ServerSettings
@@ -88,7 +91,7 @@ Events = Annotated[
 ]
 Force = Annotated[
     bool,
-    typer.Option("--force", help="Let --events overwrite a file that holds something else."),
+    typer.Option("--force", help="Overwrite files that hold something else."),
 ]
 
 
@@ -455,23 +458,29 @@ async def _follow(session: LiveSession, outputs: Outputs, show: Callable[[Event]
 
 
 @contextlib.contextmanager
-def _written(path: str | None) -> Iterator[TextIO | None]:
-    """Where JSON is written: a file, standard output for ``-``, or nowhere."""
+def _writing(path: str | None, *, force: bool) -> Iterator[Callable[[str], None]]:
+    """How to write JSON: to a file, to standard output for ``-``, or to nowhere."""
     if path is None:
-        yield None
+        yield lambda text: None
     elif path == "-":
-        yield sys.stdout
+        yield print
     else:
-        if holds_no_json(path):
-            raise UsageError(f"{path} exists and holds no JSON: choose another path")
+        spare_others(path, "JSON", lambda file: not holds_no_json(file), force=force)
         try:
-            lines = open(path, "w", encoding="utf-8")  # noqa: SIM115 - closed below
+            # What is there stays until there is something else to write.
+            lines = open(path, "a", encoding="utf-8")  # noqa: SIM115 - closed below
         except OSError as error:
             raise UsageError(
                 f"{path} cannot be written ({error.strerror}): choose another path"
             ) from None
+
+        def write(text: str) -> None:
+            if os.path.isfile(path):  # pipes cannot be shortened
+                lines.truncate(0)
+            print(text, file=lines)
+
         with lines:
-            yield lines
+            yield write
 
 
 @contextlib.contextmanager
@@ -641,15 +650,26 @@ def train(
     seed: Annotated[int, typer.Option(help="The same seed gives the same weights.")] = 1,
     resume: Annotated[bool, typer.Option(help="Go on from what is beside FILE.")] = False,
     device: Annotated[str, typer.Option(help="Where to compute: auto, cpu or cuda.")] = "auto",
+    force: Force = False,
 ) -> None:
-    """Train an emotion model; its curves are drawn in FILE.png."""
+    """Train an emotion model; its curves are drawn in FILE.png.
+
+    A checkpoint and curves that are there already are replaced, other files only with --force.
+    """
     import math
 
     from rich.console import Console
     from rich.progress import Progress, TimeRemainingColumn
 
+    from models.mer.checkpoint import is_checkpoint
     from models.training.plots import draw_curves
 
+    curves = out.with_name(out.name + ".png")
+    for path in (out, curves):
+        if path.is_dir():
+            raise UsageError(f"{path} is a folder: choose another FILE")
+    spare_others(out, "checkpoint", is_checkpoint, force=force)
+    spare_others(curves, "curves", holds_drawing, force=force)
     if profile == "embedded":
         from models.training.fitting import train_embedded as train_model
     elif profile == "paper":
@@ -678,7 +698,7 @@ def train(
         )
     print(report)
     try:
-        draw_curves(results, out.with_name(out.name + ".png"))
+        draw_curves(results, curves)
     except UsageError as error:  # the checkpoint is there all the same
         _complain(str(error))
 
@@ -701,8 +721,12 @@ def evaluate_mer(
     card: Annotated[
         Path | None, typer.Option(metavar="PATH.md", help="Also renew the figures in a model card.")
     ] = None,
+    force: Force = False,
 ) -> None:
     """Measure an emotion model on the validation sets; on CMU-MOSEI on the test part, too.
+
+    Files of the kind that is written are replaced, others only with --force; of a card only its
+    figures are.
 
     The card of the shipped model is made by: evaluate mer --data ../shared/data
     --card models/weights/CARD.md
@@ -710,17 +734,20 @@ def evaluate_mer(
     if (data / "utterances.tsv").is_file():
         if plot is not None or card is not None:
             raise UsageError(f"{data} holds CMU-MOSEI: of that there is no picture and no card")
-        _evaluate_mosei(data, profile, json)
+        _evaluate_mosei(data, profile, json, force=force)
         return
     if plot is not None:
         from models.training.picture import draw_report
-    from models.training.card import update_card
+
+        spare_others(plot, "drawing", holds_drawing, force=force)
+    from models.training.card import around_figures, update_card
     from models.training.evaluation import evaluate as evaluate_model
 
-    with _written(json) as lines:
+    if card is not None:
+        around_figures(card)  # what is wrong with it is told before the long measurement
+    with _writing(json, force=force) as write:
         report = evaluate_model(profile, data)
-        if lines is not None:
-            lines.write(report.to_json() + "\n")
+        write(report.to_json())
     if json != "-":
         print(report)
     if plot is not None:
@@ -729,15 +756,14 @@ def evaluate_mer(
         update_card(card, profile, report)
 
 
-def _evaluate_mosei(data: Path, profile: str, json: str | None) -> None:
+def _evaluate_mosei(data: Path, profile: str, json: str | None, *, force: bool) -> None:
     from models.mer import MERModel
     from models.training.mosei import read_mosei
     from models.training.paper import evaluate_mosei
 
-    with _written(json) as lines:
+    with _writing(json, force=force) as write:
         report = evaluate_mosei(MERModel.load(profile), read_mosei(data))
-        if lines is not None:
-            lines.write(report.to_json() + "\n")
+        write(report.to_json())
     if json != "-":
         print(report)
 

@@ -10,7 +10,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -107,11 +107,7 @@ class EventsFile:
             raise UsageError(
                 f"{path} is what is to be analysed: choose another path for the events"
             )
-        if not force and not _replaceable(path):
-            raise UsageError(
-                f"{path} exists and holds no events: choose another path, or overwrite it with "
-                "--force"
-            )
+        spare_others(path, "events", _holds_events, force=force)
 
     @property
     def is_stdout(self) -> bool:
@@ -182,6 +178,36 @@ class Outputs:
                 yield output.problem
 
 
+def spare_others(
+    path: str | Path, kind: str, is_one: Callable[[Path], bool], *, force: bool
+) -> None:
+    """Refuse to overwrite a file that is of another kind than what is to be written.
+
+    Args:
+        kind: what the file is to hold, in words.
+        is_one: whether a file that is not empty holds that.
+        force: overwrite it, whatever it holds.
+
+    Raises:
+        UsageError: something would be lost.
+    """
+    file = Path(path)
+    try:
+        lost = file.is_file() and file.stat().st_size > 0 and not is_one(file)
+    except (OSError, ValueError):  # it cannot be read
+        lost = True
+    if lost and not force:
+        raise UsageError(
+            f"{path} exists and holds no {kind}: choose another path, or overwrite it with --force"
+        )
+
+
+def holds_drawing(file: Path) -> bool:
+    """Whether `file` is a picture that Matplotlib has drawn; photographs are not."""
+    with file.open("rb") as content:
+        return b"matplotlib" in content.read(_LONGEST_LINE).lower()
+
+
 def cannot_be_written(error: OSError) -> bool:
     """Whether this is how a full disk or a lost terminal shows."""
     return error.filename is None and error.errno in _NO_MORE
@@ -231,20 +257,16 @@ def _same(path: str, other: str) -> bool:
         return False
 
 
-def _replaceable(path: str) -> bool:
-    """Whether nothing is lost when `path` is written anew: it is no file, empty, or of events."""
+def _holds_events(file: Path) -> bool:
     try:
-        file = Path(path)
-        if not file.is_file() or file.stat().st_size == 0:
-            return True
         with file.open(encoding="utf-8") as lines:
             first = json.loads(lines.readline(_LONGEST_LINE))
-    except (OSError, ValueError, RecursionError):
+    except (ValueError, RecursionError):
         return False
     return isinstance(first, dict) and first.get("type") == "session.started"
 
 
-def holds_no_json(path: str) -> bool:
+def holds_no_json(path: str | Path) -> bool:
     """Whether `path` is a file with something in it, which does not begin as an object of JSON."""
     try:
         file = Path(path)

@@ -11,7 +11,8 @@ class Reader:
     """Gives a clock what a file holds, in the file's order, and keeps the times it gets."""
 
     def __init__(self, origin_s: float | None = 0.0) -> None:
-        self.clock = RecordingClock(origin_s)
+        self.clock = RecordingClock()
+        self.clock.begin(origin_s, 0.0)
         self.heard_s = 0.0
         self.sounds: list[float] = []
         self.pictures: list[float] = []
@@ -137,3 +138,31 @@ def test_a_recording_that_does_not_say_when_it_begins_begins_with_its_first_time
     reader = Reader(None)
     reader.both(7.5, 4)
     assert reader.sounds[0] == reader.pictures[0] == 0.0
+
+
+def test_a_recording_that_follows_begins_where_the_one_before_ended() -> None:
+    reader = Reader()
+    reader.both(0.0, 4)
+    for origin_s in (0.0, 4.0, 7200.0):  # also where its clock would have gone on, or jumps
+        reader.clock.begin(origin_s, reader.heard_s)
+        reader.both(origin_s, 4)
+    assert reader.sounds == pytest.approx([n / 50 for n in range(800)])
+    assert reader.pictures == pytest.approx([n / 25 for n in range(400)])
+    assert reader.clock.clocks == 4
+
+
+def test_a_recording_that_follows_waits_for_the_pictures_of_the_one_before() -> None:
+    reader = Reader()
+    reader.both(0.0, 4)
+    reader.film(4.0, 2)
+    reader.clock.begin(None, reader.heard_s)
+    reader.sound(9.0, 1)
+    assert reader.sounds[200] == reader.pictures[-1] == pytest.approx(5.96)
+
+
+def test_a_short_recording_is_not_taken_for_an_overlap() -> None:
+    reader = Reader()
+    reader.sound(0.0, 0.2)
+    reader.clock.begin(0.0, reader.heard_s)
+    reader.sound(0.0, 0.2)
+    assert reader.sounds == pytest.approx([n / 50 for n in range(20)])

@@ -693,6 +693,9 @@ def test_the_command_prints_writes_draws_and_renews_the_card(toys, report, judge
     assert (tmp_path / "x.json").read_text() == full.to_json() + "\n"
     assert (tmp_path / "x.png").stat().st_size > 10_000
     assert str(full) in card.read_text()
+    again = run_live("evaluate", "mer", *profile, *outputs)  # each replaces its own kind
+    assert (again.returncode, again.stdout) == (0, f"{full}\n"), again.stderr
+    assert (tmp_path / "x.json").read_text() == full.to_json() + "\n"
 
 
 @pytest.mark.parametrize(

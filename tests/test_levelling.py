@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_endpointing import boundaries, streamed_boundaries
 
+from models.levels import MOST, TARGET
 from models.vad import WINDOW, load_vad
 from realtime.endpointing import Endpointer, SpeechChange
-from realtime.levelling import MOST, TARGET, Leveller
+from realtime.levelling import Leveller
 from realtime.media import SAMPLE_RATE
 
 Sound = npt.NDArray[np.float32]

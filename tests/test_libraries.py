@@ -90,6 +90,21 @@ def test_what_shows_no_pictures_needs_no_libgl(without_libgl: dict[str, str]) ->
         assert ended.returncode == (2 if "analyze" in arguments else 0)
 
 
+def test_a_gateway_of_a_cluster_tells_of_it_in_one_line_too() -> None:
+    pytest.importorskip("ray")
+    code = (
+        "import sys; sys.modules['cv2'] = None\n"
+        "import numpy as np\n"
+        "from models.errors import UsageError\n"
+        "from realtime.analyzers.deployments import packed\n"
+        "try: packed(np.zeros((4, 4, 3), np.uint8))\n"
+        "except UsageError as error: print(error)\n"
+    )
+    told = subprocess.run([sys.executable, "-c", code], cwd=REPO, capture_output=True, text=True)
+    assert told.stderr == ""
+    assert "opencv-python-headless is not installed: pip install" in told.stdout
+
+
 def test_a_failed_import_leaves_no_folder_of_opencv_on_the_path(
     without_libgl: dict[str, str],
 ) -> None:

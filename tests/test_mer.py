@@ -12,6 +12,7 @@ from models.emotions import COMBINATIONS, EMOTIONS, MODALITIES
 from models.errors import MissingWeights, UsageError
 from models.mer import MERModel
 from models.mer.acoustic import AcousticBackbone, log_mel
+from models.mer.bert import BertEncoder
 from models.mer.checkpoint import FORMAT, build_model, load_model, read_training, save_model
 from models.mer.paper import HubertBackbone, InceptionBackbone
 
@@ -278,6 +279,20 @@ def test_on_a_gpu_nothing_is_left_on_the_processor(parts):
         assert (logits.device.type, logits.shape) == ("cuda", (3, 6))
         with pytest.raises(DataDependentOutputException):  # all that is left is to read the numbers
             model._scores(model.embed(examples), [("visual",), ("acoustic",), ("textual",)])
+
+
+@pytest.mark.parametrize("config", [TINY_BERT, {**TINY_BERT, "num_attention_heads": 4}])
+def test_bert_is_that_of_transformers_name_by_name_and_digit_by_digit(config):
+    from transformers import BertConfig, BertModel
+
+    ours = BertEncoder(config).eval()
+    theirs = BertModel(BertConfig(**config), add_pooling_layer=False).eval()
+    theirs.load_state_dict(ours.state_dict())
+    ids = torch.randint(1, len(WORDS), (3, 20))
+    mask = torch.arange(20) < torch.tensor([[20], [1], [7]])
+    expected = theirs(input_ids=ids, attention_mask=mask.long()).last_hidden_state
+    torch.testing.assert_close(ours(ids, mask)[mask], expected[mask])
+    assert (ours.train()(ids, mask) != ours(ids, mask)).any(), "dropout, while it learns"
 
 
 def test_thresholds_are_those_of_the_modalities_given():

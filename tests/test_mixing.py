@@ -67,6 +67,36 @@ def test_of_ambisonic_sound_the_channel_of_all_directions_is_heard(layout: str) 
     assert sound_of(mixed(channels, layout)) == pytest.approx(channels[0], abs=1e-5)
 
 
+@pytest.mark.parametrize("suffix", ["opus", "webm", "mp4"])
+@pytest.mark.parametrize(
+    ("layout", "family"),
+    [
+        *(("ambisonic 1", "2"), ("ambisonic 2", "2"), ("ambisonic 3", "2")),
+        *(("4 channels", "255"), ("9 channels", "255"), ("16 channels", "255")),
+    ],
+)
+async def test_ambisonic_opus_is_heard(
+    tmp_path: Path, suffix: str, layout: str, family: str
+) -> None:
+    """From all directions 440 Hz; from the side, which is another channel, 700 Hz more softly."""
+    path, length = tmp_path / f"a.{suffix}", 96_000
+    channels = np.zeros((av.AudioLayout(layout).nb_channels, length), np.float32)
+    channels[:2] = tone(2, 48000)[0], 0.1 * tone(2, 48000, hz=700)[0]
+    with av.open(str(path), "w") as out:
+        options = {"mapping_family": family}
+        stream = out.add_stream("libopus", rate=48000, layout=layout, options=options)
+        for n in range(0, length, 960):
+            packed = np.ascontiguousarray(channels[:, n : n + 960].T.reshape(1, -1))
+            frame = av.AudioFrame.from_ndarray(packed, "flt", layout)
+            frame.sample_rate, frame.pts = 48000, n
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode())
+    heard = sound_of(await read(path))
+    spectrum = np.abs(np.fft.rfft(heard[SAMPLE_RATE // 2 :][:SAMPLE_RATE]))
+    assert np.argmax(spectrum) == 440
+    assert len(heard) == pytest.approx(2 * SAMPLE_RATE, abs=400)
+
+
 @pytest.mark.parametrize("layout", ["mono", "stereo", "2.1", "quad", "5.1", "7.1", "7.1.4", "22.2"])
 def test_layouts_with_weights_keep_the_loudness_of_what_is_in_every_channel(layout: str) -> None:
     one = voice()

@@ -13,11 +13,14 @@ import pytest
 from exits import command
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
+from safetensors.torch import save_file
 
 from models.errors import UsageError
+from models.mer.checkpoint import FORMAT, is_checkpoint
 from realtime.events import SessionStarted
 from realtime.naming import shown
-from realtime.outputs import EventsFile, Output
+from realtime.outputs import EventsFile, Output, holds_drawing, spare_others
 
 STARTED = SessionStarted(session="s", time=0, source="a.wav", profile="embedded", stt="sphinx")
 
@@ -228,12 +231,55 @@ def test_other_files_of_json_overwrite_nothing_else_either(tmp_path: Path) -> No
     clip.write_bytes(b"fLaC")
     for arguments in (
         ["evaluate", "mer", "--data", tmp_path, "--json", clip],
+        ["evaluate", "mer", "--data", tmp_path, "--plot", clip],
+        ["train", "--data", tmp_path, "--out", clip],
+        ["train", "--data", tmp_path, "--out", clip, "--resume"],
         ["--no-browser", "--port", "0", "--log", clip],
     ):
         status, out, err = outcome('"$@"', *arguments)
         assert (status, out, err.count("\n")) == (2, "", 1)
         assert "a.flac exists and " in err
     assert clip.read_bytes() == b"fLaC"
+
+
+def test_the_picture_of_a_training_overwrites_no_photograph(tmp_path: Path) -> None:
+    photograph, out = tmp_path / "face.png", tmp_path / "face"
+    photograph.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(99))
+    status, _, err = outcome('"$@"', "train", "--data", tmp_path, "--out", out)
+    assert (status, err.count("\n")) == (2, 1)
+    assert "face.png exists and holds no curves" in err
+    (tmp_path / "folder").mkdir()
+    status, _, err = outcome('"$@"', "train", "--data", tmp_path, "--out", tmp_path / "folder")
+    assert (status, err) == (2, f"error: {tmp_path / 'folder'} is a folder: choose another FILE\n")
+
+
+def test_each_kind_of_file_is_replaced_by_its_own(tmp_path: Path) -> None:
+    checkpoint, drawing, other = (tmp_path / name for name in ("a.safetensors", "a.svg", "b"))
+    save_file({}, checkpoint, {FORMAT: "{}"})
+    Figure().savefig(drawing)
+    save_file({}, other)
+    for path, kind, is_one in (
+        (checkpoint, "checkpoint", is_checkpoint),
+        (drawing, "drawing", holds_drawing),
+    ):
+        spare_others(path, kind, is_one, force=False)
+        with pytest.raises(UsageError, match=f"b exists and holds no {kind}: .* with --force"):
+            spare_others(other, kind, is_one, force=False)
+        spare_others(other, kind, is_one, force=True)
+
+
+def test_figures_stay_where_nothing_can_be_measured(tmp_path: Path) -> None:
+    """Neither the figures nor the card of last time are lost; a card is looked at first."""
+    figures, card = tmp_path / "figures.json", tmp_path / "CARD.md"
+    figures.write_text('{"old": 1}\n')
+    card.write_text("a card without marks")
+    measure = ("evaluate", "mer", "--data", tmp_path / "nowhere", "--json", figures)
+    status, _, err = outcome('"$@"', *measure)
+    assert (status, err.count("\n")) == (2, 1)
+    assert figures.read_text() == '{"old": 1}\n'
+    status, _, err = outcome('"$@"', *measure, "--card", card)
+    assert (status, err.count("\n")) == (2, 1)
+    assert "CARD.md has no <!-- figures: begin -->" in err
 
 
 # --- names ---

@@ -352,6 +352,19 @@ async def test_timestamps_that_begin_anew_go_on(tmp_path: Path) -> None:
         ("ts", "aac", "libx264"),
         ("mpg", "mp2", "mpeg2video"),
         ("nut", "aac", "mpeg4"),
+        ("wav", "pcm_s16le", None),
+        ("w64", "pcm_s16le", None),
+        ("aiff", "pcm_s16be", None),
+        ("au", "pcm_s16be", None),
+        ("caf", "pcm_s16le", None),
+        ("m4a", "aac", None),
+        ("mp4", "aac", "libx264"),
+        ("mov", "pcm_s16le", "mpeg4"),
+        ("avi", "pcm_s16le", "mpeg4"),
+        ("flv", "aac", "libx264"),
+        ("asf", "libmp3lame", "mpeg4"),
+        ("mkv", "aac", "libx264"),
+        ("webm", "libopus", "libvpx"),
     ],
 )
 async def test_every_piece_of_a_joined_recording_is_heard_where_it_stands(
@@ -385,6 +398,38 @@ async def test_every_piece_of_a_joined_recording_is_heard_where_it_stands(
     told = [n.message for n in notices if n.code == "source.clocks"]
     if suffix != "aac":  # ADTS has no timestamps
         assert [" 3 clocks" in message for message in told] == [True]
+
+
+async def test_silence_that_a_sender_left_out_is_told_once_and_summed_up(
+    shared: Path, tmp_path: Path
+) -> None:
+    """Speech in Opus, without the packets of the pauses: a call with DTX, as a browser records."""
+    speech = sound_of(await read(shared / "media/speech/LJ001-0002.wav"))
+    said = np.tile(np.concatenate((speech, np.zeros(SAMPLE_RATE, np.float32))), 12)
+    whole = write(
+        tmp_path / "whole.webm", [(0, np.repeat(said, 3)[np.newaxis])], 48000, codec="libopus"
+    )
+    period, left_out = (len(speech) + SAMPLE_RATE) / SAMPLE_RATE, 0
+    with av.open(str(whole)) as container, av.open(str(tmp_path / "dtx.webm"), "w") as out:
+        stream = out.add_stream_from_template(container.streams.audio[0])
+        for packet in container.demux():
+            if packet.pts is None:
+                continue
+            if float(packet.pts * packet.time_base) % period > len(speech) / SAMPLE_RATE + 0.1:
+                left_out += 1
+                continue
+            packet.stream = stream
+            out.mux(packet)
+    assert left_out > 500
+    items = await read(tmp_path / "dtx.webm")
+    assert codes(items) == ["audio.gap"] * 2
+    told = [item.message for item in items if isinstance(item, SourceNotice)]
+    assert "no sound for 0." in told[0]
+    assert "no sound 10 more times" in told[1]
+    # Every word is in its place: the loudness of each 0.1 s.
+    said, heard = (sound[: 30 * SAMPLE_RATE] for sound in (said, sound_of(items)))
+    loudness = [np.std(sound.reshape(-1, SAMPLE_RATE // 10), axis=1) for sound in (said, heard)]
+    assert np.corrcoef(loudness)[0, 1] > 0.9
 
 
 async def test_a_stream_with_discontinuities_is_one_recording(tmp_path: Path) -> None:
@@ -755,6 +800,25 @@ async def test_a_file_cut_off_before_its_header(tmp_path: Path) -> None:
     whole = write(tmp_path / "a.mp4", [(0, tone(3))], codec="aac", frames=film(3))
     message = await refusal(str(cut(whole, 0.5)))
     assert "copied whole" in message
+
+
+async def test_of_sound_in_which_nothing_can_be_decoded_no_end_is_missing(tmp_path: Path) -> None:
+    """Opus with a matrix (channel mapping family 3), of which FFmpeg can make nothing."""
+    plain = write(tmp_path / "a.webm", [(0, tone(2, 48000))], 48000, codec="libopus")
+    path = tmp_path / "b.webm"
+    with av.open(str(plain)) as container, av.open(str(path), "w") as out:
+        stream = out.add_stream_from_template(container.streams.audio[0])
+        head = bytes(container.streams.audio[0].codec_context.extradata or b"")
+        stream.codec_context.extradata = head[:18] + b"\3\1\0\xff\x7f"
+        for packet in container.demux():
+            if packet.pts is not None:
+                packet.stream = stream
+                out.mux(packet)
+    items: list[Media] = []
+    with pytest.raises(SourceError, match=r"none of the sound in b\.webm could be decoded"):
+        async with aclosing(await open_source(str(path), "fast")) as source:
+            await follow(source, items)
+    assert codes(items) == ["source.corrupt"]
 
 
 async def test_a_damaged_packet_is_passed_over(

@@ -6,6 +6,7 @@ import asyncio
 import fractions
 import itertools
 import math
+import re
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 
@@ -269,6 +270,31 @@ async def test_who_reads_too_slowly_loses_but_is_never_late(
     assert stops[-1] >= 5 * SAMPLE_RATE, "the clock goes on over what was lost"
     late = [frame for frame in frames_of(items) if frame.time < 4]
     assert len(late) <= 3
+
+
+class Discontinuous(Machine):
+    """A microphone whose sender leaves out silence, as Opus does with DTX."""
+
+    async def recv(self) -> av.AudioFrame | av.VideoFrame:
+        while not (sound := await super().recv()).to_ndarray().any():
+            pass
+        return sound
+
+
+async def test_a_sender_that_leaves_out_silence_is_told_once_and_summed_up() -> None:
+    microphone = Discontinuous("audio", now())
+    async with connected(microphone) as source:
+        items = await take(source, heard_until(5))
+        assert microphone.pc is not None
+        await microphone.pc.close()
+        items += await asyncio.wait_for(take(source, lambda item: False), 20)
+    told = [item.message for item in items if isinstance(item, SourceNotice)]
+    assert len(told) == 2
+    assert "no sound for 0.5" in told[0]
+    assert re.match(r"no sound [345] more times, (1\.[5-9]|2\.[0-6]) s in all", told[1])
+    # Where something was said it is heard: half of each second, after the first.
+    peaks = np.abs(sound_of(items)[: 4 * SAMPLE_RATE].reshape(-1, SAMPLE_RATE // 20)).max(axis=1)
+    assert (peaks > 0.1).mean() == pytest.approx(0.5, abs=0.12)
 
 
 async def test_the_end_of_the_tracks_is_the_end() -> None:

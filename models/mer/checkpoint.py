@@ -106,6 +106,15 @@ def save_model(model: MERModel, path: Path, *, training: Mapping[str, Any]) -> N
     partial.replace(path)
 
 
+def is_checkpoint(path: Path) -> bool:
+    """Whether `save_model` has written the file, of whatever version."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return FORMAT in (file.metadata() or {})
+    except (SafetensorError, OSError, ValueError):
+        return False
+
+
 def checkpoint_file(profile: str | Path) -> Path:
     """Where the checkpoint lies that `MERModel.load` would take.
 

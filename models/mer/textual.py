@@ -13,6 +13,8 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from models.mer.bert import BertEncoder
+
 
 class TextualBackbone(nn.Module):
     """A BERT or ALBERT encoder, built from its configuration, with its tokenizer.
@@ -27,13 +29,13 @@ class TextualBackbone(nn.Module):
 
     def __init__(self, config: dict[str, Any], tokenizer: str) -> None:
         super().__init__()
-        from transformers import AlbertConfig, AlbertModel, BertConfig, BertModel
+        self.encoder: Any
+        if config["model_type"] == "albert":
+            from transformers import AlbertConfig, AlbertModel
 
-        self.encoder: nn.Module = (
-            AlbertModel(AlbertConfig(**config), add_pooling_layer=False)
-            if config["model_type"] == "albert"
-            else BertModel(BertConfig(**config), add_pooling_layer=False)
-        )
+            self.encoder = AlbertModel(AlbertConfig(**config), add_pooling_layer=False)
+        else:
+            self.encoder = BertEncoder(config)
         self.architecture = config
         self.width = int(config["hidden_size"])
         self.tokenizer = Tokenizer.from_str(tokenizer)
@@ -59,5 +61,6 @@ class TextualBackbone(nn.Module):
             [torch.ones(len(e), dtype=torch.bool, device=e.device) for e in examples],
             batch_first=True,
         )
-        output = self.encoder(input_ids=ids, attention_mask=mask.long())
-        return output.last_hidden_state, mask
+        if isinstance(self.encoder, BertEncoder):
+            return self.encoder(ids, mask), mask
+        return self.encoder(ids, mask.long()).last_hidden_state, mask

@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.errors import AnalysisError, UsageError
+from models.levels import gain
 from models.stt import Hypothesis, Transcriber, Transcript
 from models.stt.word_times import word_times
 from models.vad import WINDOW, load_vad
@@ -32,8 +33,6 @@ T = TypeVar("T")
 SAMPLE_RATE = 16_000
 
 _SHORTEST = SAMPLE_RATE // 10  # samples: in less than that no word can be said
-# Neither network scales its input. As in `realtime.levelling`, by which utterances are found.
-_ORDINARY_PEAK, _MOST_GAIN = 0.05, 10.0
 
 # A window more likely than this is speech. It is where Silero lets speech end, not where it lets
 # it begin (0.5): what has been taken for an utterance is not doubted again. White and pink noise of
@@ -176,10 +175,10 @@ def _fail(future: Future[Any]) -> None:
 
 
 def _levelled(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Bring up what is quieter than ordinary speech, and down what is beyond full scale."""
-    peak = float(np.abs(samples).max(initial=0.0))
-    quiet = min(_MOST_GAIN, max(1.0, _ORDINARY_PEAK / max(peak, 1e-9)))
-    levelled: npt.NDArray[np.float32] = samples * np.float32(1 / peak if peak > 1 else quiet)
+    """Bring up what is quieter than ordinary speech: no network here scales its input."""
+    levelled: npt.NDArray[np.float32] = samples * np.float32(
+        gain(float(np.abs(samples).max(initial=0.0)))
+    )
     return levelled
 
 

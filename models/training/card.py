@@ -25,14 +25,24 @@ def update_card(card: Path, checkpoint: str | Path, report: Report) -> None:
     Raises:
         UsageError: the card is not there or has no marks.
     """
+    before, after = around_figures(card)
+    figures = f"{report}\n\n{_reduction(checkpoint_file(checkpoint), report)}"
+    card.write_text(f"{before}{_BEGIN}\n\n{figures}\n\n{_END}{after}", encoding="utf-8")
+
+
+def around_figures(card: Path) -> tuple[str, str]:
+    """What stands before and after the figures of a card; raises as `update_card` does."""
     if not card.is_file():
         raise UsageError(f"{card} is not there: write what is no figure first, and {_BEGIN} {_END}")
-    before, begin, rest = card.read_text(encoding="utf-8").partition(_BEGIN)
+    try:
+        text = card.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{card} is not a card that can be read: {error}") from error
+    before, begin, rest = text.partition(_BEGIN)
     _, end, after = rest.partition(_END)
     if not begin or not end:
         raise UsageError(f"{card} has no {_BEGIN} and {_END} to put the figures between")
-    figures = f"{report}\n\n{_reduction(checkpoint_file(checkpoint), report)}"
-    card.write_text(f"{before}{begin}\n\n{figures}\n\n{end}{after}", encoding="utf-8")
+    return before, after
 
 
 def _reduction(checkpoint: Path, report: Report) -> str:

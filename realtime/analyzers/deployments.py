@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import cv2
 import numpy as np
 import pydantic
 import ray
@@ -20,6 +19,7 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from models.emotions import EmotionScores
+from models.libraries import opencv
 from models.stt import Hypothesis, Transcript, load_transcriber
 from models.worker import STUCK_S
 from realtime.analyzers.local import load_faces, load_mer
@@ -214,13 +214,16 @@ def _set_batching(batched: Any, config: dict[str, Any]) -> None:
 
 def packed(image: Image) -> bytes:
     """uint8 (height, width, 3) as PNG: nothing may be lost, or the digits would differ."""
+    cv2 = opencv()
     _, png = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 1])
-    return png.tobytes()
+    data: bytes = png.tobytes()
+    return data
 
 
 def unpacked(png: bytes) -> Image:
     """The picture of which `packed` made this."""
-    image = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
+    cv2 = opencv()
+    image: Image | None = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
     if image is None:
         raise ValueError(f"{len(png)} bytes that are no picture")
     # The order of the colours is kept, whatever OpenCV takes them for.

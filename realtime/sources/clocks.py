@@ -27,24 +27,38 @@ class RecordingClock:
     cannot go on from the ones before, a new clock begins: what has it goes on where the media was.
     Sound sets the clock. Pictures go by it, too, except where theirs alone was set anew, and
     between a join and the moment at which both are past it.
-
-    Args:
-        origin_s: the first timestamp, in seconds; None: that of the first call.
     """
 
-    def __init__(self, origin_s: float | None) -> None:
-        self._sound_s = self._picture_s = origin_s  # the timestamps of media time 0
+    def __init__(self) -> None:
+        self._sound_s: float | None = None  # the timestamps of media time 0
+        self._picture_s: float | None = None
+        self._begins_s = 0.0  # media time of the first timestamp of this recording
         self._seen_s = -math.inf  # media time of the last picture
-        self._sound_clocks = self._picture_clocks = 1
+        self._sound_clocks = self._picture_clocks = 0
 
     @property
     def clocks(self) -> int:
         """How many clocks there were so far."""
         return max(self._sound_clocks, self._picture_clocks)
 
+    def begin(self, origin_s: float | None, heard_s: float) -> None:
+        """Begin a recording, the first or, where several are read in a row, the next.
+
+        It begins where the last sound ended, or with the last picture, if that is much later.
+
+        Args:
+            origin_s: its first timestamp, in seconds; None: that of the next call.
+            heard_s: where the last sound ended, 0 for the first recording.
+        """
+        self._sound_clocks = self._picture_clocks = self.clocks + 1
+        # Pictures and sound of one recording hardly ever end together.
+        later = self._seen_s - heard_s > MAX_OVERLAP_S
+        self._begins_s = self._seen_s if later else heard_s
+        self._sound_s = self._picture_s = None if origin_s is None else origin_s - self._begins_s
+
     def sound(self, stamp_s: float, expected_s: float) -> float:
         """Media time of sound with this timestamp; `expected_s` is where the last sound ended."""
-        origin_s = self._begin(stamp_s) if self._sound_s is None else self._sound_s
+        origin_s = self._begin_with(stamp_s) if self._sound_s is None else self._sound_s
         jump = stamp_s - origin_s - expected_s
         if not -MAX_OVERLAP_S <= jump <= max(MAX_GAP_S, self._seen_s - expected_s + AGREEMENT_S):
             self._sound_clocks += 1
@@ -66,7 +80,7 @@ class RecordingClock:
     def look_ahead(self, stamp_s: float, heard_s: float) -> float | None:
         """What `picture` will say of this timestamp; None if a new clock would have to begin."""
         if self._picture_s is None:
-            self._begin(stamp_s)
+            self._begin_with(stamp_s)
         assert self._picture_s is not None
         time = stamp_s - self._picture_s
         if self._seen_s - MAX_OVERLAP_S <= time <= max(self._seen_s, heard_s) + MAX_GAP_S:
@@ -85,6 +99,6 @@ class RecordingClock:
             else self._picture_s
         )
 
-    def _begin(self, stamp_s: float) -> float:
-        self._sound_s = self._picture_s = stamp_s
-        return stamp_s
+    def _begin_with(self, stamp_s: float) -> float:
+        self._sound_s = self._picture_s = origin_s = stamp_s - self._begins_s
+        return origin_s

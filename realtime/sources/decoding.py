@@ -7,7 +7,8 @@ gives depends on the container's bytes alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, cast
 
 import av
@@ -28,6 +29,10 @@ HONEST_DURATION = {"mov", "matroska", "flac"}
 """Containers whose header promises a duration. Of the others FFmpeg tells what is there (wav, avi,
 ogg) or guesses (mpeg, mp3), so that one that was cut short is simply a shorter one."""
 
+UNTIMED = {"aac", "ac3", "dts", "eac3", "mp3"}
+"""Formats without timestamps: FFmpeg counts the time, but where recordings of several rates were
+joined, as if all had the first rate."""
+
 MISSING_S = 1.0
 """How much less than the header promises there may be before a file counts as cut off: headers
 round, and streams do not end together."""
@@ -43,63 +48,72 @@ NO_MEMORY = (av.error.MemoryError, av.error.BlockingIOError)
 """What FFmpeg says when it gets no memory, for a picture or for the stack of a thread."""
 
 
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A recording that was opened: all of a source, or one of several that were joined in a file.
+
+    Attributes:
+        audio, video: the streams of `container` that are read.
+        whole: it is known that nothing was cut off, whatever the header promises.
+    """
+
+    container: InputContainer
+    audio: AudioStream
+    video: VideoStream | None
+    whole: bool
+
+
 class MediaReader:
-    """Reads one audio stream and, where there is one, one video stream of `container`.
+    """Reads the sound and, where there are some, the pictures of `pieces`, one after the other.
 
     Args:
         name: what to call the source in messages.
         hold_s: how many seconds of media may wait for the other stream, see `Interleaver`.
         max_frame_mpx: size of one picture, in 10^6 pixels.
         memory_limited: this process has a limit on its memory, so that a decoder may lack some.
-        whole: it is known that nothing was cut off, whatever the header promises.
 
-    Iterate once. Raises `SourceError` where the container breaks off or goes beyond a limit, and
+    Iterate once. Raises `SourceError` where a container breaks off or goes beyond a limit, and
     `MemoryError` where limited memory is not enough.
     """
 
     def __init__(
         self,
-        container: InputContainer,
-        audio: AudioStream,
-        video: VideoStream | None,
+        pieces: Iterable[Piece],
         *,
         name: str,
         thinner: FrameThinner,
         hold_s: float,
         max_frame_mpx: float,
         memory_limited: bool,
-        whole: bool,
     ) -> None:
-        self._container, self._audio, self._video = container, audio, video
+        self._pieces = pieces
         self._name = name
         self._thinner = thinner
         self._max_frame_mpx = max_frame_mpx
         self._memory_limited = memory_limited
-        self._whole = whole
         self._timeline = AudioTimeline()
         self._merger = Interleaver(hold_s=hold_s)
-        if video is None:
-            self._merger.video_s = math.inf
-        starts = [
-            float(s.start_time * s.time_base)
-            for s in (audio, video)
-            if s is not None and s.start_time is not None and s.time_base is not None
-        ]
-        # A container that does not say when it begins (wav) begins with its first packet.
-        self._clock = RecordingClock(min(starts) if starts else None)
+        self._clock = RecordingClock()
         self._damaged = self._damage_told = False
-        self._memory_failures = dict.fromkeys(range(len(container.streams)), 0)
-        self._end_s = -math.inf
         self._reducer = FrameReducer(thinner)
 
     def __iter__(self) -> Iterator[Media]:
         """Deliver the media, in media-time order."""
-        for packet in self._packets():
-            for item in self._decode(packet):
-                self._merger.push(item)
-                self._merger.audio_s = self._timeline.position / SAMPLE_RATE
+        cut_off: str | None = None
+        for piece in self._pieces:
+            self._begin(piece)
+            for packet in self._packets():
+                for item in self._decode(packet):
+                    self._merger.push(item)
+                    self._merger.audio_s = self._timeline.position / SAMPLE_RATE
+                    yield from self._merger.ready()
                 yield from self._merger.ready()
-            yield from self._merger.ready()
+            missing = self._missing()
+            if missing and piece.whole:
+                message = f"{self._name} is short: {missing}, as where a recorder was paused"
+                self._merger.push(SourceNotice(self._timeline.end_s, "source.short", message))
+            elif missing:
+                cut_off = missing
         for item in self._timeline.finish():
             self._merger.push(item)
         if (clocks := self._clock.clocks) > 1:
@@ -109,16 +123,28 @@ class MediaReader:
             )
             end_s = self._timeline.position / SAMPLE_RATE
             self._merger.push(SourceNotice(end_s, "source.clocks", message))
-        missing = self._missing()
-        if missing and self._whole:
-            message = f"{self._name} is short: {missing}, as where a recorder was paused"
-            end_s = self._timeline.position / SAMPLE_RATE
-            self._merger.push(SourceNotice(end_s, "source.short", message))
         yield from self._merger.rest()
         if not self._timeline.position:
             raise SourceError(f"none of the sound in {self._name} could be decoded: it is damaged")
-        if missing and not self._whole:
-            raise SourceError(f"{self._name} is cut off: {missing}")
+        if cut_off:
+            raise SourceError(f"{self._name} is cut off: {cut_off}")
+
+    def _begin(self, piece: Piece) -> None:
+        self._container, self._audio, self._video = piece.container, piece.audio, piece.video
+        starts = [
+            float(s.start_time * s.time_base)
+            for s in (piece.audio, piece.video)
+            if s is not None and s.start_time is not None and s.time_base is not None
+        ]
+        # A container that does not say when it begins (wav) begins with its first packet.
+        self._clock.begin(min(starts) if starts else None, self._timeline.end_s)
+        if piece.video is None:
+            self._merger.video_s = math.inf
+        elif math.isinf(self._merger.video_s):
+            self._merger.video_s = self._timeline.end_s
+        self._memory_failures = dict.fromkeys(range(len(piece.container.streams)), 0)
+        self._end_s = -math.inf
+        self._rate, self._timed = piece.audio.rate, True
 
     def _packets(self) -> Iterator[av.Packet[Stream]]:
         """Every packet of every stream; damaged places are passed over."""
@@ -175,7 +201,9 @@ class MediaReader:
             yield SourceNotice(self._timeline.end_s, "source.corrupt", message)
 
     def _hear(self, sound: av.AudioFrame) -> Iterator[Media]:
-        time = _stamp(sound)
+        if self._container.format.name in UNTIMED and sound.sample_rate != self._rate:
+            self._timed = False
+        time = _stamp(sound) if self._timed else None
         if time is not None:
             time = self._clock.sound(time, self._timeline.end_s)
         yield from self._timeline.add(sound, time)
@@ -215,6 +243,8 @@ class MediaReader:
         """What to say if much of what the header promised did not come."""
         promised_us = self._container.duration
         if promised_us is None or not HONEST_DURATION & {*self._container.format.name.split(",")}:
+            return None
+        if math.isinf(self._end_s):  # nothing came, which is told
             return None
         promised_s = promised_us / av.time_base
         # Matroska counts its duration from 0, not from its first timestamp; where the others

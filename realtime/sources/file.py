@@ -24,9 +24,9 @@ from av.container import InputContainer
 from models.errors import SourceError, UsageError
 from realtime.media import FrameThinner, Media, SourceNotice
 from realtime.naming import shown
-from realtime.sources import matroska
+from realtime.sources import joined, matroska
 from realtime.sources.base import ThreadedSource
-from realtime.sources.decoding import MediaReader, why
+from realtime.sources.decoding import MediaReader, Piece, why
 from realtime.sources.timeline import media_time
 from realtime.sources.tracks import (
     SILENT,
@@ -108,53 +108,55 @@ class Recording:
         else:
             # "file:" keeps FFmpeg from taking a colon in a file's name for a protocol.
             self.name, self._target = shown(Path(spec).name), f"file:{_readable_file(spec)}"
+        self._spec = spec
         self._thinner = thinner
         self._timeout_s = timeout_s
         self._audio_track = audio_track
-        self._notice: str | None = None
+        self._notices: list[SourceNotice] = []
         self._max_frame_mpx = max_frame_mpx
         self._max_hours = max_hours
         self._memory_limited = memory_limited
-        self._container: InputContainer | None = None
+        self._containers: list[InputContainer] = []
 
     def open(self) -> About:
-        """Open it; `UsageError` if that cannot be, if it has no sound, or is beyond a limit."""
-        self._container = self._connect()
-        audio, video = best_audio(self._container), best_video(self._container)
-        if audio is None:
-            raise UsageError(self._soundless(self._container))
-        duration = (self._container.duration or 0) / av.time_base or None
+        """Open it; `UsageError` if that cannot be, if it has no sound, or is beyond a limit.
+
+        Of recordings that were joined end to end those are passed over that cannot be read.
+        """
+        spans = self._spans()
+        pieces: list[Piece] = []
+        refusals: list[UsageError] = []
+        for number, span in enumerate(spans, 1):
+            try:
+                pieces.append(self._open_piece(span))
+            except UsageError as error:
+                refusals.append(error)
+                message = f"{number} of the {len(spans)} recordings joined is passed over: {error}"
+                self._notices.append(SourceNotice(0.0, "source.corrupt", message))
+        if not pieces:
+            raise refusals[0]
+        durations = [_duration(piece.container) for piece in pieces]
+        duration = None if None in durations else sum(filter(None, durations))
         if duration is not None and duration > self._max_hours * 3600:
             raise UsageError(
                 f"{self.name} is {duration / 3600:.1f} hours long, of which at most "
                 f"{self._max_hours:g} are allowed: cut it into parts"
             )
-        live_stream = self.is_url and duration is None and not _has_size(self._container)
-        audio = self._choose_track(self._container, audio, live_stream)
-        if video is not None:
-            if video.width * video.height > self._max_frame_mpx * 1e6:
-                raise UsageError(self._oversized(video.width, video.height))
-            if video.width > 640 and not live_stream:
-                # Decodes faster, and later by a few frames. For small pictures it only costs.
-                video.thread_type = "AUTO"
+        live_stream = self._is_live(pieces[0].container)
         self._reader = MediaReader(
-            self._container,
-            audio,
-            video,
+            _closing(pieces),
             name=self.name,
             thinner=self._thinner,
             hold_s=STREAM_HOLD_S if live_stream else FILE_HOLD_S,
             max_frame_mpx=self._max_frame_mpx,
             memory_limited=self._memory_limited,
-            whole=self._is_whole(self._container),
         )
-        return About(duration, video is not None, live_stream)
+        return About(duration, any(piece.video for piece in pieces), live_stream)
 
     def __iter__(self) -> Iterator[Media]:
         """Read it, in media-time order; `SourceError` if it breaks or goes beyond a limit."""
         longest_s = self._max_hours * 3600
-        if self._notice is not None:
-            yield SourceNotice(0.0, "audio.track", self._notice)
+        yield from self._notices
         for item in self._reader:
             if media_time(item) > longest_s:  # headers lie, and streams have none
                 raise SourceError(
@@ -165,14 +167,45 @@ class Recording:
 
     def close(self) -> None:
         """Release what `open` got, also after it failed half-way."""
-        if self._container is not None:
-            self._container.close()
+        for container in self._containers:
+            container.close()
 
-    def _connect(self) -> InputContainer:
+    def _spans(self) -> list[_Span]:
+        """Where the recordings in this source are."""
+        if self.is_url:
+            return [_ALL]
+        with Path(self._spec).open("rb") as file:
+            starts = joined.starts(file)
+        if len(starts) == joined.MAX_PIECES:
+            message = (
+                f"{self.name} may hold more than {len(starts)} recordings, joined end to end: "
+                "what comes after them may not be heard; take it apart"
+            )
+            self._notices.append(SourceNotice(0.0, "source.clocks", message))
+        return list(zip(starts, [*starts[1:], 0], strict=True))
+
+    def _open_piece(self, span: _Span) -> Piece:
+        container = self._connect(span)
+        self._containers.append(container)
+        audio, video = best_audio(container), best_video(container)
+        if audio is None:
+            raise UsageError(self._soundless(container))
+        audio = self._choose_track(span, container, audio)
+        if video is not None:
+            if video.width * video.height > self._max_frame_mpx * 1e6:
+                raise UsageError(self._oversized(video.width, video.height))
+            if video.width > 640 and not self._is_live(container):
+                # Decodes faster, and later by a few frames. For small pictures it only costs.
+                video.thread_type = "AUTO"
+        return Piece(container, audio, video, self._is_whole(span, container))
+
+    def _connect(self, span: _Span) -> InputContainer:
+        start, end = span
+        part = "" if span == _ALL else f"subfile,,start,{start},end,{end},,:"
         began = time.monotonic()
         try:
             return av.open(
-                self._target,
+                part + self._target,
                 container_options=self._options(),
                 metadata_errors="replace",
                 timeout=self._timeout_s if self.is_url else None,
@@ -180,17 +213,20 @@ class Recording:
         except av.error.FFmpegError as error:
             raise UsageError(self._refusal(error, time.monotonic() - began)) from error
 
+    def _is_live(self, container: InputContainer) -> bool:
+        return self.is_url and _duration(container) is None and not _has_size(container)
+
     def _choose_track(
-        self, container: InputContainer, best: AudioStream, live_stream: bool
+        self, span: _Span, container: InputContainer, best: AudioStream
     ) -> AudioStream:
         """The track of sound to analyse: the one asked for, or the best one that is not silent."""
         tracks = audio_tracks(container)
         if self._audio_track is not None:
             best = chosen_track(tracks, self._audio_track, self.name)
         # A live stream can be read only once. Beside pictures a track may have not a single packet.
-        if live_stream or (len(tracks) == 1 and not container.streams.video):
+        if self._is_live(container) or (len(tracks) == 1 and not container.streams.video):
             return best
-        with self._connect() as another:
+        with self._connect(span) as another:
             peaks = loudness(another, best.index)
         if not peaks or (self._audio_track is not None and best.index not in peaks):
             raise UsageError(f"{self._without_sound()}: its track of sound is empty")
@@ -200,23 +236,31 @@ class Recording:
         chosen = best if best in audible or not audible else audible[0]
         labels = dict(zip(tracks, listed(tracks), strict=True))
         reason = "" if chosen is best else f", because {labels[best]} is silent"
-        self._notice = (
+        message = (
             f"{self.name} has {len(tracks)} tracks of sound, {', '.join(labels.values())}: "
             f"{labels[chosen]} is heard{reason}; --audio-track chooses another"
         )
+        notice = SourceNotice(0.0, "audio.track", message)
+        if notice not in self._notices:  # of the recording before
+            self._notices.append(notice)
         return chosen
 
-    def _is_whole(self, container: InputContainer) -> bool:
+    def _is_whole(self, span: _Span, container: InputContainer) -> bool:
         """Whether it is known that nothing was cut off; FFmpeg tells where a server breaks off."""
-        if "matroska" not in container.format.name or self.is_url:
-            return self.is_url
-        path = Path(self._target.removeprefix("file:"))
+        start, end = span
+        if self.is_url or end:  # another recording follows
+            return True
+        if "matroska" not in container.format.name:
+            return False
+        path = Path(self._spec)
         with path.open("rb") as file:
-            return matroska.is_whole(file.read(matroska.HEAD_BYTES), path.stat().st_size)
+            file.seek(start)
+            return matroska.is_whole(file.read(matroska.HEAD_BYTES), path.stat().st_size - start)
 
     def _options(self) -> dict[str, str]:
         if not self.is_url:
-            return {"protocol_whitelist": "file", "format_whitelist": FORMATS}
+            # "subfile" reads a part of a file: here, one of several recordings.
+            return {"protocol_whitelist": "file,subfile", "format_whitelist": FORMATS}
         options = {"protocol_whitelist": URL_PROTOCOLS, "format_whitelist": STREAM_FORMATS}
         if self._target.startswith("rtsp"):
             # Over UDP, which is RTSP's first choice, packets are lost on the way.
@@ -332,6 +376,24 @@ class FileSource(ThreadedSource):
 
     def _close(self) -> None:
         self._recording.close()
+
+
+_Span: TypeAlias = tuple[int, int]
+"""Where a recording begins and ends in its file, in bytes; an end of 0 is that of the file."""
+
+_ALL: _Span = (0, 0)
+
+
+def _closing(pieces: list[Piece]) -> Iterator[Piece]:
+    """Each of `pieces`, closed when the next is asked for: decoders take much memory."""
+    for piece in pieces:
+        yield piece
+        piece.container.close()
+
+
+def _duration(container: InputContainer) -> float | None:
+    """Seconds, if it says so."""
+    return (container.duration or 0) / av.time_base or None
 
 
 def _has_size(container: InputContainer) -> bool:

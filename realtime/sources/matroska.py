@@ -1,6 +1,6 @@
 """Whether a Matroska or WebM file was copied whole, which FFmpeg does not tell.
 
-In: how the file begins, and its size. Out: yes or no. Pure.
+In: how the file begins, and its size. Out: yes or no, and its elements. Pure.
 Format: RFC 8794 (EBML) and RFC 9559 (Matroska).
 """
 
@@ -23,14 +23,22 @@ def is_whole(head: bytes, size: int) -> bool:
     """
     at = 0
     while at < len(head) - 12:
-        identity, at = _number(head, at, keep_marker=True)
-        length, after = _number(head, at)
-        unknown = length == (1 << 7 * (after - at)) - 1
-        at = after
-        if identity == _SEGMENT:
-            return unknown or at + length <= size
+        identity, at, length = element(head, at)
+        if identity == _SEGMENT or length is None:
+            return length is None or at + length <= size
         at += length
     return True
+
+
+def element(data: bytes, at: int) -> tuple[int, int, int | None]:
+    """The identity of the element at `at`, where its content begins, and the length of that.
+
+    The length is None where whoever wrote it did not know it. `data` must hold 12 bytes of it.
+    """
+    identity, at = _number(data, at, keep_marker=True)
+    length, after = _number(data, at)
+    unknown = length == (1 << 7 * (after - at)) - 1
+    return identity, after, None if unknown else length
 
 
 def _number(data: bytes, at: int, *, keep_marker: bool = False) -> tuple[int, int]:

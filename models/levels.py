@@ -1,0 +1,26 @@
+"""How loud sound has to be for the networks: quiet speech is brought up, before each of them.
+
+In: the peak of some sound, 1 for full scale. Out: a gain. Pure.
+"""
+
+from __future__ import annotations
+
+TARGET = 0.05
+"""Peak, -26 dBFS, up to which quiet sound is brought; ordinary speech is above it. So 3.7 s of the
+550 s of animals, rain and engines in ESC-10 are taken for speech, as without any gain; with a
+target of -20 dBFS, 4.4 s."""
+
+MOST = 10.0
+"""The greatest gain, 20 dB. A constant one of 30 dB had five times as much of ESC-10 taken for
+speech; white and pink noise never were, from -60 to -10 dBFS."""
+
+
+def gain(peak: float) -> float:
+    """By how much sound of this peak is multiplied.
+
+    Sound above full scale, as of a file whose samples were written in another unit, is brought down
+    to it.
+    """
+    if peak > 1.0:
+        return 1.0 / peak
+    return min(MOST, max(1.0, TARGET / max(peak, 1e-9)))
