@@ -244,6 +244,19 @@ def test_resumed_training_comes_to_the_same_checkpoint(toys, tmp_path, quick):
     assert set(model.predict(faces, None, None).contributions["anger"]) == {"visual"}
 
 
+def test_the_fusion_alone_is_learnt_anew_on_the_branches_of_a_checkpoint(toys, tmp_path, quick):
+    options = {"seed": 5, "device": torch.device("cpu"), "schedules": SHORT}
+    fit_stages(untrained(), toys, toys.valid, tmp_path / "whole", **options)
+    model = fitting._with_new_fusion(tmp_path / "whole", 5)
+    assert model.thresholds is None
+    _, results = fit_stages(model, toys, toys.valid, tmp_path / "anew", only_fusion=True, **options)
+    assert list(results) == ["fusion"]
+    before, after = (load_model(tmp_path / name).state_dict() for name in ("whole", "anew"))
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed
+    assert all(name.startswith("fusion.") for name in changed)
+
+
 @pytest.mark.parametrize("stage", [Faces, Voice, Words])
 def test_each_stage_learns_what_its_toys_show(stage, quick, tmp_path):
     many, few = (toy_set(stage.name, repeat=n, seed=n) for n in (20, 2))

@@ -16,12 +16,13 @@ from queue import Empty
 from typing import Any
 
 import torch
+from torch import nn
 
 from models.emotions import MODALITIES
 from models.errors import AnalyserError, UsageError
 from models.mer.checkpoint import load_model, save_model
 from models.mer.model import MERModel
-from models.training.datasets import Data, ExampleSet, read_data
+from models.training.datasets import TALK, Data, ExampleSet, read_data
 from models.training.embedded import SCHEDULES, BranchTask, Faces, Fusion, Voice, Words
 from models.training.evaluation import judge
 from models.training.heard import heard
@@ -30,15 +31,20 @@ from models.training.report import Report
 from models.training.starting_points import starting_model
 
 DATA_LICENCES = (
-    "FER2013 (research use) with FER+ labels (MIT); RAVDESS (CC BY-NC-SA 4.0); Emo-DB (free, with "
-    "citation); GoEmotions (CC BY 4.0); MELD (GPL-3.0 repository)"
+    "FER2013 (research use) with FER+ labels (MIT); RAVDESS, nEMO, Indian EmoSpeech and "
+    "DailyDialog (CC BY-NC-SA 4.0); Emo-DB (free, with citation); speechocean762, LibriSpeech, "
+    "GoEmotions and XED (CC BY 4.0); EmoGator and EmoryNLP (Apache-2.0); ESC-10 (CC BY 3.0); MELD "
+    "(GPL-3.0 repository); talk about tasks (mixed, non-commercial)"
 )
 
 _HEARD = {"train": 800, "valid": 150}
 """Texts that the recogniser's errors are learnt from."""
 
-_VERSIONS = {"visual": 1, "acoustic": 8, "textual": 1}
+_VERSIONS = {"visual": 1, "acoustic": 2, "textual": 1}
 """In how many ways each example is changed for the fusion."""
+
+_EVERY = {"FER+": 2, "GoEmotions": 4, "MELD": 2, "DailyDialog": 4, "XED": 4, TALK: 2}
+"""Of these sets, the fusion learns from every so manieth example: it is small, and has enough."""
 
 _BRANCHES: dict[str, type[BranchTask]] = {task.name: task for task in (Faces, Voice, Words)}
 
@@ -52,6 +58,7 @@ def train_embedded(
     seed: int = 1,
     resume: bool = False,
     device: str = "auto",
+    branches: Path | None = None,
     on_progress: OnProgress = lambda progress: None,
 ) -> tuple[Report, dict[str, Result]]:
     """Train the embedded model and write its checkpoint.
@@ -67,6 +74,8 @@ def train_embedded(
         resume: go on from ``OUT.training``, to the same weights as an uninterrupted training.
             To train one stage anew, remove its file there first.
         device: ``auto``, ``cpu`` or ``cuda``.
+        branches: a checkpoint whose face, voice and language networks are taken as they are; only
+            the fusion is learnt.
         on_progress: called after every step, and for every text that the recogniser has heard.
 
     Returns:
@@ -84,14 +93,22 @@ def train_embedded(
     if not resume:
         for state in folder.glob("*.state"):
             state.unlink()
-    model = _untrained(data, seed)
+    model = _untrained(data, seed) if branches is None else _with_new_fusion(branches, seed)
     sets = read_data(data)
     learnt = _with_heard(sets, folder, on_progress)
     if where.type == "cpu":
         torch.set_num_threads(1)
-        _learn_at_once(data, folder, seed, on_progress)
+        if branches is None:
+            _learn_at_once(data, folder, seed, on_progress)
     return fit_stages(
-        model, learnt, sets.valid, out, seed=seed, device=where, on_progress=on_progress
+        model,
+        learnt,
+        sets.valid,
+        out,
+        seed=seed,
+        device=where,
+        only_fusion=branches is not None,
+        on_progress=on_progress,
     )
 
 
@@ -104,12 +121,13 @@ def fit_stages(
     seed: int,
     device: torch.device,
     schedules: Mapping[str, Schedule] = SCHEDULES,
+    only_fusion: bool = False,
     on_progress: OnProgress = lambda progress: None,
 ) -> tuple[Report, dict[str, Result]]:
     """Train a model stage by stage, each from where its state beside `out` stands.
 
     Args:
-        model: untrained.
+        model: untrained; or, for `only_fusion`, with trained branches.
         learnt: the sets to learn from, and those that say which weights are best.
         judged: the validation sets that thresholds and calibration are chosen on.
         out: the checkpoint to write.
@@ -125,13 +143,17 @@ def fit_stages(
     valid: list[ExampleSet] = []
     for name in MODALITIES:
         task = _task(name, model, learnt, seed)
-        results[name] = _learn(task, schedules, folder, seed, device, on_progress)
+        if only_fusion:
+            task.module.to(device).eval()
+        else:
+            results[name] = _learn(task, schedules, folder, seed, device, on_progress)
         versions = range(_VERSIONS[name])
-        train += [task.vectors(one, version=n) for one in _of(name, learnt.train) for n in versions]
+        parts = [_part(one) for one in _of(name, learnt.train)]
+        train += [task.vectors(one, version=n) for one in parts for n in versions]
         valid += [task.vectors(one) for one in _of(name, learnt.valid)]
     fusion = Fusion(model, train, valid, seed=seed)
     results[fusion.name] = _learn(fusion, schedules, folder, seed, device, on_progress)
-    report = judge(model, judged)
+    report = judge(model.requires_grad_(False), judged)
     model.thresholds, model.calibration = report.thresholds, report.calibration
     training = {
         "seed": seed,
@@ -151,6 +173,23 @@ def _folder(out: Path) -> Path:
 def _untrained(data: Path, seed: int) -> MERModel:
     torch.manual_seed(seed)
     return starting_model("embedded", data)
+
+
+def _with_new_fusion(checkpoint: Path, seed: int) -> MERModel:
+    """The model of a checkpoint, as if its fusion had never been trained."""
+    model = load_model(checkpoint)
+    model.thresholds = model.calibration = None
+    torch.manual_seed(seed)
+    for layer in model.fusion.requires_grad_(True):
+        if isinstance(layer, nn.Linear):
+            layer.reset_parameters()
+    return model
+
+
+def _part(one: ExampleSet) -> ExampleSet:
+    """What the fusion learns from of a set."""
+    step = _EVERY.get(one.name, 1)
+    return ExampleSet(one.name, one.modality, one.items[::step], one.truths[::step])
 
 
 def _with_heard(sets: Data, folder: Path, on_progress: OnProgress = lambda progress: None) -> Data:

@@ -199,6 +199,7 @@ class Report:
             one = named.get((of, given))
             measured = getattr(one, figure) if one else None
             if measured is not None:
+                sign: Literal["at least", "at most"]
                 sign = "at most" if figure == "false_alarms" else "at least"
                 goals.append(Goal(name, bound, measured, sign))
         if one := named.get(("FER+", "visual")):
