@@ -23,6 +23,7 @@ from models.training.card import update_card
 from models.training.datasets import (
     FACE_CLASSES,
     HELD_OUT_SPEAKERS,
+    Clips,
     ExampleSet,
     majority,
     read_clip,
@@ -185,6 +186,27 @@ def test_a_damaged_file_is_told_in_one_line(tmp_path):
     (tmp_path / "faces" / "ferplus_train.npz").write_bytes(b"PK nothing")
     with pytest.raises(UsageError, match="cannot be read"):
         read_data(tmp_path)
+
+
+def test_clips_are_read_when_they_are_asked_for(tmp_path):
+    for name in "ab":
+        with wave.open(str(tmp_path / name), "wb") as file:
+            file.setparams((1, 2, 16_000, 0, "NONE", ""))
+            file.writeframes(np.full(800, ord(name), np.int16).tobytes())
+    (tmp_path / "c").write_bytes(b"no sound")
+    clips = Clips([tmp_path / name for name in "abcd"])
+    assert len(clips) == 4
+    first = clips[0]
+    np.testing.assert_array_equal(first, np.full(800, ord("a") / 32768, np.float32))
+    (tmp_path / "a").unlink()
+    assert clips[0] is first
+    assert [one.tolist() for one in clips[:2]] == [one.tolist() for one in (first, clips[1])]
+    for number in (2, 3):
+        with pytest.raises(UsageError, match=f"{'abcd'[number]} cannot be read") as caught:
+            clips[number]
+        assert "\n" not in str(caught.value)
+    with pytest.raises(UsageError):
+        list(clips)
 
 
 @pytest.fixture(scope="module")

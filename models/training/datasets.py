@@ -6,11 +6,11 @@ In: the data folder (`faces/`, `speech/`, `text/`). Out: one `ExampleSet` for ea
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO, TypeAlias, overload
 
 import av
 import numpy as np
@@ -182,14 +182,12 @@ def _read_speech(folder: Path) -> Parts:
             table.append({"split": part, **row, "file": f"{name}/{row['file']}"})
 
     def read(name: str, rows: Sequence[dict[str, str]]) -> ExampleSet:
-        with ThreadPoolExecutor() as pool:  # decoding leaves the interpreter free
-            clips = list(pool.map(read_clip, [folder / row["file"] for row in rows]))
         labels = [[row["label"]] for row in rows]
         truths = _truths(labels)
         return ExampleSet(
             name,
             "acoustic",
-            clips,
+            Clips([folder / row["file"] for row in rows]),
             truths,
             {name: _single(labels)} if truths.any() else {},
             speakers=tuple(row["speaker"] for row in rows),
@@ -202,6 +200,42 @@ def _read_speech(folder: Path) -> Parts:
     return [read("speech", [row for row in table if row["split"] == "train"])], [
         read(name, rows) for name, rows in judged.items() if rows
     ]
+
+
+class Clips(Sequence[Samples]):
+    """The sound of files, float32 (n,) at 16 kHz mono each, read when it is first asked for.
+
+    Whoever judges a model needs a fifth of the clips. Reading raises `UsageError` for a file that
+    is missing or damaged.
+    """
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self._files = files
+        self._read: dict[int, Samples] = {}
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    @overload
+    def __getitem__(self, place: int) -> Samples: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[Samples]: ...
+
+    def __getitem__(self, place: int | slice) -> Samples | list[Samples]:
+        if isinstance(place, slice):
+            return [self[number] for number in range(len(self))[place]]
+        file = self._files[place]
+        if place not in self._read:
+            try:
+                self._read[place] = read_clip(file)
+            except (OSError, av.error.FFmpegError) as error:
+                raise UsageError(f"{file} cannot be read: {error}") from error
+        return self._read[place]
+
+    def __iter__(self) -> Iterator[Samples]:
+        with ThreadPoolExecutor() as pool:  # decoding leaves the interpreter free
+            yield from pool.map(self.__getitem__, range(len(self)))
 
 
 def _read_texts(folder: Path) -> Parts:
