@@ -45,8 +45,10 @@ from models.training.report import TOGETHER, Classification, Report, SetReport, 
 _TOGETHER_EXAMPLES = 3000
 _NEUTRAL_TOGETHER = 0.75  # part of them that expresses nothing: people mostly talk of plain things
 _PLAIN_TOGETHER = 0.3  # of the others, each time, says nothing of what one modality expresses
+_ORDINARY = 0.7
+"""A set of which at least so much expresses nothing is ordinary talk, or like it."""
 _FALSE_ALARMS = 0.1
-"""Of examples that express nothing, so many may be taken to express something."""
+"""Of ordinary talk that expresses nothing, so much may be taken to express something."""
 _BATCH = 64
 _FOLDS = 5
 
@@ -224,17 +226,23 @@ def _fit_calibration(looks: Sequence[_Look]) -> dict[str, tuple[float, float]]:
 def _best_thresholds(looks: Sequence[_Look], calibration: Calibration | None) -> dict[str, float]:
     """Emotion to the threshold on all these sets as one.
 
-    It is the one with the best F1; but where more than `_FALSE_ALARMS` of the examples that
-    express nothing were then taken to express something, all six are raised alike until no more
-    are. F1 alone, on sets where most examples express something, makes a model that cries wolf.
+    It is the one with the best F1; but where more than `_FALSE_ALARMS` of the ordinary talk that
+    expresses nothing were then taken to express something, all six are raised alike until no more
+    is. F1 alone, on sets where most examples express something, makes a model that cries wolf.
     """
-    probabilities = np.concatenate([_probabilities(look, calibration) for look in looks])
+    found = [_probabilities(look, calibration) for look in looks]
     _, truths = _as_one(looks)
-    best = np.array([best_threshold(*pair) for pair in zip(probabilities.T, truths.T, strict=True)])
-    plain = probabilities[~truths.any(axis=1)]
+    pairs = zip(np.concatenate(found).T, truths.T, strict=True)
+    best = np.array([best_threshold(*pair) for pair in pairs])
+    neutral = [~look.truths.any(axis=1) for look in looks]
+    talk = [
+        probabilities[rows]
+        for probabilities, rows in zip(found, neutral, strict=True)
+        if rows.mean() >= _ORDINARY
+    ]
     for raised in (0.0, *THRESHOLDS):
         chosen = np.minimum(best + raised, THRESHOLDS[-1]).round(2)
-        if not len(plain) or (plain > chosen).any(axis=1).mean() <= _FALSE_ALARMS:
+        if not talk or (np.concatenate(talk) > chosen).any(axis=1).mean() <= _FALSE_ALARMS:
             break
     return dict(zip(EMOTIONS, chosen.tolist(), strict=True))
 
