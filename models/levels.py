@@ -5,22 +5,28 @@ In: the peak of some sound, 1 for full scale. Out: a gain. Pure.
 
 from __future__ import annotations
 
-TARGET = 0.05
+TARGET_PEAK = 0.05
 """Peak, -26 dBFS, up to which quiet sound is brought; ordinary speech is above it. So 3.7 s of the
 550 s of animals, rain and engines in ESC-10 are taken for speech, as without any gain; with a
 target of -20 dBFS, 4.4 s."""
 
-MOST = 10.0
+MOST_GAIN = 10.0
 """The greatest gain, 20 dB. A constant one of 30 dB had five times as much of ESC-10 taken for
 speech; white and pink noise never were, from -60 to -10 dBFS."""
 
 
 def gain(peak: float) -> float:
-    """By how much sound of this peak is multiplied.
+    """By how much sound is multiplied.
 
     Sound above full scale, as of a file whose samples were written in another unit, is brought down
     to it.
+
+    Args:
+        peak: the greatest magnitude of its samples, at least 0; 1 is full scale.
+
+    Returns:
+        A factor above 0, at most `MOST_GAIN`.
     """
     if peak > 1.0:
         return 1.0 / peak
-    return min(MOST, max(1.0, TARGET / max(peak, 1e-9)))
+    return min(MOST_GAIN, max(1.0, TARGET_PEAK / max(peak, 1e-9)))

@@ -20,7 +20,7 @@ class Leveller:
     """A gain that follows the peaks of what was heard so far.
 
     It drops at once, within the window that is louder than all before, so that nothing is made
-    louder than the target in `models.levels`; it rises slowly. It depends on the samples alone,
+    louder than `models.levels.TARGET_PEAK`; it rises slowly. It depends on the samples alone,
     window by window, so that a recording gives the same digits at any pace and in any chunks.
 
     Silero's network does not scale its input: speech with peaks of -40 dBFS lost a third of its

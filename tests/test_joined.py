@@ -259,7 +259,7 @@ async def test_a_piece_that_cannot_be_heard_is_passed_over(tmp_path: Path) -> No
         items = await read(join(tmp_path / "joined.mp4", *pieces))
         assert len(sound_of(items)) / SAMPLE_RATE == pytest.approx(2, abs=0.1)
         [message] = told(items, "source.corrupt")
-        assert f"{number} of the 2 recordings joined is passed over: joined.mp4" in message
+        assert f"recording {number} of 2 is passed over: joined.mp4" in message
     assert "has no sound" in await refusal(str(join(tmp_path / "joined.mp4", mute, mute)))
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_endpointing import boundaries, streamed_boundaries
 
-from models.levels import MOST, TARGET
+from models.levels import MOST_GAIN, TARGET_PEAK
 from models.vad import WINDOW, load_vad
 from realtime.endpointing import Endpointer, SpeechChange
 from realtime.levelling import Leveller
@@ -98,8 +98,8 @@ def test_nothing_is_made_louder_than_the_target_or_quieter_than_it_was(peaks: li
         window = np.full(WINDOW, peak, np.float32)
         out = leveller.window(window)
         assert np.all(out >= window)
-        assert np.all(out <= max(TARGET * 1.001, peak))
-        assert np.all(out <= window * (MOST * 1.001))
+        assert np.all(out <= max(TARGET_PEAK * 1.001, peak))
+        assert np.all(out <= window * (MOST_GAIN * 1.001))
 
 
 def test_ordinary_speech_is_left_as_it_is_also_in_its_pauses() -> None:

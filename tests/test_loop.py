@@ -98,6 +98,22 @@ def test_it_learns_and_tells_how(tmp_path, precision, average):
     assert not task.module.training
 
 
+class Watching(Lines):
+    """Notes whether its losses are computed in mixed precision."""
+
+    def loss(self, batch):
+        self.mixed = torch.is_autocast_enabled("cpu")
+        return super().loss(batch)
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_bfloat16_is_left_to_processors_that_have_it(tmp_path, monkeypatch, native):
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: native)
+    task = Watching()
+    fit(task, replace(SCHEDULE, epochs=1, precision="mixed"), state=tmp_path / "state")
+    assert task.mixed is native
+
+
 def test_the_first_of_the_best_epochs_is_kept_and_the_rest_forgotten(tmp_path):
     task = Lines(figures=[0.1, 0.5, 0.5, 0.2])
     best = []

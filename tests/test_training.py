@@ -267,7 +267,9 @@ def test_each_stage_learns_what_its_toys_show(stage, quick, tmp_path):
     epochs = 4 if stage is Faces else 2  # faces learn the slowest
     schedule = Schedule(epochs=epochs, rate=2e-2, best="score", seed=0, precision="float32")
     result = fit(task, schedule, state=tmp_path / "state")
-    first, last = result.losses[:5], result.losses[-5:]
+    quarter = len(result.losses) // 4
+    first, last = result.losses[:quarter], result.losses[-quarter:]
+    # Faces over ten seeds: 0.64 to 0.79 of the first.
     assert np.mean(last) < 0.9 * np.mean(first)
     after = task.module.state_dict()
     assert all(not torch.equal(before[name], after[name]) for name in before)

@@ -92,8 +92,8 @@ async def serving(
         await server.up.wait()
         address = f"http://127.0.0.1:{listener.getsockname()[1]}"
         try:
-            # The server closes what is idle for 5 s, as HTTPX itself does: on a busy machine both at
-            # once, so that a request meets a closed connection.
+            # The server closes what is idle for 5 s, as HTTPX does: on a busy machine both do
+            # at once, and a request meets a closed connection.
             limits = httpx.Limits(keepalive_expiry=1)
             async with httpx.AsyncClient(base_url=address, timeout=SOON_S, limits=limits) as http:
                 yield Client(http, app)

@@ -1,7 +1,7 @@
 """BERT's encoder (Devlin et al. 2018, https://arxiv.org/abs/1810.04805), of PyTorch alone.
 
-In: numbers of tokens. Out: one embedding a token. transformers has it, too, but takes longer to be
-imported than all else that analysis needs.
+In: numbers of tokens. Out: one embedding a token. transformers has it, too, but to import that took
+a third of all that is imported before analysis begins.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ class BertEncoder(nn.Module):
     """A BERT without its pooler, with the module names of its public state dicts.
 
     Args:
-        config: as the model's ``config.json`` has it; what it leaves out is as in BERT-base.
+        config: as the model's ``config.json`` has it; what it leaves out is as in BERT-base. Its
+            activation is taken to be GELU, its positions to be absolute, as in all BERT models.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
@@ -51,7 +52,10 @@ class BertEncoder(nn.Module):
 
 
 class _Embeddings(nn.Module):
-    """What a token is and where it stands; all are of the first of two kinds of sentence."""
+    """What a token is and where it stands; all are of the first of two kinds of sentence.
+
+    In: int64 (texts, longest). Out: float32 (texts, longest, width).
+    """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         super().__init__()
@@ -70,7 +74,10 @@ class _Embeddings(nn.Module):
 
 
 class _Layer(nn.Module):
-    """Attention of every token to all, then two linear layers, each added to what came in."""
+    """Attention of every token to all, then two linear layers, each added to what came in.
+
+    In and out: float32 (texts, longest, width); `mask` is bool (texts, 1, 1, longest).
+    """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         super().__init__()

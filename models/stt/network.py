@@ -176,9 +176,8 @@ def _fail(future: Future[Any]) -> None:
 
 def _levelled(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Bring up what is quieter than ordinary speech: no network here scales its input."""
-    levelled: npt.NDArray[np.float32] = samples * np.float32(
-        gain(float(np.abs(samples).max(initial=0.0)))
-    )
+    peak = float(np.abs(samples).max(initial=0.0))
+    levelled: npt.NDArray[np.float32] = samples * np.float32(gain(peak))
     return levelled
 
 

@@ -131,7 +131,7 @@ class Recording:
                 pieces.append(self._open_piece(span))
             except UsageError as error:
                 refusals.append(error)
-                message = f"{number} of the {len(spans)} recordings joined is passed over: {error}"
+                message = f"recording {number} of {len(spans)} is passed over: {error}"
                 self._notices.append(SourceNotice(0.0, "source.corrupt", message))
         if not pieces:
             raise refusals[0]
