@@ -650,13 +650,6 @@ def train(
     seed: Annotated[int, typer.Option(help="The same seed gives the same weights.")] = 1,
     resume: Annotated[bool, typer.Option(help="Go on from what is beside FILE.")] = False,
     device: Annotated[str, typer.Option(help="Where to compute: auto, cpu or cuda.")] = "auto",
-    branches: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="CHECKPOINT",
-            help="Of embedded: take this one's networks as they are, and learn only their fusion.",
-        ),
-    ] = None,
     force: Force = False,
 ) -> None:
     """Train an emotion model; its curves are drawn in FILE.png.
@@ -678,13 +671,9 @@ def train(
     spare_others(out, "checkpoint", is_checkpoint, force=force)
     spare_others(curves, "curves", holds_drawing, force=force)
     if profile == "embedded":
-        from models.training.fitting import train_embedded
-
-        train_model = functools.partial(train_embedded, branches=branches)
-    elif profile == "paper" and branches is None:
-        from models.training.paper import train_paper as train_model
+        from models.training.fitting import train_embedded as train_model
     elif profile == "paper":
-        raise UsageError("--branches is for the profile embedded: leave it out")
+        from models.training.paper import train_paper as train_model
     else:
         raise UsageError(f"there is no profile {profile} to train: choose embedded or paper")
 

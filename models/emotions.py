@@ -1,6 +1,6 @@
 """The six emotions, their order, and what one prediction says about them.
 
-In: nothing. Out: `EMOTIONS`, `MODALITIES`, `EmotionScores`. Imports no network library.
+In: nothing. Out: `EMOTIONS`, `NEUTRAL`, `MODALITIES`, `EmotionScores`. Imports no network library.
 """
 
 from __future__ import annotations
@@ -10,6 +10,12 @@ from itertools import combinations
 
 EMOTIONS = ("happiness", "sadness", "anger", "fear", "disgust", "surprise")
 """Every vector over emotions in the program has this order."""
+
+NEUTRAL = "neutral"
+"""None of the six is expressed."""
+
+OUTPUTS = (*EMOTIONS, NEUTRAL)
+"""What a model tells the probability of. The six are the paper's; neutral has no threshold."""
 
 MODALITIES = ("visual", "acoustic", "textual")
 """Every list of modalities in the program has this order."""
@@ -26,6 +32,8 @@ class EmotionScores:
 
     Attributes:
         probabilities: emotion to probability in [0, 1]; independent of each other (multi-label).
+        neutral: the probability that none of the six is expressed, in [0, 1]; an answer of its
+            own, which the six do not add up to.
         thresholds: emotion to the probability above which it counts as expressed; they differ
             with the modalities the prediction was made from.
         modalities: what the prediction was made from, a part of `MODALITIES` in its order.
@@ -36,6 +44,7 @@ class EmotionScores:
     """
 
     probabilities: dict[str, float]
+    neutral: float
     thresholds: dict[str, float]
     modalities: tuple[str, ...]
     contributions: dict[str, dict[str, float]]

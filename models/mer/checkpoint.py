@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from models.emotions import COMBINATIONS, EMOTIONS, MODALITIES
+from models.emotions import COMBINATIONS, EMOTIONS, MODALITIES, OUTPUTS
 from models.errors import UsageError
 from models.mer.acoustic import AcousticBackbone
 from models.mer.model import Calibration, MERModel
@@ -25,9 +25,9 @@ from models.mer.visual import VisualBackbone
 from models.registry import resolve
 
 FORMAT = "live-emotion-mer"
-VERSION = 2
-_READABLE = (1, VERSION)  # the first had neither classifiers nor calibration
+VERSION = 3
 
+_TRANSFORMERS = ("backbones.textual.", "backbones.acoustic.")
 _SCALE = "|scale"  # safetensors names are free; no parameter's name has this character
 
 
@@ -44,12 +44,11 @@ def build_model(architecture: Mapping[str, Any], tokenizer: str) -> MERModel:
         "visual": (
             InceptionBackbone()
             if visual == InceptionBackbone.architecture
-            # Version 1 named it only, and had no other side.
-            else VisualBackbone(112 if visual == "mobilefacenet" else visual["side"])
+            else VisualBackbone(visual["side"])
         ),
         "acoustic": (
-            AcousticBackbone()
-            if acoustic == AcousticBackbone.architecture
+            AcousticBackbone(acoustic["layers"])
+            if acoustic.get("network") == "whisper-base"
             else HubertBackbone(acoustic)
         ),
         "textual": TextualBackbone(textual, tokenizer),
@@ -65,8 +64,9 @@ def build_model(architecture: Mapping[str, Any], tokenizer: str) -> MERModel:
 def save_model(model: MERModel, path: Path, *, training: Mapping[str, Any]) -> None:
     """Write a trained model.
 
-    The textual matrices, nine tenths of the weights, become int8 with one scale a row; other
-    matrices and kernels float16; vectors (biases, normalisation) stay float32. What that costs
+    The matrices of the language and voice networks, nine tenths of the weights, become int8 with
+    one scale a row; other matrices and kernels float16; vectors (biases, normalisation) stay
+    float32. What that costs
     in accuracy is measured by `models.training.evaluate` and told in the model card.
 
     Args:
@@ -92,7 +92,7 @@ def save_model(model: MERModel, path: Path, *, training: Mapping[str, Any]) -> N
     }
     tensors: dict[str, Tensor] = {}
     for name, tensor in model.state_dict().items():
-        if name.startswith("backbones.textual.") and tensor.ndim == 2:
+        if name.startswith(_TRANSFORMERS) and tensor.ndim == 2:
             tensors[name], tensors[name + _SCALE] = _quantise(tensor)
         elif tensor.is_floating_point() and tensor.ndim > 1:
             tensors[name] = tensor.half().contiguous()
@@ -171,10 +171,10 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
                     f"{path} is not a checkpoint of this program: make one with run_live.py train"
                 )
             description = json.loads(metadata[FORMAT])
-            if description["version"] not in _READABLE:
+            if description["version"] != VERSION:
                 raise UsageError(
                     f"{path} has checkpoint format {description['version']}, this program reads "
-                    f"up to {VERSION}: train it anew or use the version it came from"
+                    f"{VERSION}: train it anew or use the version it came from"
                 )
             return description, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
@@ -188,9 +188,7 @@ def _calibration(stored: Any) -> Calibration | None:
     if stored is None:
         return None
     pairs = {
-        combination: {
-            emotion: (float(row[emotion][0]), float(row[emotion][1])) for emotion in EMOTIONS
-        }
+        combination: {output: (float(row[output][0]), float(row[output][1])) for output in OUTPUTS}
         for combination, row in stored.items()
     }
     if pairs.keys() != set(COMBINATIONS):

@@ -1,6 +1,7 @@
 """The multimodal emotion recognition model of Lee and Kim (2023), for one utterance.
 
-In: up to 5 faces, 10 s of sound, 100 tokens of text, any of them missing. Out: six probabilities.
+In: up to 5 faces, 10 s of sound, 100 tokens of text, any of them missing. Out: the probabilities of
+six emotions, and of none of them.
 Three backbones -> Conv1d over time -> mean over time -> concatenation -> two linear layers.
 """
 
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.emotions import EMOTIONS, MODALITIES, EmotionScores
+from models.emotions import EMOTIONS, MODALITIES, NEUTRAL, OUTPUTS, EmotionScores
 from models.errors import UsageError
 from models.mer.acoustic import Samples
 from models.mer.visual import Image
@@ -28,7 +29,7 @@ Encoded: TypeAlias = dict[str, Tensor]
 _NOTHING = "faces, audio and text are all missing: there is nothing to analyse"
 
 Calibration: TypeAlias = dict[str, dict[str, tuple[float, float]]]
-"""Combination of modalities to emotion to the scale a > 0 and the offset b of its logit."""
+"""Combination of modalities to output to the scale a > 0 and the offset b of its logit."""
 
 
 class Backbone(Protocol):
@@ -65,8 +66,8 @@ class MERModel(nn.Module):
         thresholds: for each combination of modalities, named like ``visual+textual``, emotion to
             threshold: what a face alone tells is less sure than what all three tell, so a yes
             begins elsewhere. None while the model is untrained, when it refuses to predict.
-        calibration: for each combination of modalities, emotion to a and b: the probability is
-            sigmoid(a * logit + b), with a > 0. None where it is the bare sigmoid.
+        calibration: for each combination of modalities, each of `OUTPUTS` to a and b: the
+            probability is sigmoid(a * logit + b), with a > 0. None where it is the bare sigmoid.
     """
 
     def __init__(
@@ -95,7 +96,7 @@ class MERModel(nn.Module):
             nn.Linear(len(MODALITIES) * sequence_width, hidden_width),
             nn.ReLU(),
             nn.Dropout(0.2),
-            nn.Linear(hidden_width, len(EMOTIONS)),
+            nn.Linear(hidden_width, len(OUTPUTS)),
         )
         self.classes = {name: tuple(classes) for name, classes in (classifiers or {}).items()}
         self.classifiers = nn.ModuleDict(
@@ -205,9 +206,11 @@ class MERModel(nn.Module):
         probabilities = self._probabilities(self.fuse(vectors), present)
         remaining = self._probabilities(self.fuse(without), rest)
         moved = dict(zip(left_out, remaining, strict=True))
+        neutral = OUTPUTS.index(NEUTRAL)
         return [
             EmotionScores(
-                probabilities=dict(zip(EMOTIONS, whole, strict=True)),
+                probabilities={emotion: whole[column] for column, emotion in enumerate(EMOTIONS)},
+                neutral=whole[neutral],
                 thresholds=dict(self.thresholds["+".join(present[row])]),
                 modalities=present[row],
                 contributions={
@@ -258,7 +261,7 @@ class MERModel(nn.Module):
         return example
 
     def forward(self, examples: Sequence[Prepared]) -> Tensor:
-        """Logits float32 (utterances, 6), in the order of `EMOTIONS`."""
+        """Logits float32 (utterances, 7), in the order of `OUTPUTS`."""
         return self.fuse(self.embed(examples))
 
     def embed(self, examples: Sequence[Prepared]) -> Tensor:
@@ -266,7 +269,7 @@ class MERModel(nn.Module):
         return torch.stack([self._pooled(name, examples) for name in MODALITIES], dim=1)
 
     def fuse(self, vectors: Tensor) -> Tensor:
-        """Logits float32 (utterances, 6) of what `embed` returned."""
+        """Logits float32 (utterances, 7) of what `embed` returned."""
         logits: Tensor = self.fusion(vectors.flatten(1))
         return logits
 
@@ -293,12 +296,12 @@ class MERModel(nn.Module):
         )
 
     def _probabilities(self, logits: Tensor, given: Sequence[tuple[str, ...]]) -> list[list[float]]:
-        """Probabilities (utterances, 6) of what `fuse` returned for these modalities each."""
+        """Probabilities (utterances, 7) of what `fuse` returned for these modalities each."""
         if self.calibration is not None:
             # Nothing given is no combination: the bare sigmoid, which tells the base rates.
             rows = [self.calibration.get("+".join(names)) for names in given]
             pairs = logits.new_tensor(
-                [[row[emotion] if row else (1.0, 0.0) for emotion in EMOTIONS] for row in rows]
+                [[row[output] if row else (1.0, 0.0) for output in OUTPUTS] for row in rows]
             )
             logits = logits * pairs[..., 0] + pairs[..., 1]
         probabilities: list[list[float]] = torch.sigmoid(logits).cpu().double().tolist()

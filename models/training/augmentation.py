@@ -13,8 +13,6 @@ import av
 import cv2
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from models.mer.acoustic import SAMPLE_RATE, Samples
 from models.training.datasets import read_clip
@@ -132,46 +130,6 @@ def _through_opus(sound: Samples, *, bit_rate: int) -> Samples:
         container.mux([*stream.encode(frame), *stream.encode(None)])
     file.seek(0)
     return read_clip(file)
-
-
-def mask_spectrogram(spectrogram: Tensor, rng: np.random.Generator) -> Tensor:
-    """Two bands of frequency and two pieces of time hidden, as in SpecAugment (Park et al. 2019).
-
-    Args:
-        spectrogram: float32 (bands, frames).
-        rng: decides everything.
-
-    Returns:
-        A new float32 (bands, frames); what is hidden has the mean of the whole.
-    """
-    hidden = spectrogram.clone()
-    mean = spectrogram.mean()
-    bands, frames = spectrogram.shape
-    for _ in range(2):
-        height = int(rng.integers(0, bands // 6))
-        low = int(rng.integers(0, bands - height))
-        hidden[low : low + height] = mean
-        width = int(rng.integers(0, max(1, min(40, frames // 4))))
-        start = int(rng.integers(0, frames - width))
-        hidden[:, start : start + width] = mean
-    return hidden
-
-
-def mix_spectrograms(one: Tensor, other: Tensor, part: float) -> Tensor:
-    """Two sounds at once, the first with `part` of its power, the second with the rest.
-
-    Args:
-        one: float32 (bands, frames) as `models.mer.acoustic.log_mel` makes it.
-        other: the same, of any length; what is longer than `one` is left out.
-        part: in (0, 1].
-    """
-    both = min(one.shape[1], other.shape[1])
-    mixed = one.clone()
-    # log_mel gives (log(power) + 4.5) / 5.
-    loudest = torch.stack([one[:, :both], other[:, :both]]) * 5
-    weights = torch.tensor([part, 1 - part]).clamp(min=1e-12).log()[:, None, None]
-    mixed[:, :both] = torch.logsumexp(loudest + weights, dim=0) / 5
-    return mixed
 
 
 def augment_text(text: str, rng: np.random.Generator) -> str:

@@ -16,14 +16,14 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-from models.emotions import EMOTIONS
+from models.emotions import EMOTIONS, OUTPUTS
 from models.errors import UsageError
 from models.mer.acoustic import SAMPLE_RATE, Samples
 from models.mer.visual import Image
 
 Truths: TypeAlias = npt.NDArray[np.bool_]
 
-SEVEN = (*EMOTIONS, "neutral")
+SEVEN = OUTPUTS
 """The classes of a set in which every example has one label; ``neutral`` is none of the six."""
 
 FACE_CLASSES = {"FER2013": SEVEN, "FER+": (*SEVEN, "contempt")}
@@ -279,6 +279,11 @@ def _text_labels(name: str, row: Mapping[str, str]) -> list[str]:
     if name == "GoEmotions" and "?" in row["text"]:
         labels = [label for label in labels if label != "surprise"]
     return labels or ["neutral"]
+
+
+def with_neutral(truths: Truths) -> Truths:
+    """What is true of each of `OUTPUTS`, bool (n, 7), of what is true of the six, bool (n, 6)."""
+    return np.concatenate([truths, ~truths.any(axis=1, keepdims=True)], axis=1)
 
 
 def grey_to_rgb(face: npt.NDArray[np.uint8]) -> Image:

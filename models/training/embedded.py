@@ -20,13 +20,10 @@ from models.emotions import EMOTIONS, MODALITIES
 from models.mer.model import MERModel, mean_over_time
 from models.training.augmentation import (
     augment_face,
-    augment_sound,
     augment_text,
-    mask_spectrogram,
-    mix_spectrograms,
 )
 from models.training.batches import Pool, paired
-from models.training.datasets import ExampleSet, Truths, grey_to_rgb
+from models.training.datasets import ExampleSet, Truths, grey_to_rgb, with_neutral
 from models.training.loop import Schedule
 from models.training.metrics import mean_figures
 
@@ -41,12 +38,11 @@ SCHEDULES = {
         weight_decay=0.05,
     ),
     "acoustic": Schedule(
-        epochs=15,
-        rate=5e-3,
+        epochs=10,
+        rate=1e-3,
         best="score",
         seed=0,
         average=0.99,
-        largest_gradient=2.0,
         weight_decay=0.05,
         precision="float32",
     ),
@@ -64,14 +60,17 @@ class Branch(nn.Module):
     """One modality of a model, with outputs of its own while it learns alone.
 
     Args:
-        model: whose backbone and Conv1d these are: what is learnt here is learnt there.
+        model: whose Conv1d this is: what is learnt here is learnt there.
         name: the modality.
+        backbone: the model's, or what stands for it while it learns nothing.
         outputs: name to a linear layer on the modality's vector, beside the six ``emotions``.
     """
 
-    def __init__(self, model: MERModel, name: str, outputs: Mapping[str, nn.Module]) -> None:
+    def __init__(
+        self, model: MERModel, name: str, backbone: nn.Module, outputs: Mapping[str, nn.Module]
+    ) -> None:
         super().__init__()
-        self.backbone = model.backbones[name]
+        self.backbone = backbone
         self.over_time = model.over_time[name]
         emotions = nn.Linear(model.sequence_width, len(EMOTIONS))
         self.outputs = nn.ModuleDict({"emotions": emotions, **outputs})
@@ -112,9 +111,9 @@ class BranchTask(ABC):
         *,
         seed: int,
     ) -> None:
-        self._branch = Branch(model, self.name, self._outputs(model))
-        self.module: nn.Module = self._branch
         backbone: Any = model.backbones[self.name]
+        self._branch = Branch(model, self.name, self._learning(backbone), self._outputs(model))
+        self.module: nn.Module = self._branch
         self._prepare: Callable[[Any], Tensor] = backbone.prepare
         self._pool = Pool(train, seed)
         self._valid = valid
@@ -136,6 +135,10 @@ class BranchTask(ABC):
     def _outputs(self, model: MERModel) -> Mapping[str, nn.Module]:
         """What else is learnt beside the emotions."""
         return {}
+
+    def _learning(self, backbone: nn.Module) -> nn.Module:
+        """What of the backbone is learnt."""
+        return backbone
 
     def groups(self) -> list[dict[str, Any]]:
         """The paper's rates: a tenth for what is pre-trained."""
@@ -273,39 +276,54 @@ class Faces(BranchTask):
 
 
 class Voice(BranchTask):
-    """One clip an example, some of them two clips at once (mixup, Zhang et al. 2018)."""
+    """One clip an example, some of them two at once (mixup, Zhang et al. 2018).
+
+    The backbone has heard more people than there are here and stays as it is, so it hears each
+    clip only a few times, in `models.training.voices`, and the items are what it made of them.
+    """
 
     name = "acoustic"
     size = 32
-    passes = 2
+    passes = 4
     _mixed = 0.6  # part of the batches
     _alpha = 0.3
+
+    def __init__(
+        self,
+        model: MERModel,
+        train: Sequence[ExampleSet],
+        valid: Sequence[ExampleSet],
+        *,
+        seed: int,
+    ) -> None:
+        super().__init__(model, train, valid, seed=seed)
+        backbone: Any = model.backbones[self.name]
+        self._centre: Tensor = backbone.centre.cpu()
+        self._spread: Tensor = backbone.spread.cpu()
 
     def _outputs(self, model: MERModel) -> Mapping[str, nn.Module]:
         return {"classes": nn.Linear(model.sequence_width, len(EMOTIONS) + 1)}
 
-    def batch(self, step: int) -> tuple[list[Tensor], Tensor]:
-        """Spectrograms (128, frames) and truths (n, 6), whole or in parts."""
+    def _learning(self, backbone: nn.Module) -> nn.Module:
+        return _Means()
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor]:
+        """Means over time (n, width) and truths (n, 6), whole or in parts."""
         chosen, rng = self._chosen(step)
-        spectrograms = [
-            mask_spectrogram(self.example(self._pool.items[n], rng), rng) for n in chosen
-        ]
+        means = torch.stack([self.example(self._pool.items[n], rng) for n in chosen])
         truths = self._truths(chosen)
         if rng.random() < self._mixed:
             part = rng.beta(self._alpha, self._alpha)
             part = max(part, 1 - part)
             others = rng.permutation(len(chosen))
-            spectrograms = [
-                mix_spectrograms(spectrograms[n], spectrograms[other], part)
-                for n, other in enumerate(others)
-            ]
+            means = part * means + (1 - part) * means[others]
             truths = part * truths + (1 - part) * truths[others]
-        return spectrograms, truths
+        return means, truths
 
-    def loss(self, batch: tuple[list[Tensor], Tensor]) -> Tensor:
+    def loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         """Binary cross-entropy of the six, cross-entropy of these and neutral as classes."""
-        spectrograms, truths = batch
-        logits = self._branch(spectrograms)
+        means, truths = batch
+        logits = self._branch(means.unbind())
         # A clip carries one emotion or none.
         classes = torch.cat([truths, 1 - truths.sum(dim=1, keepdim=True)], dim=1)
         return 2 * F.binary_cross_entropy_with_logits(logits["emotions"], truths) + (
@@ -313,8 +331,24 @@ class Voice(BranchTask):
         )
 
     def example(self, item: Any, rng: np.random.Generator | None = None) -> Tensor:
-        """A spectrogram float32 (128, frames); see `BranchTask.example`."""
-        return self._prepare(item if rng is None else augment_sound(item, rng))
+        """Means over time float32 (width,), of one of the ways the clip was changed or as it is;
+        see `BranchTask.example`.
+        """
+        version = 0 if rng is None else rng.integers(len(item))
+        return (torch.from_numpy(item[version].astype(np.float32)) - self._centre) / self._spread
+
+
+class _Means(nn.Module):
+    """Stands for a backbone of whose sequences the means are known. Hides many of the channels
+    while learning: there are half as many of them as clips.
+    """
+
+    _hidden = 0.6
+
+    def forward(self, examples: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Sequences (examples, 1, width) of one embedding each, of means (width,)."""
+        means = F.dropout(torch.stack(tuple(examples)), self._hidden, self.training)
+        return means[:, None], torch.ones(len(means), 1, dtype=torch.bool, device=means.device)
 
 
 class Words(BranchTask):
@@ -382,7 +416,7 @@ class Fusion:
         return [{"params": list(self.module.parameters()), "part": 1.0}]
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """Vectors (n, 3, sequence_width) and truths (n, 6): real examples of one modality beside
+        """Vectors (n, 3, sequence_width) and truths (n, 7): real examples of one modality beside
         those put together, and some of which nothing is known, to learn the base rates.
         """
         rng = np.random.default_rng([self._seed, step])
@@ -393,10 +427,11 @@ class Fusion:
             chosen = self._pools[name].in_turn(step * self._sizes[name], self._sizes[name])
             raw += [{name: self._pools[name].items[n]} for n in chosen]
             parts.append(self._pools[name].truths[chosen])
-        return self._vectors(raw), torch.from_numpy(np.concatenate(parts)).float()
+        truths = with_neutral(np.concatenate(parts))
+        return self._vectors(raw), torch.from_numpy(truths).float()
 
     def loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
-        """Binary cross-entropy of the six."""
+        """Binary cross-entropy of the six and of neutral."""
         vectors, truths = batch
         return F.binary_cross_entropy_with_logits(self.module(vectors.flatten(1)), truths)
 
@@ -413,7 +448,7 @@ class Fusion:
 
     def _judged(self, module: nn.Module, vectors: Tensor, truths: Truths) -> tuple[float, float]:
         device = next(module.parameters()).device
-        logits = module(vectors.flatten(1).to(device)).cpu()
+        logits = module(vectors.flatten(1).to(device)).cpu()[:, : len(EMOTIONS)]
         return mean_figures(torch.sigmoid(logits).double().numpy(), truths)
 
     def _vectors(self, raw: Sequence[Mapping[str, Tensor]]) -> Tensor:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from models.emotions import COMBINATIONS, EMOTIONS, MODALITIES
+from models.emotions import COMBINATIONS, EMOTIONS, MODALITIES, OUTPUTS
 from models.errors import UsageError
 from models.mer.model import Calibration, MERModel
 from models.training.datasets import (
@@ -25,6 +25,7 @@ from models.training.datasets import (
     Truths,
     grey_to_rgb,
     read_data,
+    with_neutral,
 )
 from models.training.metrics import (
     THRESHOLDS,
@@ -121,7 +122,7 @@ class _Look:
         name: of the set.
         given: one of `COMBINATIONS`.
         vectors: what `MERModel.embed` returned; 0 for modalities that are not given.
-        logits: float64 (n, 6), not calibrated.
+        logits: float64 (n, 7), not calibrated.
         truths: bool (n, 6).
         groups: those with the same are not independent; a speaker, or the example itself.
         classes: as in `ExampleSet`.
@@ -215,11 +216,11 @@ def _vectors(model: MERModel, one: ExampleSet) -> tuple[Tensor, list[set[str]]]:
 
 
 def _fit_calibration(looks: Sequence[_Look]) -> dict[str, tuple[float, float]]:
-    """Emotion to the calibration that fits all these sets as one."""
+    """Output to the calibration that fits all these sets as one."""
     logits, truths = _as_one(looks)
     return {
-        emotion: fit_calibration(logits[:, column], truths[:, column])
-        for column, emotion in enumerate(EMOTIONS)
+        output: fit_calibration(logits[:, column], truths[:, column])
+        for column, output in enumerate(OUTPUTS)
     }
 
 
@@ -230,8 +231,8 @@ def _best_thresholds(looks: Sequence[_Look], calibration: Calibration | None) ->
     expresses nothing were then taken to express something, all six are raised alike until no more
     is. F1 alone, on sets where most examples express something, makes a model that cries wolf.
     """
-    found = [_probabilities(look, calibration) for look in looks]
-    _, truths = _as_one(looks)
+    found = [_six_probabilities(look, calibration) for look in looks]
+    truths = np.concatenate([look.truths for look in looks])
     pairs = zip(np.concatenate(found).T, truths.T, strict=True)
     best = np.array([best_threshold(*pair) for pair in pairs])
     neutral = [~look.truths.any(axis=1) for look in looks]
@@ -253,7 +254,7 @@ def _judge_look(
     thresholds: Mapping[str, float],
     calibration: Calibration | None,
 ) -> SetReport:
-    found = _probabilities(look, calibration)
+    found = _six_probabilities(look, calibration)
     above = found - np.array([thresholds[emotion] for emotion in EMOTIONS])
     yes: Truths = above > 0
     neutral = ~look.truths.any(axis=1)
@@ -277,6 +278,7 @@ def _judge_look(
             if look.truths[:, column].any() and not look.truths[:, column].all()
         },
         false_alarms=float(yes[neutral].any(axis=1).mean()) if neutral.any() else None,
+        cocksure=float(((found < 0.005) | (found >= 0.995)).mean()),
         classifications=tuple(classifications),
     )
 
@@ -325,12 +327,12 @@ def _trust(given: str, looks: Sequence[_Look], calibration: Calibration | None) 
     parts = folds([group for look in looks for group in look.groups], _FOLDS)
     several = bool(parts.any())  # else nobody is left to fit a calibration on
     before, after, curves = {}, {}, {}
-    for column, emotion in enumerate(EMOTIONS):
+    for column, output in enumerate(OUTPUTS):
         logit, truth = logits[:, column], truths[:, column]
-        before[emotion] = reliability(calibrated(logit, (1, 0)), truth)
+        before[output] = reliability(calibrated(logit, (1, 0)), truth)
         if calibration and several:
-            after[emotion] = reliability(_calibrated_by_others(logit, truth, parts), truth)
-        curves[emotion] = _curve(probabilities[:, column], truth)
+            after[output] = reliability(_calibrated_by_others(logit, truth, parts), truth)
+        curves[output] = _curve(probabilities[:, column], truth)
     names = tuple(look.name for look in looks)
     return Trust(given, names, before, after or None, curves)
 
@@ -356,18 +358,23 @@ def _curve(probability: Probabilities, truth: Truths) -> tuple[tuple[float, floa
 
 
 def _probabilities(look: _Look, calibration: Calibration | None) -> Probabilities:
-    """float64 (n, 6), as the model with this calibration gives them."""
+    """float64 (n, 7), as the model with this calibration gives them."""
     if calibration is None:
         return calibrated(look.logits, (1, 0))
-    pairs = [calibration[look.given][emotion] for emotion in EMOTIONS]
+    pairs = [calibration[look.given][output] for output in OUTPUTS]
     return np.stack(
         [calibrated(logit, pair) for logit, pair in zip(look.logits.T, pairs, strict=True)], axis=1
     )
 
 
+def _six_probabilities(look: _Look, calibration: Calibration | None) -> Probabilities:
+    """float64 (n, 6): without that of neutral."""
+    return _probabilities(look, calibration)[:, : len(EMOTIONS)]
+
+
 def _as_one(looks: Sequence[_Look]) -> tuple[npt.NDArray[np.float64], Truths]:
-    """Logits (n, 6) and truths (n, 6) of all these sets."""
+    """Logits (n, 7) of all these sets, and what is true of each."""
     return (
         np.concatenate([look.logits for look in looks]),
-        np.concatenate([look.truths for look in looks]),
+        with_neutral(np.concatenate([look.truths for look in looks])),
     )

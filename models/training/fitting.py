@@ -15,8 +15,8 @@ from pathlib import Path
 from queue import Empty
 from typing import Any
 
+import numpy as np
 import torch
-from torch import nn
 
 from models.emotions import MODALITIES
 from models.errors import AnalyserError, UsageError
@@ -29,6 +29,7 @@ from models.training.heard import heard
 from models.training.loop import Progress, Result, Schedule, Task, choose_device, fit
 from models.training.report import Report
 from models.training.starting_points import starting_model
+from models.training.voices import encoded
 
 DATA_LICENCES = (
     "FER2013 (research use) with FER+ labels (MIT); RAVDESS, nEMO, Indian EmoSpeech and "
@@ -42,6 +43,9 @@ _HEARD = {"train": 800, "valid": 150}
 
 _VERSIONS = {"visual": 1, "acoustic": 2, "textual": 1}
 """In how many ways each example is changed for the fusion."""
+
+_VERSIONS_HEARD = {"train": 2, "valid": 1}
+"""In how many ways each clip is heard: as it is, and changed."""
 
 _EVERY = {"FER+": 2, "GoEmotions": 4, "MELD": 2, "DailyDialog": 4, "XED": 4, TALK: 2}
 """Of these sets, the fusion learns from every so manieth example: it is small, and has enough."""
@@ -58,7 +62,6 @@ def train_embedded(
     seed: int = 1,
     resume: bool = False,
     device: str = "auto",
-    branches: Path | None = None,
     on_progress: OnProgress = lambda progress: None,
 ) -> tuple[Report, dict[str, Result]]:
     """Train the embedded model and write its checkpoint.
@@ -74,8 +77,6 @@ def train_embedded(
         resume: go on from ``OUT.training``, to the same weights as an uninterrupted training.
             To train one stage anew, remove its file there first.
         device: ``auto``, ``cpu`` or ``cuda``.
-        branches: a checkpoint whose face, voice and language networks are taken as they are; only
-            the fusion is learnt.
         on_progress: called after every step, and for every text that the recogniser has heard.
 
     Returns:
@@ -91,15 +92,14 @@ def train_embedded(
     if resume and not folder.is_dir():
         raise UsageError(f"{folder} is not there: there is no training to resume")
     if not resume:
-        for state in folder.glob("*.state"):
-            state.unlink()
-    model = _untrained(data, seed) if branches is None else _with_new_fusion(branches, seed)
+        for kept in (*folder.glob("*.state"), *folder.glob("voices_*.npy")):
+            kept.unlink()
+    model = _untrained(data, seed)
     sets = read_data(data)
     learnt = _with_heard(sets, folder, on_progress)
     if where.type == "cpu":
         torch.set_num_threads(1)
-        if branches is None:
-            _learn_at_once(data, folder, seed, on_progress)
+        _learn_at_once(data, folder, seed, on_progress)
     return fit_stages(
         model,
         learnt,
@@ -107,7 +107,6 @@ def train_embedded(
         out,
         seed=seed,
         device=where,
-        only_fusion=branches is not None,
         on_progress=on_progress,
     )
 
@@ -121,13 +120,12 @@ def fit_stages(
     seed: int,
     device: torch.device,
     schedules: Mapping[str, Schedule] = SCHEDULES,
-    only_fusion: bool = False,
     on_progress: OnProgress = lambda progress: None,
 ) -> tuple[Report, dict[str, Result]]:
     """Train a model stage by stage, each from where its state beside `out` stands.
 
     Args:
-        model: untrained; or, for `only_fusion`, with trained branches.
+        model: untrained.
         learnt: the sets to learn from, and those that say which weights are best.
         judged: the validation sets that thresholds and calibration are chosen on.
         out: the checkpoint to write.
@@ -138,15 +136,13 @@ def fit_stages(
         See `train_embedded`.
     """
     folder = _folder(out)
+    learnt = _with_voices(model.to(device), learnt, folder, seed, on_progress)
     results: dict[str, Result] = {}
     train: list[ExampleSet] = []
     valid: list[ExampleSet] = []
     for name in MODALITIES:
         task = _task(name, model, learnt, seed)
-        if only_fusion:
-            task.module.to(device).eval()
-        else:
-            results[name] = _learn(task, schedules, folder, seed, device, on_progress)
+        results[name] = _learn(task, schedules, folder, seed, device, on_progress)
         versions = range(_VERSIONS[name])
         parts = [_part(one) for one in _of(name, learnt.train)]
         train += [task.vectors(one, version=n) for one in parts for n in versions]
@@ -175,17 +171,6 @@ def _untrained(data: Path, seed: int) -> MERModel:
     return starting_model("embedded", data)
 
 
-def _with_new_fusion(checkpoint: Path, seed: int) -> MERModel:
-    """The model of a checkpoint, as if its fusion had never been trained."""
-    model = load_model(checkpoint)
-    model.thresholds = model.calibration = None
-    torch.manual_seed(seed)
-    for layer in model.fusion.requires_grad_(True):
-        if isinstance(layer, nn.Linear):
-            layer.reset_parameters()
-    return model
-
-
 def _part(one: ExampleSet) -> ExampleSet:
     """What the fusion learns from of a set."""
     step = _EVERY.get(one.name, 1)
@@ -204,6 +189,32 @@ def _with_heard(sets: Data, folder: Path, on_progress: OnProgress = lambda progr
         file = folder / f"heard_{part}.jsonl"
         parts.append((*own, heard(_of(Words.name, own), count, file, on_progress=tell)))
     return Data(*parts)
+
+
+def _with_voices(
+    model: MERModel, sets: Data, folder: Path, seed: int, on_progress: OnProgress
+) -> Data:
+    """The data, its voices as the model's backbone, which then knows their spread, hears them."""
+    backbone: Any = model.backbones[Voice.name].eval()
+    parts: dict[str, tuple[ExampleSet, ...]] = {}
+    for part, versions in _VERSIONS_HEARD.items():
+        own: tuple[ExampleSet, ...] = getattr(sets, part)
+
+        def tell(done: int, clips: int, stage: str = f"voices, {part}") -> None:
+            on_progress(Progress(stage, done, clips, math.nan, None))
+
+        heard_voices = encoded(
+            backbone,
+            _of(Voice.name, own),
+            folder / f"voices_{part}.npy",
+            versions=versions,
+            seed=seed,
+            on_progress=tell,
+        )
+        parts[part] = (*(one for one in own if one.modality != Voice.name), *heard_voices)
+    means = [item for one in _of(Voice.name, parts["train"]) for item in one.items]
+    backbone.standardise(torch.from_numpy(np.concatenate(means).astype(np.float32)))
+    return Data(**parts)
 
 
 def _of(name: str, sets: Sequence[ExampleSet]) -> list[ExampleSet]:
@@ -268,7 +279,10 @@ def _learn_in_process(name: str, data: Path, folder: Path, seed: int, messages: 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends this
     torch.set_num_threads(1)
     try:
-        task = _task(name, _untrained(data, seed), _with_heard(read_data(data), folder), seed)
+        model, sets = _untrained(data, seed), _with_heard(read_data(data), folder)
+        if name == Voice.name:
+            sets = _with_voices(model, sets, folder, seed, messages.put)
+        task = _task(name, model, sets, seed)
         _learn(task, SCHEDULES, folder, seed, torch.device("cpu"), messages.put)
     except AnalyserError as error:
         messages.put(error)

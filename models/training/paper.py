@@ -21,7 +21,7 @@ from models.emotions import COMBINATIONS, EMOTIONS, MODALITIES
 from models.errors import UsageError
 from models.mer.checkpoint import load_model, save_model
 from models.mer.model import MERModel, Prepared
-from models.training.datasets import ExampleSet
+from models.training.datasets import ExampleSet, with_neutral
 from models.training.evaluation import judge
 from models.training.loop import Progress, Result, Schedule, choose_device, fit
 from models.training.metrics import Score, mean_figures, score
@@ -185,7 +185,7 @@ class PaperTask:
         return [{"params": backbones, "part": 0.1}, {"params": new, "part": 1.0}]
 
     def batch(self, step: int) -> tuple[list[Prepared], Tensor]:
-        """The next utterances of a shuffled pass, and their truths float32 (n, 6)."""
+        """The next utterances of a shuffled pass, and their truths float32 (n, 7)."""
         epoch, place = divmod(step, self.steps)
         order = np.random.default_rng([self._seed, epoch]).permutation(len(self._train))
         chosen = order[place * _BATCH : (place + 1) * _BATCH]
@@ -194,7 +194,7 @@ class PaperTask:
         for number in chosen:
             example = self._prepared(self._train.items[number])
             examples.append({name: x for name, x in example.items() if rng.random() >= _LOST})
-        return examples, torch.from_numpy(self._train.truths[chosen]).float()
+        return examples, torch.from_numpy(with_neutral(self._train.truths[chosen])).float()
 
     def loss(self, batch: tuple[list[Prepared], Tensor]) -> Tensor:
         """Binary cross-entropy of the six."""
@@ -209,7 +209,8 @@ class PaperTask:
         for first in range(0, len(self._valid), _BATCH):
             items = self._valid.items[first : first + _BATCH]
             logits.append(module([self._prepared(item) for item in items]).cpu())
-        probabilities = torch.sigmoid(torch.cat(logits).double()).numpy()
+        six = torch.cat(logits)[:, : len(EMOTIONS)]
+        probabilities = torch.sigmoid(six.double()).numpy()
         f1, wacc = mean_figures(probabilities, self._valid.truths)
         return {"F1": f1, "WAcc": wacc}
 

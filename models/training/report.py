@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from models.emotions import COMBINATIONS, EMOTIONS
+from models.emotions import COMBINATIONS, EMOTIONS, OUTPUTS
 from models.mer.model import Calibration
 from models.training.metrics import Bin, Score, calibration_error
 
@@ -64,6 +64,7 @@ class SetReport:
         emotions: emotion to its score; only emotions that the set has.
         false_alarms: part of the examples without any emotion of which one is claimed; None when
             the set has no such example.
+        cocksure: part of the six probabilities of all examples that print as 0.00 or 1.00.
         classifications: of the single labels, where it has any.
     """
 
@@ -72,6 +73,7 @@ class SetReport:
     examples: int
     emotions: dict[str, Score]
     false_alarms: float | None
+    cocksure: float
     classifications: tuple[Classification, ...] = ()
 
     @property
@@ -232,7 +234,7 @@ class Report:
                 "thresholds": self.thresholds,
                 "calibration": self.calibration,
                 "calibration_error": {
-                    one.given: {emotion: self._error(one, emotion) for emotion in EMOTIONS}
+                    one.given: {output: self._error(one, output) for output in OUTPUTS}
                     for one in self.trust
                 },
                 "trust": [asdict(one) for one in self.trust],
@@ -245,10 +247,13 @@ class Report:
                 *_start(one),
                 *(_figure(value) for value in (one.f1, one.guess_f1, one.wacc)),
                 "-" if one.false_alarms is None else f"{one.false_alarms:.1%}",
+                f"{one.cocksure:.1%}",
             ]
             for one in self.sets
         ]
-        return _table([*_START, "F1", "F1 of a guess", "WAcc", "false alarms"], rows)
+        return _table(
+            [*_START, "F1", "F1 of a guess", "WAcc", "false alarms", "0.00 or 1.00"], rows
+        )
 
     def _emotions(self) -> str:
         rows = []
@@ -295,15 +300,15 @@ class Report:
     def _errors(self) -> str:
         rows = []
         for one in self.trust:
-            errors = [self._error(one, emotion) for emotion in EMOTIONS]
+            errors = [self._error(one, output) for output in OUTPUTS]
             cells = [" > ".join(f"{100 * value:.1f}" for value in pair) for pair in errors]
             rows.append([one.given, ", ".join(one.sets), *cells])
-        return _table(["given", "measured on", *EMOTIONS], rows)
+        return _table(["given", "measured on", *OUTPUTS], rows)
 
     @staticmethod
-    def _error(one: Trust, emotion: str) -> list[float]:
+    def _error(one: Trust, output: str) -> list[float]:
         """Expected calibration error before and, where there is a calibration, after."""
-        return [calibration_error(bins[emotion]) for bins in (one.before, one.after) if bins]
+        return [calibration_error(bins[output]) for bins in (one.before, one.after) if bins]
 
 
 def _figure(value: float | None) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
 from models.errors import UsageError
@@ -25,6 +26,8 @@ _HIDDEN_WIDTH = 128
 
 _DAMAGED = (RuntimeError, ValueError, EOFError, pickle.UnpicklingError, SafetensorError)
 """What reading a file that is not what its name says may raise."""
+
+_SPEECH_LAYERS = 3
 
 _SIDE = 112  # pixels a side of the faces: what the face network was pre-trained with
 
@@ -53,19 +56,19 @@ def starting_model(profile: str, data: Path) -> MERModel:
 def _embedded(folder: Path) -> MERModel:
     language = resolve("minilm-l6")
     face = _load(folder / "mobilefacenet" / "mobilefacenet.pt")
-    tagger = _load(folder / "efficientat_mn04" / "mn04_as_mAP_432.pt")
+    speech = _load_safetensors(folder / "whisper_base_encoder" / "encoder_first4.safetensors")
     return _assemble(
         {
             "visual": {"network": "mobilefacenet", "side": _SIDE},
-            "acoustic": "mobilenet_v3",
+            "acoustic": {"network": "whisper-base", "layers": _SPEECH_LAYERS},
             "classifiers": FACE_CLASSES,
         },
         language,
-        # What follows the embeddings in these two belongs to their former tasks.
+        # What follows the embeddings belongs to its former task.
         visual={
             name: tensor for name, tensor in face.items() if not name.startswith(("conv3", "bn"))
         },
-        acoustic={n: tensor for n, tensor in tagger.items() if not n.startswith("classifier")},
+        acoustic=_speech_state(speech),
     )
 
 
@@ -108,7 +111,9 @@ def _assemble(
     states = {"visual": visual, "acoustic": acoustic, "textual": _encoder_state(language)}
     for name, state in states.items():
         try:
-            model.backbones[name].load_state_dict(state)
+            missing, others = model.backbones[name].load_state_dict(state, strict=False)
+            if others or set(missing) - {"centre", "spread"}:  # which training finds
+                raise RuntimeError(f"it lacks {missing} and has {others}")
         except RuntimeError as error:
             reason = str(error).splitlines()[0]
             raise UsageError(f"the {name} starting point does not fit: {reason}") from error
@@ -135,10 +140,36 @@ def _encoder_state(folder: Path) -> dict[str, Tensor]:
     }
 
 
+def _speech_state(encoder: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The first layers of Whisper's encoder, as transformers names its weights, under our names."""
+    state = {n: tensor.float() for n, tensor in encoder.items() if n.startswith("conv")}
+    for number in range(_SPEECH_LAYERS):
+        layer = f"layers.{number}."
+        names = {"self_attn.out_proj": "self_attn.out_proj", "fc1": "linear1", "fc2": "linear2"}
+        names |= {"self_attn_layer_norm": "norm1", "final_layer_norm": "norm2"}
+        for theirs, ours in names.items():
+            for part in ("weight", "bias"):
+                state[f"{layer}{ours}.{part}"] = encoder[f"{layer}{theirs}.{part}"].float()
+        query, key, value = (encoder[f"{layer}self_attn.{x}_proj.weight"].float() for x in "qkv")
+        state[f"{layer}self_attn.in_proj_weight"] = torch.cat([query, key, value])
+        query, value = (encoder[f"{layer}self_attn.{x}_proj.bias"].float() for x in "qv")
+        # Whisper's keys have no bias.
+        state[f"{layer}self_attn.in_proj_bias"] = torch.cat([query, torch.zeros_like(query), value])
+    return state
+
+
 def _load(path: Path) -> dict[str, Tensor]:
     try:
         state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
     except _DAMAGED as error:
         reason = (str(error) or "it is cut off").splitlines()[0]
         raise UsageError(f"{path} cannot be read: {reason}") from error
+    return state
+
+
+def _load_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        state: dict[str, Tensor] = load_file(path)
+    except _DAMAGED as error:
+        raise UsageError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
     return state
