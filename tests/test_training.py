@@ -15,15 +15,12 @@ from test_mer import tiny
 
 from models.emotions import MODALITIES
 from models.errors import UsageError
-from models.mer.acoustic import log_mel
 from models.mer.checkpoint import load_model, read_training
 from models.training import fitting
 from models.training.augmentation import (
     augment_face,
     augment_sound,
     augment_text,
-    mask_spectrogram,
-    mix_spectrograms,
 )
 from models.training.batches import Pool, paired
 from models.training.datasets import FACE_CLASSES, Data
@@ -31,6 +28,7 @@ from models.training.embedded import SCHEDULES, Faces, Fusion, Voice, Words
 from models.training.fitting import fit_stages, train_embedded
 from models.training.heard import heard
 from models.training.loop import Schedule, fit
+from models.training.voices import encoded
 
 # --- augmentation ------------------------------------------------------------------------------
 
@@ -73,22 +71,6 @@ def test_a_face_keeps_its_light_and_its_place():
     pictures = [augment_face(face, np.random.default_rng(n), side=64) for n in range(50)]
     mean = np.mean(pictures, axis=0)
     assert mean[28:36, 28:36].mean() > mean[:6].mean() + 80
-
-
-def test_masking_hides_a_little_and_mixing_adds_power():
-    rng = np.random.default_rng(0)
-    time = torch.arange(16_000) / 16_000
-    low, high = (log_mel(torch.sin(2 * torch.pi * hz * time)) for hz in (300, 3000))
-    masked = mask_spectrogram(low, rng)
-    hidden = (masked != low).float().mean()
-    assert 0 < hidden < 0.7
-    mixed = mix_spectrograms(low, high[:, :60], 0.7)
-    assert mixed.shape == low.shape
-    peaks = low[:, 30].argmax(), high[:, 30].argmax()
-    for peak in peaks:
-        assert mixed[peak, 30] > max(low[peak, 30], high[peak, 30]) - 0.3
-    torch.testing.assert_close(mixed[:, 60:], low[:, 60:])
-    torch.testing.assert_close(mix_spectrograms(low, high, 1.0), low, rtol=0, atol=0.05)
 
 
 # --- batches -----------------------------------------------------------------------------------
@@ -164,10 +146,62 @@ def untrained():
     return model
 
 
+def listened(model, sets, folder, *, versions=2):
+    """The sets, voices among them heard by the model, which then knows their spread."""
+    backbone = model.backbones["acoustic"].eval()
+    options = {"versions": versions, "seed": 0, "on_progress": lambda done, clips: None}
+    voices = [one for one in sets if one.modality == "acoustic"]
+    if not voices:
+        return sets
+    heard_voices = encoded(backbone, voices, folder / "voices.npy", **options)
+    means = np.concatenate([item for one in heard_voices for item in one.items])
+    backbone.standardise(torch.from_numpy(means.astype(np.float32)))
+    return [*(one for one in sets if one.modality != "acoustic"), *heard_voices]
+
+
+def test_clips_are_heard_once_each_in_several_ways(tmp_path):
+    backbone = untrained().backbones["acoustic"].eval()
+    clips = toy_set("acoustic", repeat=1)
+    sets = [replace(clips, items=clips.items[:2]), replace(clips, items=clips.items[2:])]
+    file, done = tmp_path / "voices.npy", []
+
+    def hear(sets, **changed):
+        def tell(number, of):
+            done.append((number, of))
+            if changed.get("until") == number:
+                raise InterruptedTrainingError
+
+        options = {"versions": changed.get("versions", 2), "seed": 0, "on_progress": tell}
+        return encoded(backbone, sets, file, **options)
+
+    with pytest.raises(InterruptedTrainingError):
+        hear(sets, until=3)
+    # What was heard before is not heard again: these would make other means.
+    others = [sets[0], replace(sets[1], items=[clip[::-1].copy() for clip in sets[1].items])]
+    first, second = hear(others)
+    assert done == [(1, 7), (2, 7), (3, 7), *((n, 7) for n in range(1, 8))]
+    assert [len(one.items) for one in (first, second)] == [2, 5]
+    heard_clips = [*clips.items[:3], *others[1].items[1:]]
+    for clip, item in zip(heard_clips, [*first.items, *second.items], strict=True):
+        expected = backbone.heard([backbone.prepare(clip)])[0].mean(dim=1)[0]
+        assert item.shape == (2, 1024)
+        torch.testing.assert_close(
+            torch.from_numpy(item[0]).float(), expected, atol=2e-3, rtol=2e-3
+        )
+        assert not np.allclose(item[0], item[1], atol=1e-2)
+    with pytest.raises(UsageError, match="other clips"):
+        hear(sets, versions=3)
+    file.write_bytes(b"no array")
+    with pytest.raises(UsageError, match="cannot be resumed"):
+        hear(sets)
+
+
 @pytest.mark.parametrize("stage", [Faces, Voice, Words])
-def test_a_batch_depends_on_seed_and_step_alone(stage, toys):
+def test_a_batch_depends_on_seed_and_step_alone(stage, toys, tmp_path):
+    model = untrained()
     sets = [
-        [one for one in part if one.modality == stage.name] for part in (toys.train, toys.valid)
+        listened(model, [one for one in part if one.modality == stage.name], folder)
+        for part, folder in ((toys.train, tmp_path / "train"), (toys.valid, tmp_path / "valid"))
     ]
 
     def flat(batch):
@@ -176,7 +210,7 @@ def test_a_batch_depends_on_seed_and_step_alone(stage, toys):
             parts += part if isinstance(part, list) else [part]
         return parts
 
-    one, other = (stage(untrained(), *sets, seed=3) for _ in range(2))
+    one, other = (stage(model, *sets, seed=3) for _ in range(2))
     for step in (9, 2, 5):
         for mine, yours in zip(flat(one.batch(step)), flat(other.batch(step)), strict=True):
             torch.testing.assert_close(mine, yours, rtol=0, atol=0)
@@ -223,7 +257,9 @@ def test_resumed_training_comes_to_the_same_checkpoint(toys, tmp_path, quick):
 
     stages = []
     whole, results = run("whole", on_progress=lambda progress: stages.append(progress.stage))
-    assert list(dict.fromkeys(stages)) == [*MODALITIES, "fusion"] == list(results)
+    voices = ["voices, train", "voices, valid"]
+    assert list(dict.fromkeys(stages)) == [*voices, *MODALITIES, "fusion"]
+    assert list(results) == [*MODALITIES, "fusion"]
     assert all(len(result.epochs) == 2 for result in results.values())
 
     def stop(progress):
@@ -244,25 +280,18 @@ def test_resumed_training_comes_to_the_same_checkpoint(toys, tmp_path, quick):
     assert set(model.predict(faces, None, None).contributions["anger"]) == {"visual"}
 
 
-def test_the_fusion_alone_is_learnt_anew_on_the_branches_of_a_checkpoint(toys, tmp_path, quick):
-    options = {"seed": 5, "device": torch.device("cpu"), "schedules": SHORT}
-    fit_stages(untrained(), toys, toys.valid, tmp_path / "whole", **options)
-    model = fitting._with_new_fusion(tmp_path / "whole", 5)
-    assert model.thresholds is None
-    _, results = fit_stages(model, toys, toys.valid, tmp_path / "anew", only_fusion=True, **options)
-    assert list(results) == ["fusion"]
-    before, after = (load_model(tmp_path / name).state_dict() for name in ("whole", "anew"))
-    changed = {name for name in before if not torch.equal(before[name], after[name])}
-    assert changed
-    assert all(name.startswith("fusion.") for name in changed)
-
-
 @pytest.mark.parametrize("stage", [Faces, Voice, Words])
 def test_each_stage_learns_what_its_toys_show(stage, quick, tmp_path):
+    model = untrained()
     many, few = (toy_set(stage.name, repeat=n, seed=n) for n in (20, 2))
     if stage is Faces:
         many, few = labelled(many), labelled(few)
-    task = stage(untrained(), [many], [few], seed=0)
+    if stage is Voice:
+        many, few = (
+            replace(one, items=one.items[:70], truths=one.truths[:70]) for one in (many, few)
+        )
+        many, few = listened(model, [many, few], tmp_path)
+    task = stage(model, [many], [few], seed=0)
     before = {name: weight.clone() for name, weight in task.module.state_dict().items()}
     epochs = 4 if stage is Faces else 2  # faces learn the slowest
     schedule = Schedule(epochs=epochs, rate=2e-2, best="score", seed=0, precision="float32")

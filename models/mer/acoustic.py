@@ -112,13 +112,14 @@ class AcousticBackbone(nn.Module):
     def heard(self, examples: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """What `forward` returns, but not standardised; 0 where the utterance is over."""
         x = pad_sequence([example.T for example in examples], batch_first=True).transpose(1, 2)
-        ends = torch.tensor([example.shape[1] for example in examples], device=x.device)
-        sounds = torch.arange(x.shape[-1], device=x.device) < ends[:, None]
+        ends = [example.shape[1] for example in examples]
+        steps = torch.arange(x.shape[-1], device=x.device)
+        sounds = steps < torch.tensor(ends, device=x.device)[:, None]
         x = F.gelu(self.conv1(x)) * sounds[:, None]
         x = F.gelu(self.conv2(x)).transpose(1, 2)
         sounds = sounds[:, ::2]
         x = x + _positions(x.shape[1]).to(x)
-        silent = None if sounds.all() else ~sounds
+        silent = ~sounds if min(ends) < max(ends) else None  # without it, attention is faster
         outputs = []
         for layer in self.layers:
             x = layer(x, src_key_padding_mask=silent)

@@ -68,7 +68,7 @@ def _embedded(folder: Path) -> MERModel:
         visual={
             name: tensor for name, tensor in face.items() if not name.startswith(("conv3", "bn"))
         },
-        acoustic=_speech_state(speech),
+        acoustic=speech_state(speech),
     )
 
 
@@ -140,7 +140,7 @@ def _encoder_state(folder: Path) -> dict[str, Tensor]:
     }
 
 
-def _speech_state(encoder: dict[str, Tensor]) -> dict[str, Tensor]:
+def speech_state(encoder: dict[str, Tensor]) -> dict[str, Tensor]:
     """The first layers of Whisper's encoder, as transformers names its weights, under our names."""
     state = {n: tensor.float() for n, tensor in encoder.items() if n.startswith("conv")}
     for number in range(_SPEECH_LAYERS):
