@@ -557,7 +557,7 @@ def test_goals_are_met_or_not_by_what_was_measured():
     def one(name, given, f1, wacc=0.5, labels=()):
         found = score(np.array([True, False]), np.array([True, False]))
         emotions = {"fear": dataclasses.replace(found, f1=f1, wacc=wacc)}
-        return SetReport(name, given, 2, emotions, None, labels)
+        return SetReport(name, given, 2, emotions, None, 0.1, labels)
 
     def label(name, by, right):
         counts = ((right, 100 - right), (0, 0))
@@ -576,7 +576,7 @@ def test_goals_are_met_or_not_by_what_was_measured():
             one("GoEmotions", "textual", 0.639),
             one("FER+", "visual", 0.1, labels=faces),
             one("RAVDESS", "acoustic", 0.1, wacc=0.9),
-            SetReport("ordinary speech", "acoustic", 40, {}, 0.05),
+            SetReport("ordinary speech", "acoustic", 40, {}, 0.05, 0.1),
             *(one("put together", given, f1) for given, f1 in together.items()),
         ),
         (),

@@ -297,8 +297,10 @@ def test_the_papers_backbones_predict_built_from_tiny_configurations(seconds):
     [{}, {"visual": "inception_resnet_v1", "acoustic": TINY_HUBERT, "textual": TINY_ALBERT}],
     ids=["embedded", "paper"],
 )
-def test_on_a_gpu_nothing_is_left_on_the_processor(parts):
+def test_on_a_gpu_nothing_is_left_on_the_processor(parts, monkeypatch):
     """Even where there is none: fake tensors have a device and no data, and refuse to be mixed."""
+    # Fake tensors do not know the transformer's fused kernel.
+    monkeypatch.setattr(torch.backends.mha, "_is_fastpath_enabled", False)
     model = tiny(**parts)
     given = [utterance(1), (None, utterance(2, seconds=2)[1], "w1 w2"), (utterance(3)[0], None, "")]
     examples = [model.prepare(*one) for one in given]

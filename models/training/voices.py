@@ -59,9 +59,10 @@ def encoded(
         means = open_memmap(file, "w+", np.float16, shape)
         means[:] = np.nan  # what is not heard yet
     device = backbone.conv1.weight.device
-    clips = (clip for one in sets for clip in one.items)
-    for number, clip in enumerate(clips):
+    places = [(one, place) for one in sets for place in range(len(one))]
+    for number, (one, place) in enumerate(places):
         if np.isnan(means[number]).any():
+            clip = one.items[place]
             rng = np.random.default_rng([seed, number])
             changed = [clip] + [augment_sound(clip, rng) for _ in range(versions - 1)]
             spectrograms = [backbone.prepare(each).to(device) for each in changed]
