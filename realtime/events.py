@@ -330,6 +330,11 @@ Event: TypeAlias = (
 _ADAPTER: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="type")])
 
 
+def neutral_shown(neutral: float | None) -> str:
+    """The probability of neutral for a person to read; a dash where it was not told."""
+    return "\N{EN DASH}" if neutral is None else f"{neutral:.2f}"
+
+
 def parse_event(line: str | bytes) -> Event:
     """One event from its JSON.
 
