@@ -223,6 +223,7 @@ def test_what_an_earlier_version_found_is_told_without_neutral(tmp_path: Path) -
     told = found[0].to_json()
     assert told["utterances"][0]["neutral"] is told["average"]["neutral"] is None
     assert told["average"]["emotions"]["happiness"] == 0.61
+    assert "Neutral: \N{EN DASH}." in Page(report("talk.mp4", found)).text
 
 
 def test_thresholds_are_read_from_words() -> None:
@@ -268,6 +269,8 @@ def test_a_report_holds_all_in_itself_and_nothing_said_is_taken_for_markup(
     assert " ".join(NASTY.split()) in text
     assert "Ada <b>" in text
     assert "Expressed: happiness. In full: happiness 0.60, above its threshold of 0.50" in text
+    assert "(threshold 0.50). Neutral: 0.25." in text
+    assert "neutral" in re.findall("<th[^>]*>(.*?)</th>", report("Call", people(store)))
     assert "Could not be analysed (stt): =it ended" in text
     assert page.tags.count("tr") == 2 + 3 + 1
 
@@ -288,7 +291,10 @@ def test_a_report_draws_its_charts_without_a_network(tmp_path: Path, store: Sess
         assert charts.count() == 2 * 3
         bars = page.locator(".chart").first.locator(".bars .point path")
         colours = [bar.evaluate("bar => getComputedStyle(bar).fill") for bar in bars.all()]
-        assert len(colours) == 6
+        assert len(colours) == 7
+        assert (
+            colours[6] not in colours[:6]
+        )  # neutral, which is neither below nor above a threshold
         assert colours.count(colours[0]) == 1  # happiness, the one above its threshold
         dotted = page.locator(".chart").first.locator(".shapelayer path")
         assert dotted.count() == 6
