@@ -1,11 +1,13 @@
 """The running average: how each emotion stands over all utterances so far.
 
-In: the scores of each utterance. Out: the mean probability of each emotion. Pure.
+In: the scores of each utterance. Out: the mean probability of each emotion, and of neutral. Pure.
 """
 
 from __future__ import annotations
 
-from models.emotions import EMOTIONS, EmotionScores
+from collections.abc import Mapping
+
+from models.emotions import EMOTIONS
 
 
 class RunningAverage:
@@ -15,6 +17,8 @@ class RunningAverage:
         self._count = 0
         self._sums = dict.fromkeys(EMOTIONS, 0.0)
         self._thresholds = dict.fromkeys(EMOTIONS, 0.0)
+        self._neutral = 0.0
+        self._with_neutral = 0  # utterances
 
     @property
     def utterances(self) -> int:
@@ -29,6 +33,11 @@ class RunningAverage:
         return {label: total / self._count for label, total in self._sums.items()}
 
     @property
+    def neutral(self) -> float | None:
+        """Mean probability of neutral, over the utterances that tell it; None if none does."""
+        return self._neutral / self._with_neutral if self._with_neutral else None
+
+    @property
     def thresholds(self) -> dict[str, float]:
         """Mean threshold of each emotion; empty before the first utterance."""
         if not self._count:
@@ -41,11 +50,21 @@ class RunningAverage:
 
         The mean, because a model may have other thresholds for other modalities.
         """
-        return tuple(label for label, p in self.emotions.items() if p > self.thresholds[label])
+        return above(self.emotions, self.thresholds)
 
-    def add(self, scores: EmotionScores) -> None:
-        """Count one more utterance."""
+    def add(
+        self, emotions: Mapping[str, float], neutral: float | None, thresholds: Mapping[str, float]
+    ) -> None:
+        """Count one more utterance; `neutral` is None if an earlier version analysed it."""
         self._count += 1
         for label in EMOTIONS:
-            self._sums[label] += scores.probabilities[label]
-            self._thresholds[label] += scores.thresholds[label]
+            self._sums[label] += emotions[label]
+            self._thresholds[label] += thresholds[label]
+        if neutral is not None:
+            self._neutral += neutral
+            self._with_neutral += 1
+
+
+def above(emotions: Mapping[str, float], thresholds: Mapping[str, float]) -> tuple[str, ...]:
+    """The emotions whose probability is strictly above their threshold, in order."""
+    return tuple(label for label, p in emotions.items() if p > thresholds[label])

@@ -11,14 +11,25 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Raised when a field changes its meaning, goes away, or is new and always there, or takes a value
 it never had: since 2, every `utterance.result` has its `contributions`; since 3, a session may have
-been `cut_off`; since 4, every transcript has its `confidence`."""
+been `cut_off`; since 4, every transcript has its `confidence`; since 5, `neutral` stands beside all
+`emotions`."""
 
 
 EndReason: TypeAlias = Literal["end", "stopped", "source_error", "cut_off"]
 """Why a session ended."""
+
+Neutral: TypeAlias = Annotated[
+    float | None,
+    Field(
+        description="Probability that none of the six emotions is expressed: an estimate of its "
+        "own, so the seven need not add up to 1. It has no threshold and is never in `expressed`. "
+        "Null in what a version of the schema before 5 told, and in the average of no utterances."
+    ),
+]
+"""What stands beside the six emotions wherever they are told."""
 
 
 class _Wire(BaseModel):
@@ -38,7 +49,7 @@ class SessionStarted(_Event):
 
     Example:
         {"type": "session.started", "session": "9f2c", "time": 0.0, "source": "talk.mp4",
-         "profile": "embedded", "stt": "moonshine-tiny", "schema_version": 4, "duration": 120.0}
+         "profile": "embedded", "stt": "moonshine-tiny", "schema_version": 5, "duration": 120.0}
     """
 
     type: Literal["session.started"] = "session.started"
@@ -102,7 +113,7 @@ class UtteranceProvisional(_Event):
     Example:
         {"type": "utterance.provisional", "session": "9f2c", "time": 3.6, "utterance": 4,
          "emotions": {"happiness": 0.61, "sadness": 0.04, "anger": 0.02, "fear": 0.01,
-         "disgust": 0.03, "surprise": 0.2},
+         "disgust": 0.03, "surprise": 0.2}, "neutral": 0.22,
          "thresholds": {"happiness": 0.5, "sadness": 0.35, "anger": 0.4, "fear": 0.3,
          "disgust": 0.3, "surprise": 0.45}, "expressed": ["happiness"]}
     """
@@ -110,6 +121,7 @@ class UtteranceProvisional(_Event):
     type: Literal["utterance.provisional"] = "utterance.provisional"
     utterance: int
     emotions: dict[str, float]
+    neutral: Neutral = None
     thresholds: dict[str, float]
     expressed: tuple[str, ...]
 
@@ -168,6 +180,9 @@ class Latency(_Wire):
 class UtteranceResult(_Event):
     """One utterance, analysed. Every closed utterance ends in this or in `utterance.failed`.
 
+    `neutral` is the probability that none of the six emotions is expressed: an estimate of its own,
+    so the seven need not add up to 1.
+
     Example:
         {"type": "utterance.result", "session": "9f2c", "time": 2.4, "utterance": 1,
          "start": 0.444, "end": 1.988, "reason": "silence",
@@ -176,7 +191,7 @@ class UtteranceResult(_Event):
          {"text": "green.", "start": 0.8, "end": 1.2}]},
          "faces": [{"time": 0.6, "box": [120.0, 60.5, 96.0, 128.0], "confidence": 0.999}],
          "emotions": {"happiness": 0.61, "sadness": 0.04, "anger": 0.02, "fear": 0.01,
-         "disgust": 0.03, "surprise": 0.2},
+         "disgust": 0.03, "surprise": 0.2}, "neutral": 0.22,
          "thresholds": {"happiness": 0.5, "sadness": 0.35, "anger": 0.4, "fear": 0.3,
          "disgust": 0.3, "surprise": 0.45},
          "expressed": ["happiness"], "modalities": ["visual", "acoustic", "textual"],
@@ -200,6 +215,7 @@ class UtteranceResult(_Event):
     transcript: WireTranscript
     faces: tuple[WireFace, ...]
     emotions: dict[str, float]
+    neutral: Neutral = None
     thresholds: dict[str, float]
     expressed: tuple[str, ...]
     """The emotions above their thresholds."""
@@ -233,7 +249,7 @@ class AverageUpdated(_Event):
     Example:
         {"type": "average.updated", "session": "9f2c", "time": 2.4, "utterances": 1,
          "emotions": {"happiness": 0.61, "sadness": 0.04, "anger": 0.02, "fear": 0.01,
-         "disgust": 0.03, "surprise": 0.2},
+         "disgust": 0.03, "surprise": 0.2}, "neutral": 0.22,
          "thresholds": {"happiness": 0.5, "sadness": 0.35, "anger": 0.4, "fear": 0.3,
          "disgust": 0.3, "surprise": 0.45}, "expressed": ["happiness"]}
     """
@@ -241,6 +257,7 @@ class AverageUpdated(_Event):
     type: Literal["average.updated"] = "average.updated"
     utterances: int
     emotions: dict[str, float]
+    neutral: Neutral = None
     thresholds: dict[str, float]
     expressed: tuple[str, ...]
 
@@ -263,6 +280,7 @@ class WireAverage(_Wire):
 
     utterances: int
     emotions: dict[str, float]
+    neutral: Neutral = None
     thresholds: dict[str, float]
     expressed: tuple[str, ...]
 
@@ -281,7 +299,7 @@ class SessionEnded(_Event):
         {"type": "session.ended", "session": "9f2c", "time": 120.0, "reason": "end",
          "utterances": 1, "average": {"utterances": 1,
          "emotions": {"happiness": 0.61, "sadness": 0.04, "anger": 0.02, "fear": 0.01,
-         "disgust": 0.03, "surprise": 0.2},
+         "disgust": 0.03, "surprise": 0.2}, "neutral": 0.22,
          "thresholds": {"happiness": 0.5, "sadness": 0.35, "anger": 0.4, "fear": 0.3,
          "disgust": 0.3, "surprise": 0.45}, "expressed": ["happiness"]}}
     """
@@ -310,6 +328,11 @@ Event: TypeAlias = (
 )
 
 _ADAPTER: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="type")])
+
+
+def neutral_shown(neutral: float | None) -> str:
+    """The probability of neutral for a person to read; a dash where it was not told."""
+    return "\N{EN DASH}" if neutral is None else f"{neutral:.2f}"
 
 
 def parse_event(line: str | bytes) -> Event:

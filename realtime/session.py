@@ -228,6 +228,7 @@ class LiveSession:
             average = WireAverage(
                 utterances=self.average.utterances,
                 emotions=self.average.emotions,
+                neutral=self.average.neutral,
                 thresholds=self.average.thresholds,
                 expressed=self.average.expressed,
             )
@@ -447,6 +448,7 @@ class LiveSession:
                         time=stop_s,
                         utterance=number,
                         emotions=scores.probabilities,
+                        neutral=scores.neutral,
                         thresholds=scores.thresholds,
                         expressed=scores.expressed,
                     )
@@ -510,7 +512,8 @@ class LiveSession:
             finally:
                 self._forget(closed.stream)
             took = time.perf_counter() - closed.at
-            self.average.add(analysis.scores)
+            scores = analysis.scores
+            self.average.add(scores.probabilities, scores.neutral, scores.thresholds)
             if self._on_analysis is not None:
                 self._on_analysis(utterance, analysis)
             await self._tell(self._result(closed, analysis, took))
@@ -520,6 +523,7 @@ class LiveSession:
                     time=closed.heard,
                     utterances=self.average.utterances,
                     emotions=self.average.emotions,
+                    neutral=self.average.neutral,
                     thresholds=self.average.thresholds,
                     expressed=self.average.expressed,
                 )
@@ -550,6 +554,7 @@ class LiveSession:
             ),
             faces=tuple(_wire_face(face) for face in analysis.faces),
             emotions=scores.probabilities,
+            neutral=scores.neutral,
             thresholds=scores.thresholds,
             expressed=scores.expressed,
             modalities=scores.modalities,

@@ -15,7 +15,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from models.emotions import EMOTIONS
+from models.emotions import EMOTIONS, NEUTRAL
 from realtime.events import (
     AverageUpdated,
     Event,
@@ -29,6 +29,7 @@ from realtime.events import (
     UtteranceFailed,
     UtteranceProvisional,
     UtteranceResult,
+    neutral_shown,
 )
 
 BAR = 30  # columns
@@ -48,12 +49,13 @@ def clock(seconds: float) -> str:
     return f"{int(seconds // 60):02d}:{seconds % 60:05.2f}"
 
 
-def bar(probability: float, threshold: float) -> str:
-    """A probability as `BAR` columns, with the threshold marked by a line."""
+def bar(probability: float, threshold: float | None = None) -> str:
+    """A probability as `BAR` columns, with the threshold, if there is one, marked by a line."""
     filled = round(probability * BAR)
-    mark = min(BAR - 1, int(threshold * BAR))
     cells = ["█" if i < filled else "·" for i in range(BAR)]
-    cells[mark] = "┃" if mark < filled else "│"
+    if threshold is not None:
+        mark = min(BAR - 1, int(threshold * BAR))
+        cells[mark] = "┃" if mark < filled else "│"
     return "".join(cells)
 
 
@@ -122,7 +124,7 @@ class PlainView:
                     f"{clock(event.start)}-{clock(event.end)}  {words}  "
                     f"expressed: "
                     f"{expression(event.emotions, event.expressed, event.contributions)}  "
-                    f"[{len(event.faces)} faces]{delay}"
+                    f"{NEUTRAL} {neutral_shown(event.neutral)}  [{len(event.faces)} faces]{delay}"
                 )
             case UtteranceFailed():
                 span = f"{clock(event.start)}-{clock(event.end)}"
@@ -135,7 +137,8 @@ class PlainView:
                     return f"ended     {_ENDINGS[event.reason]}; no utterance was heard"
                 each = ", ".join(f"{label} {p:.2f}" for label, p in average.emotions.items())
                 return (
-                    f"average   {average.utterances} utterances: {each}\n"
+                    f"average   {average.utterances} utterances: {each}; "
+                    f"{NEUTRAL} {neutral_shown(average.neutral)}\n"
                     f"          expressed on average: "
                     f"{expression(average.emotions, average.expressed)}\n"
                     f"ended     {_ENDINGS[event.reason]}"
@@ -231,31 +234,28 @@ class LiveView:
             return Text("no utterance yet", style="dim")
         so_far = " (so far)" if self._provisional else ""
         title = f"utterance {shown.utterance}{so_far}"
-        return _bars(title, shown.emotions, shown.thresholds, shown.expressed)
+        return _bars(title, shown)
 
     def _running(self) -> RenderableType:
         if self._average is None:
             return Text("")
-        return _bars(
-            f"average of {self._average.utterances}",
-            self._average.emotions,
-            self._average.thresholds,
-            self._average.expressed,
-        )
+        return _bars(f"average of {self._average.utterances}", self._average)
 
 
 def _bars(
-    title: str,
-    emotions: Mapping[str, float],
-    thresholds: Mapping[str, float],
-    expressed: tuple[str, ...],
+    title: str, scores: UtteranceProvisional | UtteranceResult | AverageUpdated
 ) -> RenderableType:
-    """Six bars with their thresholds; what is expressed is bright and marked with a star."""
+    """Six bars with their thresholds; what is expressed is bright and marked with a star.
+
+    Neutral stands apart below them, dim: it has no threshold.
+    """
     lines = Text(f"{title}\n", style="bold")
     for label in EMOTIONS:
-        above = label in expressed
+        above = label in scores.expressed
         style = "bold magenta" if above else "blue"
         lines.append(f"{'*' if above else ' '} {label:<9} ", style="bold" if above else "default")
-        lines.append(bar(emotions[label], thresholds[label]), style=style)
-        lines.append(f" {emotions[label]:.2f}\n", style="bold" if above else "default")
+        lines.append(bar(scores.emotions[label], scores.thresholds[label]), style=style)
+        lines.append(f" {scores.emotions[label]:.2f}\n", style="bold" if above else "default")
+    neutral = f"\n  {NEUTRAL:<9} {bar(scores.neutral or 0)} {neutral_shown(scores.neutral)}\n"
+    lines.append(neutral, style="dim")
     return lines

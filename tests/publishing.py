@@ -56,6 +56,7 @@ def utterance(id: str, number: int, chance: random.Random) -> list[Event]:
     emotions = {emotion: chance.random() for emotion in EMOTIONS}
     judged = {
         "emotions": emotions,
+        "neutral": chance.random(),
         "thresholds": dict.fromkeys(EMOTIONS, 0.5),
         "expressed": tuple(emotion for emotion in EMOTIONS if emotions[emotion] > 0.5),
     }

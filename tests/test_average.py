@@ -6,37 +6,45 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.emotions import EMOTIONS, EmotionScores
+from models.emotions import EMOTIONS
 from realtime.average import RunningAverage
 
 probability = st.floats(0, 1)
-scores = st.builds(
-    EmotionScores,
-    probabilities=st.fixed_dictionaries(dict.fromkeys(EMOTIONS, probability)),
-    thresholds=st.fixed_dictionaries(dict.fromkeys(EMOTIONS, probability)),
-    modalities=st.just(("acoustic",)),
-)
+six = st.fixed_dictionaries(dict.fromkeys(EMOTIONS, probability))
 
 
-@given(st.lists(scores, min_size=1, max_size=20))
+@given(st.lists(st.tuples(six, probability, six), min_size=1, max_size=20))
 def test_average_is_the_mean_and_expressed_is_what_exceeds_its_threshold(
-    many: list[EmotionScores],
+    many: list[tuple[dict[str, float], float, dict[str, float]]],
 ) -> None:
     average = RunningAverage()
     for one in many:
-        average.add(one)
+        average.add(*one)
     assert average.utterances == len(many)
     for label in EMOTIONS:
-        mean = sum(one.probabilities[label] for one in many) / len(many)
+        mean = sum(emotions[label] for emotions, _, _ in many) / len(many)
         assert average.emotions[label] == pytest.approx(mean)
-        threshold = sum(one.thresholds[label] for one in many) / len(many)
+        threshold = sum(thresholds[label] for _, _, thresholds in many) / len(many)
         assert average.thresholds[label] == pytest.approx(threshold)
         above = average.emotions[label] > average.thresholds[label]
         assert (label in average.expressed) == above
+    assert average.neutral == pytest.approx(sum(neutral for _, neutral, _ in many) / len(many))
+    assert set(average.emotions) == set(average.thresholds) == set(EMOTIONS)
+
+
+def test_utterances_of_an_earlier_version_are_left_out_of_the_mean_of_neutral() -> None:
+    average = RunningAverage()
+    half = dict.fromkeys(EMOTIONS, 0.5)
+    average.add(half, None, half)
+    assert average.neutral is None
+    average.add(half, 0.25, half)
+    average.add(half, 0.75, half)
+    assert (average.utterances, average.neutral) == (3, 0.5)
 
 
 def test_before_the_first_utterance_there_is_no_number() -> None:
     average = RunningAverage()
     assert average.utterances == 0
     assert average.emotions == {}
+    assert average.neutral is None
     assert average.expressed == ()

@@ -14,8 +14,9 @@ import httpx
 import psutil
 import pytest
 from browser import FakeDevices, chromium, dashboard, violations
+from earlier import SESSION, store_earlier
 from playwright.sync_api import Browser, Locator, Page, Playwright, expect, sync_playwright
-from web_client import served
+from web_client import loading, served
 
 from realtime.analyzers.local import LocalAnalyzer
 from web.settings import ServerSettings
@@ -92,8 +93,7 @@ def rows(scope: Page | Locator) -> Locator:
 def expect_utterance(panel: Locator, number: int, *, faces: int = 5) -> None:
     """The panel shows all there is to one utterance."""
     expect(panel).to_have_attribute("data-utterance", str(number), timeout=SOON)
-    expect(panel.locator(".scores .points .point")).to_have_count(6)
-    expect(panel.locator(".scores")).to_have_attribute("aria-label", re.compile("threshold"))
+    expect_scores(panel)
     expect(panel.locator(".expressed")).to_have_text(re.compile(r"^expressed: \w"))
     expect(panel.locator(".faces img")).to_have_count(faces, timeout=SOON)
     for face in panel.locator(".faces img").all():
@@ -101,6 +101,21 @@ def expect_utterance(panel: Locator, number: int, *, faces: int = 5) -> None:
     expect(panel.locator(".waveform .js-fill, .waveform path.js-line").first).to_be_attached()
     expect(panel.locator(".words")).to_have_text(re.compile(r"\w"))
     expect(panel.locator(".delay")).to_have_text(re.compile(r"Result \d+\.\d\d s after"))
+
+
+def expect_scores(card: Locator, neutral: str = r"\d\.\d\d") -> None:
+    """The card shows six bars with a line at each threshold, and neutral apart, without a line."""
+    chart = card.locator(".scores")
+    expect(chart.locator(".points .point")).to_have_count(7)
+    expect(chart.locator(".shapelayer path")).to_have_count(6)
+    expect(chart.locator(".ytick text")).to_have_count(7)
+    expect(chart.locator(".ytick text", has_text="neutral")).to_be_visible()
+    expect(chart.locator(".bartext").last).to_have_text(re.compile(f"^{neutral}$"))
+    words = re.compile(rf"\(threshold \d\.\d\d\); apart from these neutral {neutral}; expressed: ")
+    expect(chart).to_have_attribute("aria-label", words)
+    y: list[float] = chart.evaluate("chart => chart.data[0].y")
+    assert y[:6] == sorted(y[:6], reverse=True)
+    assert y[5] - y[6] > y[4] - y[5]  # it stands apart
 
 
 def session_of(page: Page) -> dict[str, Any]:
@@ -311,6 +326,17 @@ class TestReading:
         page.get_by_role("button", name="As the model says").click()
         expect(link).to_have_attribute("href", re.compile(r"results\.json$"))
 
+    def test_neutral_stands_apart_from_the_six_in_every_chart(self, ended: Page) -> None:
+        page = ended
+        for card in (".last", ".average"):
+            expect_scores(page.locator(card))
+        columns = rows(page).first.locator("rect")
+        expect(columns).to_have_count(7)
+        expect(columns.last).to_have_class("neutral")
+        expect(page.locator(".average .hint")).to_contain_text("none of the six is expressed")
+        page.locator("summary", has_text="Thresholds").click()
+        expect(page.get_by_role("slider")).to_have_count(6)
+
     def test_the_timeline_by_keyboard(self, ended: Page) -> None:
         page = ended
         count = rows(page).count()
@@ -452,6 +478,22 @@ def until(condition: Callable[[], bool], seconds: float = 120) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it never came to that"
         time.sleep(0.5)
+
+
+def test_a_session_of_an_earlier_version_has_a_dash_for_neutral(
+    camera_browser: Browser, tmp_path: Path
+) -> None:
+    store_earlier(tmp_path / "s.sqlite")
+    with (
+        loading() as never,
+        served(ServerSettings(store=tmp_path / "s.sqlite"), never) as (address, _),
+    ):
+        page = new_page(camera_browser, address)
+        page.goto(f"/#session={SESSION}")
+        for card in (".last", ".average"):
+            expect_scores(page.locator(card), neutral="\N{EN DASH}")
+        page.context.close()
+        assert page.errors == []  # type: ignore[attr-defined]
 
 
 def test_a_source_of_the_server(camera_browser: Browser, shared: Path) -> None:

@@ -33,6 +33,26 @@ def test_every_type_of_event_has_its_own_name() -> None:
     assert len(set(names)) == len(names) == 11
 
 
+@pytest.mark.parametrize(
+    "kind", [events.UtteranceProvisional, events.UtteranceResult, events.AverageUpdated]
+)
+def test_neutral_is_not_known_where_an_earlier_version_told_the_emotions(
+    kind: type[events.Event],
+) -> None:
+    told = dict(examples())[kind]
+    assert events.parse_event(json.dumps(told)).neutral == told.pop("neutral")
+    before = events.parse_event(json.dumps(told))
+    assert before.neutral is None
+    assert json.loads(before.model_dump_json()) == {**told, "neutral": None}
+
+
+def test_an_average_is_kept_as_it_was_told() -> None:
+    told = events.parse_event(json.dumps(dict(examples())[events.AverageUpdated]))
+    average = events.WireAverage.of(told)
+    assert (average.emotions, average.neutral) == (told.emotions, told.neutral)
+    assert events.WireAverage.of(None).neutral is None
+
+
 def test_unknown_fields_are_ignored_and_unknown_types_refused() -> None:
     line = '{"type": "speech.started", "session": "a", "time": 1.0, "from_the_future": 1}'
     assert events.parse_event(line).time == 1.0

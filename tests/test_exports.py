@@ -15,6 +15,7 @@ from typing import Any
 import av
 import pytest
 from browser import chromium, violations
+from earlier import store_earlier
 from playwright.sync_api import sync_playwright
 from web_client import Client, serving
 
@@ -47,6 +48,7 @@ def result(number: int, text: str, happiness: float, **changes: Any) -> Utteranc
             "transcript": {"text": text, "engine": "moonshine-tiny"},
             "faces": [{"time": 0.5, "box": [1, 2, 3, 4], "confidence": 0.99}],
             "emotions": {**dict.fromkeys(EMOTIONS, 0.1), "happiness": happiness},
+            "neutral": 0.25,
             "thresholds": dict.fromkeys(EMOTIONS, 0.5),
             "expressed": ["happiness"] if happiness > 0.5 else [],
             "modalities": ["visual", "acoustic", "textual"],
@@ -112,6 +114,8 @@ def test_csv_has_a_row_for_each_utterance_of_each_person(store: SessionStore) ->
         ("Ada <b>", "3"),
     ]
     assert [row["happiness"] for row in rows] == ["0.6000", "0.9000", "", "0.2000"]
+    assert [row["neutral"] for row in rows] == ["0.2500", "0.2500", "", "0.2500"]
+    assert COLUMNS[COLUMNS.index("surprise") + 1] == "neutral"
     assert [row["expressed"] for row in rows] == ["happiness", "happiness", "", ""]
     assert rows[1]["text"] == f"'{NASTY}"
     assert rows[2]["failed"] == "stt: =it ended"
@@ -199,6 +203,29 @@ def test_the_average_and_what_is_expressed_follow_the_thresholds(store: SessionS
     assert told["models"] == {"profile": "embedded", "stt": "moonshine-tiny"}
 
 
+def test_neutral_stays_whatever_the_thresholds_are(store: SessionStore) -> None:
+    found = session(store, "Ada", result(1, "a", 0.9), result(2, "b", 0.1, neutral=0.75))
+    for thresholds in ({}, dict.fromkeys(EMOTIONS, 0.0)):
+        (ada,) = gather([found], thresholds)
+        told = ada.to_json()
+        assert [event["neutral"] for event in told["utterances"]] == [0.25, 0.75]
+        assert told["average"]["neutral"] == 0.5
+        assert "neutral" not in told["average"]["expressed"]
+
+
+def test_what_an_earlier_version_found_is_told_without_neutral(tmp_path: Path) -> None:
+    store_earlier(tmp_path / "s.sqlite")
+    store = SessionStore(tmp_path / "s.sqlite")
+    found = gather([Kept(row, store) for row in store.sessions(1)], {"happiness": 0.7})
+    store.close()
+    (row,) = csv.DictReader(io.StringIO(to_csv(found), newline=""))
+    assert (row["happiness"], row["neutral"], row["expressed"]) == ("0.6100", "", "")
+    told = found[0].to_json()
+    assert told["utterances"][0]["neutral"] is told["average"]["neutral"] is None
+    assert told["average"]["emotions"]["happiness"] == 0.61
+    assert "Neutral: \N{EN DASH}." in Page(report("talk.mp4", found)).text
+
+
 def test_thresholds_are_read_from_words() -> None:
     assert parse_thresholds("") == {}
     assert parse_thresholds("happiness:0.4,fear:1") == {"happiness": 0.4, "fear": 1.0}
@@ -242,6 +269,8 @@ def test_a_report_holds_all_in_itself_and_nothing_said_is_taken_for_markup(
     assert " ".join(NASTY.split()) in text
     assert "Ada <b>" in text
     assert "Expressed: happiness. In full: happiness 0.60, above its threshold of 0.50" in text
+    assert "(threshold 0.50). Neutral: 0.25." in text
+    assert "neutral" in re.findall("<th[^>]*>(.*?)</th>", report("Call", people(store)))
     assert "Could not be analysed (stt): =it ended" in text
     assert page.tags.count("tr") == 2 + 3 + 1
 
@@ -262,7 +291,10 @@ def test_a_report_draws_its_charts_without_a_network(tmp_path: Path, store: Sess
         assert charts.count() == 2 * 3
         bars = page.locator(".chart").first.locator(".bars .point path")
         colours = [bar.evaluate("bar => getComputedStyle(bar).fill") for bar in bars.all()]
-        assert len(colours) == 6
+        assert len(colours) == 7
+        assert (
+            colours[6] not in colours[:6]
+        )  # neutral, which is neither below nor above a threshold
         assert colours.count(colours[0]) == 1  # happiness, the one above its threshold
         dotted = page.locator(".chart").first.locator(".shapelayer path")
         assert dotted.count() == 6
@@ -331,3 +363,5 @@ async def check_formats(client: Client, path: str, names: list[str]) -> None:
             assert mean == pytest.approx(
                 sum(r["emotions"][emotion] for r in results) / len(results)
             )
+        mean = sum(r["neutral"] for r in results) / len(results)
+        assert person["average"]["neutral"] == pytest.approx(mean)

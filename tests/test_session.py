@@ -63,7 +63,7 @@ async def test_talking_head_is_understood_utterance_by_utterance(
         assert result.modalities == ("visual", "acoustic", *understood)
         assert result.transcript.confidence is not None
         assert all(result.start <= w.start < w.end for w in result.transcript.words)
-        assert all(0 <= p <= 1 for p in result.emotions.values())
+        assert all(0 <= p <= 1 for p in (*result.emotions.values(), result.neutral))
         assert result.contributions.keys() == result.emotions.keys()
         for row in result.contributions.values():
             assert tuple(row) == result.modalities
@@ -78,6 +78,8 @@ async def test_talking_head_is_understood_utterance_by_utterance(
     assert ended.average.emotions == averages[-1].emotions
     for label, mean in ended.average.emotions.items():
         assert mean == pytest.approx(sum(r.emotions[label] for r in found) / 40)
+    assert ended.average.neutral == averages[-1].neutral
+    assert ended.average.neutral == pytest.approx(sum(r.neutral for r in found) / 40)
     assert ended.average.expressed == ()  # he reads neutral commands
 
 
@@ -216,6 +218,7 @@ async def test_a_long_speech_is_split_and_scored_on_the_way(
     assert all(r.modalities[0] == "acoustic" and r.faces == () for r in found)
     provisional = [event for event in events if isinstance(event, UtteranceProvisional)]
     assert provisional
+    assert all(p.neutral is not None for p in provisional)
     assert {p.utterance for p in provisional} <= {r.utterance for r in found}
 
 

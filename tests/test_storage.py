@@ -23,6 +23,7 @@ from typing import Any
 
 import pytest
 from conftest import REPO, bytes_in
+from earlier import SESSION, store_earlier
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -35,6 +36,7 @@ from realtime.events import (
     SessionStarted,
     SourceWarning,
     TranscriptPartial,
+    UtteranceResult,
     WireAverage,
 )
 from realtime.storage import NotStored, SessionStore, StoredSession, UtteranceInputs
@@ -374,7 +376,12 @@ def test_a_session_that_was_cut_off_says_so(path: Path) -> None:
     store = SessionStore(path)
     for id in "abc":
         store.begin(row(id))
-    judged = {"emotions": {"fear": 0.25}, "thresholds": {"fear": 0.5}, "expressed": ()}
+    judged = {
+        "emotions": {"fear": 0.25},
+        "neutral": 0.75,
+        "thresholds": {"fear": 0.5},
+        "expressed": (),
+    }
     average = AverageUpdated(session="a", time=4.0, utterances=2, **judged)  # type: ignore[arg-type]
     store.append("a", 1, average.model_copy(update={"utterances": 1}))
     store.append("a", 2, average)
@@ -396,6 +403,20 @@ def test_a_session_that_was_cut_off_says_so(path: Path) -> None:
     ((seq, event),) = store.events("c")
     assert (seq, event.type, event.time) == (1, "session.ended", 0.0)
     store.close()
+
+
+def test_a_session_of_an_earlier_version_is_read_back_and_its_neutral_is_not_known(
+    path: Path,
+) -> None:
+    store_earlier(path)
+    store = SessionStore(path)
+    result, end = store.result(SESSION, 1), store.events(SESSION)[-1][1]
+    store.close()
+    assert isinstance(result, UtteranceResult)
+    assert (result.emotions["happiness"], result.neutral) == (0.61, None)
+    assert isinstance(end, SessionEnded)
+    assert (end.reason, end.average.utterances) == ("cut_off", 1)
+    assert (end.average.emotions["happiness"], end.average.neutral) == (0.61, None)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")

@@ -26,6 +26,7 @@ def test_bar_shows_probability_and_threshold() -> None:
     assert bar(0.0, 0.5) == "·" * 15 + "│" + "·" * 14
     assert bar(1.0, 0.5) == "█" * 15 + "┃" + "█" * 14
     assert len(bar(0.3, 1.0)) == 30
+    assert bar(0.5) == "█" * 15 + "·" * 15
 
 
 def test_clock_counts_minutes() -> None:
@@ -42,8 +43,9 @@ def test_plain_lines_tell_the_words_the_emotions_and_the_average() -> None:
     assert lines[0].startswith("source    talk.mp4")
     assert lines[1] == (
         '00:00.44-00:01.99  "Set green."  expressed: happiness 0.61 (face +0.31, words +0.12, '
-        "voice -0.02)  [1 faces]  0.74 s after its end"
+        "voice -0.02)  neutral 0.22  [1 faces]  0.74 s after its end"
     )
+    assert "surprise 0.20; neutral 0.22\n" in out.getvalue()
     assert "expressed on average: happiness 0.61" in out.getvalue()
     assert lines[-1] == "ended     the source ended"
 
@@ -69,6 +71,29 @@ def test_live_view_shows_words_bars_marks_and_average() -> None:
     assert "│ happiness: face +0.31, words +0.12, voice -0.02" in text
 
 
+def test_neutral_stands_apart_below_the_six_without_a_mark() -> None:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=140, color_system=None)
+    with LiveView(console, Quiet()) as view:
+        view.show(example(events.UtteranceResult))
+        view.show(example(events.AverageUpdated))
+        out.truncate(0)
+        console.print(view.screen())
+    row = "neutral   " + "█" * 7 + "·" * 23 + " 0.22"
+    drawn = next(line for line in out.getvalue().splitlines() if row in line)
+    assert drawn.count(row) == 2  # of the utterance and of the average
+    before = out.getvalue().partition(row)[0].splitlines()
+    assert "surprise" in before[-3]
+    assert before[-2].strip("│ ") == ""
+
+
+def test_neutral_that_was_not_told_is_a_dash() -> None:
+    out = io.StringIO()
+    result = example(events.UtteranceResult).model_copy(update={"neutral": None})
+    PlainView(Console(file=out)).show(result)
+    assert "neutral \N{EN DASH}  [" in out.getvalue()
+
+
 def test_what_hardly_moved_anything_has_no_sign_of_its_own() -> None:
     assert moved_by({"visual": -0.004, "acoustic": -0.006}) == "voice -0.01, face +0.00"
 
@@ -81,7 +106,7 @@ def test_what_is_not_expressed_needs_no_reason_and_a_score_on_the_way_has_none_y
     with LiveView(console, Quiet()) as view:
         view.show(result.model_copy(update={"expressed": ()}))
         console.print(view.screen())
-        assert "expressed: none  [" in out.getvalue()
+        assert "expressed: none  neutral 0.22  [" in out.getvalue()
         assert "+0.31" not in out.getvalue()
     out.truncate(0)
     with LiveView(console, Quiet()) as view:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from models.emotions import EMOTIONS, EmotionScores
-from realtime.average import RunningAverage
+from models.emotions import EMOTIONS, NEUTRAL
+from realtime.average import RunningAverage, above
 from realtime.events import (
     SessionStarted,
     SourceWarning,
@@ -78,15 +78,10 @@ def _find(hosted: AnySession, thresholds: Mapping[str, float], began_s: float) -
     for _, event in hosted.events:
         match event:
             case UtteranceResult():
-                scores = EmotionScores(
-                    event.emotions,
-                    {**event.thresholds, **thresholds},
-                    event.modalities,
-                    event.contributions,
-                )
-                average.add(scores)
-                judged = {"thresholds": scores.thresholds, "expressed": scores.expressed}
-                utterances.append(event.model_copy(update=judged))
+                judged = {**event.thresholds, **thresholds}
+                average.add(event.emotions, event.neutral, judged)
+                changes = {"thresholds": judged, "expressed": above(event.emotions, judged)}
+                utterances.append(event.model_copy(update=changes))
             case UtteranceFailed():
                 utterances.append(event)
             case SourceWarning():
@@ -103,6 +98,7 @@ def _find(hosted: AnySession, thresholds: Mapping[str, float], began_s: float) -
         average=WireAverage(
             utterances=average.utterances,
             emotions=average.emotions,
+            neutral=average.neutral,
             thresholds=average.thresholds,
             expressed=average.expressed,
         ),
@@ -142,6 +138,7 @@ COLUMNS = (
     "expressed",
     "modalities",
     *EMOTIONS,
+    NEUTRAL,
     *(f"threshold_{emotion}" for emotion in EMOTIONS),
     "faces",
     "stt",
@@ -183,6 +180,7 @@ def _result_cells(event: UtteranceResult) -> dict[str, object]:
         "expressed": " ".join(event.expressed),
         "modalities": " ".join(event.modalities),
         **{emotion: f"{event.emotions[emotion]:.4f}" for emotion in EMOTIONS},
+        NEUTRAL: "" if event.neutral is None else f"{event.neutral:.4f}",
         **{f"threshold_{emotion}": f"{event.thresholds[emotion]:.4f}" for emotion in EMOTIONS},
         "faces": len(event.faces),
         "stt": event.transcript.engine,

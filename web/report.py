@@ -6,21 +6,21 @@ In: what one or more people have shown. Out: HTML, with Plotly's JavaScript in i
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from html import escape
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from models.emotions import EMOTIONS
-from realtime.events import UtteranceFailed, UtteranceResult
+from models.emotions import EMOTIONS, NEUTRAL, OUTPUTS
+from realtime.events import UtteranceFailed, UtteranceResult, WireAverage, neutral_shown
 from web.findings import Findings
 
 Figure: TypeAlias = dict[str, Any]
 """What Plotly draws: ``data`` and ``layout``."""
 
-EXPRESSED, NOT_EXPRESSED = "#b02a6f", "#7d93a8"
+EXPRESSED, NOT_EXPRESSED, GREY = "#b02a6f", "#7d93a8", "#868c93"
 
 _COLOURS = ("#b8860b", "#1f6fb4", "#c0392b", "#6c3fa0", "#2e7d32", "#d2691e")
 _MARKS = ("circle", "square", "diamond", "cross", "x", "triangle-up")
@@ -50,6 +50,8 @@ def report(title: str, people: Sequence[Findings]) -> str:
 <h1>{escape(title)}: what was said and felt</h1>
 <p>These are estimates of a model, from faces, voices and words. They tell how an utterance comes
 across, not what a person feels, and they can be wrong.</p>
+<p>Neutral tells how likely it is that none of the six emotions is expressed. It is an estimate of
+its own, so the seven need not add up to 1.</p>
 {sections or "<p>Nobody has taken part.</p>"}
 </main>
 <script>{plotly_js().read_text(encoding="utf-8")}</script>
@@ -91,13 +93,12 @@ def _section(found: Findings, figures: dict[str, Figure]) -> str:
         "average": f"Average of {_count(average.utterances, 'utterance')}",
         "last": f"Last utterance, {last.utterance}",
     }
-    figures[f"average-{id}"] = _bars(average.emotions, average.thresholds)
-    figures[f"last-{id}"] = _bars(last.emotions, last.thresholds)
+    figures[f"average-{id}"] = _bars(average)
+    figures[f"last-{id}"] = _bars(last)
     figures[f"time-{id}"] = _timeline(results)
     in_words = {
-        "average": _in_words(average.emotions, average.thresholds, average.expressed),
-        "last": f"“{escape(last.transcript.shown)}” "
-        + _in_words(last.emotions, last.thresholds, last.expressed),
+        "average": _in_words(average),
+        "last": f"“{escape(last.transcript.shown)}” {_in_words(last)}",
     }
     charts = "".join(
         f"""<div><h3>{titles[which]}</h3>
@@ -113,20 +114,20 @@ def _section(found: Findings, figures: dict[str, Figure]) -> str:
 """
 
 
-def _in_words(
-    emotions: Mapping[str, float], thresholds: Mapping[str, float], expressed: Sequence[str]
-) -> str:
+def _in_words(scores: UtteranceResult | WireAverage) -> str:
+    emotions, thresholds = scores.emotions, scores.thresholds
     each = ", ".join(
         f"<b>{label} {emotions[label]:.2f}</b>, above its threshold of {thresholds[label]:.2f}"
-        if label in expressed
+        if label in scores.expressed
         else f"{label} {emotions[label]:.2f} (threshold {thresholds[label]:.2f})"
         for label in sorted(EMOTIONS, key=lambda label: -emotions[label])
     )
-    return f"Expressed: {' and '.join(expressed) or 'none of the six'}. In full: {each}."
+    found = " and ".join(scores.expressed) or "none of the six"
+    return f"Expressed: {found}. In full: {each}. Neutral: {neutral_shown(scores.neutral)}."
 
 
 def _table(found: Findings, name: str) -> str:
-    heads = "".join(f'<th scope="col">{label}</th>' for label in EMOTIONS)
+    heads = "".join(f'<th scope="col">{label}</th>' for label in OUTPUTS)
     rows = "".join(
         _failed_row(event) if isinstance(event, UtteranceFailed) else _row(event)
         for event in found.utterances
@@ -137,7 +138,7 @@ def _table(found: Findings, name: str) -> str:
 <thead><tr><th scope="col">No.</th><th scope="col">From</th><th scope="col">To</th>
 <th scope="col">Words</th><th scope="col">Confidence</th>
 <th scope="col">Expressed</th>{heads}</tr></thead>
-<tbody>{rows or '<tr><td colspan="12">No utterance was heard.</td></tr>'}</tbody>
+<tbody>{rows or '<tr><td colspan="13">No utterance was heard.</td></tr>'}</tbody>
 </table></div>
 """
 
@@ -150,12 +151,13 @@ def _row(event: UtteranceResult) -> str:
     sure = event.transcript.confidence
     return f"""<tr>{_span(event)}<td>{escape(event.transcript.shown)}</td>\
 <td>{"" if sure is None else f"{sure:.2f}"}</td>\
-<td>{", ".join(event.expressed) or "none"}</td>{cells}</tr>
+<td>{", ".join(event.expressed) or "none"}</td>{cells}\
+<td class="apart">{neutral_shown(event.neutral)}</td></tr>
 """
 
 
 def _failed_row(event: UtteranceFailed) -> str:
-    return f"""<tr>{_span(event)}<td colspan="9">Could not be analysed \
+    return f"""<tr>{_span(event)}<td colspan="10">Could not be analysed \
 ({escape(event.stage)}): {escape(event.message)}</td></tr>
 """
 
@@ -167,33 +169,34 @@ def _span(event: UtteranceResult | UtteranceFailed) -> str:
     )
 
 
-def _bars(emotions: Mapping[str, float], thresholds: Mapping[str, float]) -> Figure:
-    """Six bars, those above their dotted threshold in another colour."""
-    values = [emotions[label] for label in EMOTIONS]
-    above = [emotions[label] > thresholds[label] for label in EMOTIONS]
+def _bars(scores: UtteranceResult | WireAverage) -> Figure:
+    """Six bars, those above their dotted threshold in another colour; apart from them neutral."""
+    values = [scores.emotions[label] for label in EMOTIONS]
+    colours = [EXPRESSED if label in scores.expressed else NOT_EXPRESSED for label in EMOTIONS]
     return {
         "data": [
             {
                 "type": "bar",
-                "x": EMOTIONS,
-                "y": values,
-                "text": [f"{value:.2f}" for value in values],
+                "x": OUTPUTS,
+                "y": [*values, scores.neutral or 0],
+                "text": [*(f"{value:.2f}" for value in values), neutral_shown(scores.neutral)],
                 "textposition": "outside",
                 "cliponaxis": False,
                 "hoverinfo": "x+y",
-                "marker": {"color": [EXPRESSED if is_ else NOT_EXPRESSED for is_ in above]},
+                "marker": {"color": [*colours, GREY]},
             }
         ],
         "layout": {
             **_LAYOUT,
             "showlegend": False,
+            "xaxis": {"categoryorder": "array", "categoryarray": [*EMOTIONS, "", NEUTRAL]},
             "shapes": [
                 {
                     "type": "line",
                     "x0": place - 0.45,
                     "x1": place + 0.45,
-                    "y0": thresholds[label],
-                    "y1": thresholds[label],
+                    "y0": scores.thresholds[label],
+                    "y1": scores.thresholds[label],
                     "line": {"dash": "dot", "width": 2, "color": "#111"},
                 }
                 for place, label in enumerate(EMOTIONS)
@@ -203,23 +206,29 @@ def _bars(emotions: Mapping[str, float], thresholds: Mapping[str, float]) -> Fig
 
 
 def _timeline(results: Sequence[UtteranceResult]) -> Figure:
-    """Each emotion over the media time of the utterances."""
+    """Each emotion over the media time of the utterances, and neutral as a dashed line."""
     middles = [(event.start + event.end) / 2 for event in results]
     words = [escape(event.transcript.shown) for event in results]  # Plotly takes some tags
+    common = {"type": "scatter", "mode": "lines+markers", "x": middles, "text": words}
+    emotions = [
+        {
+            **common,
+            "name": label,
+            "y": [event.emotions[label] for event in results],
+            "line": {"color": _COLOURS[place], "width": 1.5},
+            "marker": {"symbol": _MARKS[place], "size": 7},
+        }
+        for place, label in enumerate(EMOTIONS)
+    ]
+    neutral = {
+        **common,
+        "name": NEUTRAL,
+        "y": [event.neutral for event in results],
+        "line": {"color": GREY, "width": 1.5, "dash": "dash"},
+        "marker": {"symbol": "circle-open", "size": 7},
+    }
     return {
-        "data": [
-            {
-                "type": "scatter",
-                "mode": "lines+markers",
-                "name": label,
-                "x": middles,
-                "y": [event.emotions[label] for event in results],
-                "text": words,
-                "line": {"color": _COLOURS[place], "width": 1.5},
-                "marker": {"symbol": _MARKS[place], "size": 7},
-            }
-            for place, label in enumerate(EMOTIONS)
-        ],
+        "data": [*emotions, neutral],
         "layout": {**_LAYOUT, "xaxis": {"title": {"text": "seconds"}, "rangemode": "tozero"}},
     }
 
@@ -240,6 +249,7 @@ section { border-top: 2px solid #ccc; margin-top: 2rem }
 table { border-collapse: collapse; width: 100% }
 th, td { text-align: left; padding: .25rem .6rem; border-bottom: 1px solid #ddd }
 .above { font-weight: bold; color: #b02a6f }
+.apart, th:last-child { border-left: 1px solid #ddd }
 @media print { section, tr { break-inside: avoid } }
 """
 

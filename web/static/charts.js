@@ -1,15 +1,17 @@
 // The two charts, drawn by Plotly in the colours of the style sheet.
 
-import { EMOTIONS, expressed, expressedInWords } from "./emotions.js";
+import { EMOTIONS, NEUTRAL, expressed, expressedInWords } from "./emotions.js";
+import { probability } from "./format.js";
 
 const CONFIG = { staticPlot: true };
+const APART = 0.5; // rows between the six and neutral
 
 // The room of a chart changes with the window, and with how many people are in a call.
 const fitting = new ResizeObserver((entries) => {
   for (const { target } of entries) if (target.offsetWidth) Plotly.Plots.resize(target);
 });
 
-/** The six scores in `section`: the bars in its `.scores`, and in its `.expressed` what they say. */
+/** The scores in `section`: the bars in its `.scores`, and in its `.expressed` what they say. */
 export function drawScores(section, scores) {
   drawBars(section.querySelector(".scores"), scores);
   const words = section.querySelector(".expressed");
@@ -17,36 +19,55 @@ export function drawScores(section, scores) {
   words.classList.toggle("any", expressed(scores).length > 0);
 }
 
-/** Six bars with a dotted line at each threshold; what is above it has the other colour. */
+/**
+ * Six bars with a dotted line at each threshold; what is above it has the other colour. Neutral
+ * stands apart below them, without a line.
+ */
 function drawBars(root, scores) {
   const colours = palette();
-  const emotions = EMOTIONS.toReversed(); // Plotly draws from the bottom up
-  const values = emotions.map((emotion) => scores.emotions[emotion]);
-  const above = emotions.map((emotion) => scores.emotions[emotion] > scores.thresholds[emotion]);
+  const values = EMOTIONS.map((emotion) => scores.emotions[emotion]);
+  const above = EMOTIONS.map((emotion) => scores.emotions[emotion] > scores.thresholds[emotion]);
+  const rows = EMOTIONS.map((_, index) => EMOTIONS.length + APART - index); // Plotly counts upwards
   const bars = {
     type: "bar",
     orientation: "h",
-    x: values,
-    y: emotions,
-    text: values.map((value, row) => (above[row] ? `<b>${value.toFixed(2)}</b>` : value.toFixed(2))),
+    x: [...values, scores.neutral ?? 0],
+    y: [...rows, 0],
+    text: [
+      ...values.map((value, index) => (above[index] ? `<b>${value.toFixed(2)}</b>` : value.toFixed(2))),
+      probability(scores.neutral),
+    ],
     textposition: "outside",
     cliponaxis: false,
-    marker: { color: above.map((is) => (is ? colours.expressed : colours.bar)) },
+    marker: { color: [...above.map((is) => (is ? colours.expressed : colours.bar)), colours.neutral] },
   };
   const inWords = (emotion) =>
     `${emotion} ${scores.emotions[emotion].toFixed(2)} (threshold ${scores.thresholds[emotion].toFixed(2)})`;
-  const lines = emotions.map((emotion, row) => {
+  const lines = EMOTIONS.map((emotion, index) => {
     const x = scores.thresholds[emotion];
     const line = { color: colours.ink, width: 2, dash: "dot" };
-    return { type: "line", x0: x, x1: x, y0: row - 0.48, y1: row + 0.48, line };
+    return { type: "line", x0: x, x1: x, y0: rows[index] - 0.48, y1: rows[index] + 0.48, line };
   });
+  const said = [
+    EMOTIONS.map(inWords).join(", "),
+    `apart from these ${NEUTRAL} ${probability(scores.neutral)}`,
+    expressedInWords(scores),
+  ];
   draw(root, [bars], {
     margin: { l: 78, r: 34, t: 4, b: 24 },
     bargap: 0.38,
     xaxis: { range: [0, 1], tickvals: [0, 0.25, 0.5, 0.75, 1], gridcolor: colours.line, zeroline: false },
-    yaxis: { ticklen: 6, tickcolor: "transparent" },
+    yaxis: {
+      tickvals: bars.y,
+      ticktext: [...EMOTIONS, NEUTRAL],
+      range: [-0.5, rows[0] + 0.5],
+      ticklen: 6,
+      tickcolor: "transparent",
+      showgrid: false,
+      zeroline: false,
+    },
     shapes: lines,
-  }, colours, `${EMOTIONS.map(inWords).join(", ")}; ${expressedInWords(scores)}`);
+  }, colours, said.join("; "));
 }
 
 /** The sound of an utterance: `waveform`, pairs of least and greatest sample, over `duration` s. */
@@ -78,7 +99,7 @@ export function onColourChange(redraw, options) {
 
 function palette() {
   const style = getComputedStyle(document.documentElement);
-  const names = ["ink", "line", "bar", "expressed"];
+  const names = ["ink", "line", "bar", "expressed", "neutral"];
   return Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
 }
 

@@ -2,6 +2,9 @@
 
 export const EMOTIONS = ["happiness", "sadness", "anger", "fear", "disgust", "surprise"];
 
+/** What stands apart from the six: none of them is expressed. It has no threshold. */
+export const NEUTRAL = "neutral";
+
 /** What a person calls each modality of the model. */
 export const MODALITIES = { visual: "face", acoustic: "voice", textual: "words" };
 

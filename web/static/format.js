@@ -7,6 +7,11 @@ export function clock(seconds, { tenths = true } = {}) {
   return `${Math.floor(whole / 60)}:${rest}`;
 }
 
+/** A probability with two decimals; a dash where an earlier version did not tell it. */
+export function probability(value) {
+  return value == null ? "–" : value.toFixed(2);
+}
+
 /** The words of a transcript; in brackets, why there are none. */
 export function wordsOf({ text, confidence }) {
   return text || (confidence == null ? "(no words)" : "(not understood)");

@@ -1,7 +1,7 @@
 // All utterances of a session, one button each; arrow keys move between them.
 
 import { make } from "./dom.js";
-import { EMOTIONS, expressed } from "./emotions.js";
+import { EMOTIONS, NEUTRAL, expressed } from "./emotions.js";
 import { clock, wordsOf } from "./format.js";
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -67,11 +67,12 @@ function said(utterance) {
 
 function sparkline() {
   const drawing = document.createElementNS(SVG, "svg");
-  drawing.setAttribute("viewBox", "0 0 36 20");
+  drawing.setAttribute("viewBox", "0 0 44 20");
   drawing.setAttribute("aria-hidden", "true"); // the words beside it say what it means
-  EMOTIONS.forEach((_, index) => {
+  [...EMOTIONS, NEUTRAL].forEach((label, index) => {
     const bar = document.createElementNS(SVG, "rect");
-    bar.setAttribute("x", index * 6);
+    bar.classList.toggle("neutral", label === NEUTRAL);
+    bar.setAttribute("x", index * 6 + (label === NEUTRAL ? 4 : 0)); // it stands apart
     bar.setAttribute("width", 4);
     drawing.append(bar);
   });
@@ -81,8 +82,9 @@ function sparkline() {
 function mark(row, scores) {
   const found = expressed(scores);
   row.querySelector(".found").textContent = found.join(", ");
+  const values = [...EMOTIONS.map((emotion) => scores.emotions[emotion]), scores.neutral];
   [...row.querySelectorAll("rect")].forEach((bar, index) => {
-    const height = Math.max(1, 20 * scores.emotions[EMOTIONS[index]]);
+    const height = values[index] == null ? 0 : Math.max(1, 20 * values[index]);
     bar.setAttribute("height", height);
     bar.setAttribute("y", 20 - height);
     bar.classList.toggle("above", found.includes(EMOTIONS[index]));
