@@ -552,9 +552,11 @@ async def test_decoded_pictures_are_let_go_without_the_collector_of_cycles(tmp_p
     try:
         of_others = {id(one): one for one in alive()}  # held, so that no other gets their number
         assert frames_of(await read(path))
-        async with asyncio.timeout(10):  # the decoder's own picture goes when its thread ends
-            while any(id(one) not in of_others for one in alive()):
-                await asyncio.sleep(0.01)
+        deadline = time.monotonic() + 10
+        while left := [one for one in alive() if id(one) not in of_others]:
+            assert time.monotonic() < deadline, left
+            left.clear()
+            await asyncio.sleep(0.01)  # the decoder's own picture goes when its thread ends
     finally:
         gc.enable()
 

@@ -51,6 +51,7 @@ class AcousticBackbone(nn.Module):
     """
 
     max_samples = 10 * SAMPLE_RATE
+    positions: Tensor
 
     def __init__(self, layers: int) -> None:
         super().__init__()
@@ -69,6 +70,8 @@ class AcousticBackbone(nn.Module):
             for _ in range(layers)
         )
         self.width = 2 * _CHANNELS * layers
+        longest = self.max_samples // (2 * FRAME)
+        self.register_buffer("positions", _positions(longest), persistent=False)
         # Whisper's channels are of very unlike size: see `standardise`.
         self.register_buffer("centre", torch.zeros(self.width))
         self.register_buffer("spread", torch.ones(self.width))
@@ -118,7 +121,7 @@ class AcousticBackbone(nn.Module):
         x = F.gelu(self.conv1(x)) * sounds[:, None]
         x = F.gelu(self.conv2(x)).transpose(1, 2)
         sounds = sounds[:, ::2]
-        x = x + _positions(x.shape[1]).to(x)
+        x = x + self.positions[: x.shape[1]]
         silent = ~sounds if min(ends) < max(ends) else None  # without it, attention is faster
         outputs = []
         for layer in self.layers:
@@ -162,7 +165,6 @@ def _analysis() -> tuple[Tensor, Tensor]:
     return torch.hann_window(_FFT), banks.T.contiguous()
 
 
-@cache
 def _positions(count: int) -> Tensor:
     """Where each embedding stands, as sines and cosines: float32 (count, channels)."""
     rates = torch.exp(torch.arange(_CHANNELS // 2) * (-math.log(10_000) / (_CHANNELS // 2 - 1)))
