@@ -19,7 +19,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
@@ -88,6 +88,13 @@ AudioTrack = Annotated[
 Events = Annotated[
     str | None,
     typer.Option(metavar="PATH", help="Also write each event as a line of JSON; - for stdout."),
+]
+Baseline = Annotated[
+    Literal["off", "auto"],
+    typer.Option(
+        help="auto: learn how the person is at rest, from what looks neutral, and tell the scores "
+        "without that as well.",
+    ),
 ]
 Force = Annotated[
     bool,
@@ -191,6 +198,7 @@ def dashboard(
         float | None,
         typer.Option(min=0.01, metavar="DAYS", help="Delete sessions after so many days."),
     ] = None,
+    baseline: Baseline = "off",
     record: Annotated[
         bool,
         typer.Option("--record", help="Keep the sound and the faces of each utterance, too."),
@@ -233,6 +241,7 @@ def dashboard(
             allow_paths=tuple(allow_paths or ()),
             store=store,
             keep_days=keep,
+            baseline=baseline == "auto",
             record=record,
             limits=limits,
             ice_servers=tuple(IceServer.parse(text) for text in ice_server or ()),
@@ -283,6 +292,7 @@ def watch(
     audio_track: AudioTrack = None,
     events: Events = None,
     force: Force = False,
+    baseline: Baseline = "off",
     profile: Profile = "embedded",
     stt: Stt = "auto",
     analyzer: Where = "local",
@@ -313,7 +323,7 @@ def watch(
             )
 
         _serve(
-            ServerSettings(port=port, store=store),
+            ServerSettings(port=port, store=store, baseline=baseline == "auto"),
             browser=not no_browser,
             models=(analyzer, profile, stt),
             first=first,
@@ -321,7 +331,9 @@ def watch(
         return
     models = analyzer, profile, stt
     file = EventsFile(events, [source], force=force)
-    raise typer.Exit(asyncio.run(_watch(source, audio_track, microphone, camera, file, models)))
+    learns = baseline == "auto"
+    watching = _watch(source, audio_track, microphone, camera, file, models, learns)
+    raise typer.Exit(asyncio.run(watching))
 
 
 async def _watch(
@@ -331,6 +343,7 @@ async def _watch(
     camera: str | None,
     events: EventsFile,
     models: tuple[str, str, str],
+    baseline: bool,
 ) -> int:
     from rich.console import Console
 
@@ -355,7 +368,7 @@ async def _watch(
         )
         async with contextlib.aclosing(source):
             outputs = cleanup.enter_context(Outputs(events))
-            session = LiveSession(source, analyzer or await load())
+            session = LiveSession(source, analyzer or await load(), baseline=baseline)
             console = Console(file=outputs.screen)
             view = LiveView(console, session) if console.is_terminal else PlainView(console)
             with _stopped_by_signals(session), view:
@@ -368,17 +381,23 @@ def analyze(
     audio_track: AudioTrack = None,
     events: Events = None,
     force: Force = False,
+    baseline: Baseline = "off",
     profile: Profile = "embedded",
     stt: Stt = "auto",
     analyzer: Where = "local",
 ) -> None:
     """Analyse recordings as fast as this machine can, one after the other."""
     file = EventsFile(events, files, force=force)
-    raise typer.Exit(asyncio.run(_analyze(files, audio_track, file, (analyzer, profile, stt))))
+    models = analyzer, profile, stt
+    raise typer.Exit(asyncio.run(_analyze(files, audio_track, file, models, baseline == "auto")))
 
 
 async def _analyze(
-    files: list[str], audio_track: str | None, events: EventsFile, models: tuple[str, str, str]
+    files: list[str],
+    audio_track: str | None,
+    events: EventsFile,
+    models: tuple[str, str, str],
+    baseline: bool,
 ) -> int:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
@@ -417,7 +436,7 @@ async def _analyze(
                     cleanup.enter_context(outputs)
                     analyzer = await load_in_thread(lambda: _load(*models))
                     cleanup.callback(analyzer.close)
-                session = LiveSession(source, analyzer)
+                session = LiveSession(source, analyzer, baseline=baseline)
                 bar = progress.add_task(source.name, total=source.duration)
 
                 def show(event: Event, bar: TaskID = bar) -> None:

@@ -5,6 +5,7 @@ In: nothing. Out: `EMOTIONS`, `NEUTRAL`, `MODALITIES`, `EmotionScores`. Imports 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -41,6 +42,8 @@ class EmotionScores:
             probability less what it would be without the modality, in [-1, 1]. For those in
             `modalities`. They need not add up to the probability: words may only repeat what the
             face has told.
+        resting: emotion to the probability that people usually get who express nothing, from these
+            modalities: the median of many. Empty where the checkpoint does not tell.
     """
 
     probabilities: dict[str, float]
@@ -48,12 +51,14 @@ class EmotionScores:
     thresholds: dict[str, float]
     modalities: tuple[str, ...]
     contributions: dict[str, dict[str, float]]
+    resting: dict[str, float]
 
     @property
     def expressed(self) -> tuple[str, ...]:
-        """The emotions whose probability is strictly above their threshold, in order."""
-        return tuple(
-            emotion
-            for emotion in EMOTIONS
-            if self.probabilities[emotion] > self.thresholds[emotion]
-        )
+        """See `above`."""
+        return above(self.probabilities, self.thresholds)
+
+
+def above(emotions: Mapping[str, float], thresholds: Mapping[str, float]) -> tuple[str, ...]:
+    """The emotions whose probability is strictly above their threshold, in order."""
+    return tuple(label for label in EMOTIONS if emotions[label] > thresholds[label])

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from models.emotions import EMOTIONS
+from models.emotions import EMOTIONS, above
+from realtime.baseline import Adjusted
 
 
 class RunningAverage:
@@ -17,6 +18,8 @@ class RunningAverage:
         self._count = 0
         self._sums = dict.fromkeys(EMOTIONS, 0.0)
         self._thresholds = dict.fromkeys(EMOTIONS, 0.0)
+        self._adjusted = dict.fromkeys(EMOTIONS, 0.0)
+        self._resting: int | None = None
         self._neutral = 0.0
         self._with_neutral = 0  # utterances
 
@@ -38,6 +41,17 @@ class RunningAverage:
         return self._neutral / self._with_neutral if self._with_neutral else None
 
     @property
+    def adjusted(self) -> Adjusted | None:
+        """The mean of what was adjusted for the person's rest; None if nothing was.
+
+        Utterances before the first that was adjusted count as they are.
+        """
+        if self._resting is None:
+            return None
+        emotions = {label: total / self._count for label, total in self._adjusted.items()}
+        return Adjusted(self._resting, emotions, above(emotions, self.thresholds))
+
+    @property
     def thresholds(self) -> dict[str, float]:
         """Mean threshold of each emotion; empty before the first utterance."""
         if not self._count:
@@ -50,21 +64,29 @@ class RunningAverage:
 
         The mean, because a model may have other thresholds for other modalities.
         """
-        return above(self.emotions, self.thresholds)
+        return above(self.emotions, self.thresholds) if self._count else ()
 
     def add(
-        self, emotions: Mapping[str, float], neutral: float | None, thresholds: Mapping[str, float]
+        self,
+        emotions: Mapping[str, float],
+        neutral: float | None,
+        thresholds: Mapping[str, float],
+        adjusted: Adjusted | None = None,
     ) -> None:
-        """Count one more utterance; `neutral` is None if an earlier version analysed it."""
+        """Count one more utterance.
+
+        Args:
+            neutral: None if an earlier version analysed it.
+            adjusted: without the person's rest; None where that was not asked for.
+        """
         self._count += 1
+        without_rest = emotions if adjusted is None else adjusted.emotions
+        if adjusted is not None:
+            self._resting = adjusted.resting
         for label in EMOTIONS:
             self._sums[label] += emotions[label]
             self._thresholds[label] += thresholds[label]
+            self._adjusted[label] += without_rest[label]
         if neutral is not None:
             self._neutral += neutral
             self._with_neutral += 1
-
-
-def above(emotions: Mapping[str, float], thresholds: Mapping[str, float]) -> tuple[str, ...]:
-    """The emotions whose probability is strictly above their threshold, in order."""
-    return tuple(label for label, p in emotions.items() if p > thresholds[label])

@@ -11,11 +11,14 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from realtime.average import RunningAverage
+from realtime.baseline import Adjusted
+
 SCHEMA_VERSION = 5
 """Raised when a field changes its meaning, goes away, or is new and always there, or takes a value
 it never had: since 2, every `utterance.result` has its `contributions`; since 3, a session may have
-been `cut_off`; since 4, every transcript has its `confidence`; since 5, `neutral` stands beside all
-`emotions`."""
+been `cut_off`; since 4, every transcript has its `confidence`; since 5, `neutral` and `adjusted`
+stand beside the `emotions` of an utterance and of an average."""
 
 
 EndReason: TypeAlias = Literal["end", "stopped", "source_error", "cut_off"]
@@ -195,6 +198,9 @@ class UtteranceResult(_Event):
          "thresholds": {"happiness": 0.5, "sadness": 0.35, "anger": 0.4, "fear": 0.3,
          "disgust": 0.3, "surprise": 0.45},
          "expressed": ["happiness"], "modalities": ["visual", "acoustic", "textual"],
+         "adjusted": {"resting": 3, "emotions": {"happiness": 0.42, "sadness": 0.04, "anger": 0.02, "fear": 0.01,
+         "disgust": 0.03, "surprise": 0.2},
+         "expressed": []},
          "contributions": {
          "happiness": {"visual": 0.31, "acoustic": -0.02, "textual": 0.12},
          "sadness": {"visual": -0.05, "acoustic": 0.01, "textual": -0.01},
@@ -223,6 +229,8 @@ class UtteranceResult(_Event):
     """What the model was given: of ``visual``, ``acoustic``, ``textual``."""
     contributions: dict[str, dict[str, float]]
     """Emotion to modality to the probability less what it would be without it, -1 to 1."""
+    adjusted: Adjusted | None = None
+    """The same without what is usual for this person at rest; null where that was not asked for."""
     latency: Latency
 
 
@@ -251,7 +259,10 @@ class AverageUpdated(_Event):
          "emotions": {"happiness": 0.61, "sadness": 0.04, "anger": 0.02, "fear": 0.01,
          "disgust": 0.03, "surprise": 0.2}, "neutral": 0.22,
          "thresholds": {"happiness": 0.5, "sadness": 0.35, "anger": 0.4, "fear": 0.3,
-         "disgust": 0.3, "surprise": 0.45}, "expressed": ["happiness"]}
+         "disgust": 0.3, "surprise": 0.45}, "expressed": ["happiness"],
+         "adjusted": {"resting": 3, "emotions": {"happiness": 0.42, "sadness": 0.04, "anger": 0.02, "fear": 0.01,
+         "disgust": 0.03, "surprise": 0.2},
+         "expressed": []}}
     """
 
     type: Literal["average.updated"] = "average.updated"
@@ -260,6 +271,9 @@ class AverageUpdated(_Event):
     neutral: Neutral = None
     thresholds: dict[str, float]
     expressed: tuple[str, ...]
+    adjusted: Adjusted | None = None
+    """The mean of what was adjusted, and of the scores themselves before anything was; null if
+    nothing was."""
 
 
 class SourceWarning(_Event):
@@ -283,13 +297,14 @@ class WireAverage(_Wire):
     neutral: Neutral = None
     thresholds: dict[str, float]
     expressed: tuple[str, ...]
+    adjusted: Adjusted | None = None
 
     @classmethod
-    def of(cls, updated: AverageUpdated | None) -> WireAverage:
-        """The average as it was last told; None: no utterance was analysed."""
-        if updated is None:
+    def of(cls, average: AverageUpdated | RunningAverage | None) -> WireAverage:
+        """The average as it stands, or was last told; None: no utterance was analysed."""
+        if average is None:
             return cls(utterances=0, emotions={}, thresholds={}, expressed=())
-        return cls.model_validate(updated, from_attributes=True)
+        return cls.model_validate(average, from_attributes=True)
 
 
 class SessionEnded(_Event):
@@ -301,7 +316,10 @@ class SessionEnded(_Event):
          "emotions": {"happiness": 0.61, "sadness": 0.04, "anger": 0.02, "fear": 0.01,
          "disgust": 0.03, "surprise": 0.2}, "neutral": 0.22,
          "thresholds": {"happiness": 0.5, "sadness": 0.35, "anger": 0.4, "fear": 0.3,
-         "disgust": 0.3, "surprise": 0.45}, "expressed": ["happiness"]}}
+         "disgust": 0.3, "surprise": 0.45}, "expressed": ["happiness"],
+         "adjusted": {"resting": 3, "emotions": {"happiness": 0.42, "sadness": 0.04, "anger": 0.02, "fear": 0.01,
+         "disgust": 0.03, "surprise": 0.2},
+         "expressed": []}}}
     """
 
     type: Literal["session.ended"] = "session.ended"

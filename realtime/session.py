@@ -17,11 +17,13 @@ from typing import Literal
 
 import numpy as np
 
+from models.emotions import EmotionScores
 from models.errors import AnalysisError, SourceError
 from models.vad import load_vad
 from realtime import metrics
 from realtime.analysis import Analysis, Analyzer, SeenFace, Utterance, UtteranceStream
 from realtime.average import RunningAverage
+from realtime.baseline import Adjusted, RestingBaseline, looks_neutral
 from realtime.endpointing import (
     EndpointingSettings,
     SpeechChange,
@@ -114,11 +116,15 @@ class LiveSession:
         source: where media comes from; the session closes it.
         analyzer: the models, shared with other sessions.
         endpointing: where utterances begin and end.
+        baseline: whether the person's rest is learnt from what looks neutral, and the scores are
+            told without it as well. Otherwise both begin with `rest`.
         session_id: how the session is called; None: it makes up 12 hexadecimal digits.
         on_analysis: gets each analysed utterance, with all it was made from, just before its
             result is told.
 
     Attributes:
+        average: over the utterances so far.
+        baseline: the person's rest, as far as it is known.
         picture: the newest frame; None before the first.
         now: media time up to which the source was followed, in seconds.
 
@@ -132,13 +138,17 @@ class LiveSession:
         analyzer: Analyzer,
         *,
         endpointing: EndpointingSettings | None = None,
+        baseline: bool = False,
         session_id: str | None = None,
         on_analysis: Callable[[Utterance, Analysis], None] | None = None,
     ) -> None:
         self.id = session_id or uuid.uuid4().hex[:12]
         self.average = RunningAverage()
+        self.baseline = RestingBaseline()
         self.picture: VideoFrame | None = None
         self.now = 0.0
+        self._learns_rest = self._adjusts = baseline
+        self._last: EmotionScores | None = None
         self._on_analysis = on_analysis
         self._source = source
         self._analyzer = analyzer
@@ -205,6 +215,17 @@ class LiveSession:
         if self._stopping is None:
             self._stopping = asyncio.create_task(self._source.aclose())
 
+    def rest(self) -> None:
+        """The last utterance showed the person at rest; later scores are also told without that.
+
+        Raises:
+            ValueError: no utterance has been analysed.
+        """
+        if self._last is None:
+            raise ValueError("no utterance has been analysed")
+        self.baseline.learn(self._last)
+        self._adjusts = True
+
     async def _run(self) -> None:
         telling = asyncio.create_task(self._tell_results())
         try:
@@ -225,20 +246,13 @@ class LiveSession:
                 await self._close_seen("end")
             await self._closed.put(None)
             await telling
-            average = WireAverage(
-                utterances=self.average.utterances,
-                emotions=self.average.emotions,
-                neutral=self.average.neutral,
-                thresholds=self.average.thresholds,
-                expressed=self.average.expressed,
-            )
             await self._tell(
                 SessionEnded(
                     session=self.id,
                     time=self.now,
                     reason=reason,
                     utterances=self._count,
-                    average=average,
+                    average=WireAverage.of(self.average),
                 )
             )
         finally:
@@ -512,24 +526,24 @@ class LiveSession:
             finally:
                 self._forget(closed.stream)
             took = time.perf_counter() - closed.at
-            scores = analysis.scores
-            self.average.add(scores.probabilities, scores.neutral, scores.thresholds)
+            scores = self._last = analysis.scores
+            adjusted = self.baseline.adjust(scores) if self._adjusts else None
+            self.average.add(scores.probabilities, scores.neutral, scores.thresholds, adjusted)
             if self._on_analysis is not None:
                 self._on_analysis(utterance, analysis)
-            await self._tell(self._result(closed, analysis, took))
-            await self._tell(
-                AverageUpdated(
-                    session=self.id,
-                    time=closed.heard,
-                    utterances=self.average.utterances,
-                    emotions=self.average.emotions,
-                    neutral=self.average.neutral,
-                    thresholds=self.average.thresholds,
-                    expressed=self.average.expressed,
-                )
-            )
+            await self._tell(self._result(closed, analysis, adjusted, took))
+            average = dict(WireAverage.of(self.average))
+            await self._tell(AverageUpdated(session=self.id, time=closed.heard, **average))
+            if self._learns_rest and looks_neutral(scores):
+                self.baseline.learn(scores)
 
-    def _result(self, closed: _Closed, analysis: Analysis, took: float) -> UtteranceResult:
+    def _result(
+        self,
+        closed: _Closed,
+        analysis: Analysis,
+        adjusted: Adjusted | None,
+        took: float,
+    ) -> UtteranceResult:
         utterance, transcript, scores = closed.utterance, analysis.transcript, analysis.scores
         late = self._clock.since(utterance.stop_s) if self._clock else None
         return UtteranceResult(
@@ -559,6 +573,7 @@ class LiveSession:
             expressed=scores.expressed,
             modalities=scores.modalities,
             contributions=scores.contributions,
+            adjusted=adjusted,
             latency=Latency(close_to_result=took, end_to_result=late, stages=analysis.stages),
         )
 

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from models.emotions import EMOTIONS, NEUTRAL
+from realtime.baseline import Adjusted
 from realtime.events import (
     AverageUpdated,
     Event,
@@ -85,6 +86,10 @@ def moved_by(contributions: Mapping[str, float]) -> str:
     return ", ".join(f"{_PLAIN_NAMES[name]} {moved:+.2f}" for name, moved in rounded.items())
 
 
+def _less_rest(adjusted: Adjusted) -> str:
+    return f"less rest: {expression(adjusted.emotions, adjusted.expressed)}"
+
+
 _PLAIN_NAMES = {"visual": "face", "acoustic": "voice", "textual": "words"}
 
 
@@ -120,11 +125,13 @@ class PlainView:
                 delay = "" if late is None else f"  {late:.2f} s after its end"
                 said = event.transcript
                 words = f'"{said.text}"' if said.text else said.shown
+                less_rest = f"{_less_rest(event.adjusted)}  " if event.adjusted else ""
                 return (
                     f"{clock(event.start)}-{clock(event.end)}  {words}  "
                     f"expressed: "
                     f"{expression(event.emotions, event.expressed, event.contributions)}  "
-                    f"{NEUTRAL} {neutral_shown(event.neutral)}  [{len(event.faces)} faces]{delay}"
+                    f"{NEUTRAL} {neutral_shown(event.neutral)}  "
+                    f"{less_rest}[{len(event.faces)} faces]{delay}"
                 )
             case UtteranceFailed():
                 span = f"{clock(event.start)}-{clock(event.end)}"
@@ -136,11 +143,14 @@ class PlainView:
                 if not average.utterances:
                     return f"ended     {_ENDINGS[event.reason]}; no utterance was heard"
                 each = ", ".join(f"{label} {p:.2f}" for label, p in average.emotions.items())
+                adjusted = average.adjusted
+                beyond = f"          {_less_rest(adjusted)}\n" if adjusted else ""
                 return (
                     f"average   {average.utterances} utterances: {each}; "
                     f"{NEUTRAL} {neutral_shown(average.neutral)}\n"
                     f"          expressed on average: "
                     f"{expression(average.emotions, average.expressed)}\n"
+                    f"{beyond}"
                     f"ended     {_ENDINGS[event.reason]}"
                 )
         return None

@@ -25,9 +25,10 @@ async def events_of(
     *,
     pace: Any = "fast",
     endpointing: EndpointingSettings | None = None,
+    baseline: bool = False,
 ) -> list[Event]:
     source = await open_source(str(clip), pace)
-    session = LiveSession(source, analyzer, endpointing=endpointing)
+    session = LiveSession(source, analyzer, endpointing=endpointing, baseline=baseline)
     return [event async for event in session.events()]
 
 

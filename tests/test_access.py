@@ -50,6 +50,7 @@ ROUTES = {
     "DELETE /api/sessions/{id}": OWN,
     "POST /api/sessions/{id}/stop": HOST,
     "POST /api/sessions/{id}/pause": OWN,
+    "POST /api/sessions/{id}/rest": HOST,
     "GET /api/sessions/{id}/picture": HOST,
     "GET /api/sessions/{id}/utterances/{number}": HOST,
     "GET /api/sessions/{id}/utterances/{number}/sound.wav": HOST,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 import uuid
 from collections.abc import Iterator
@@ -120,6 +121,21 @@ def test_csv_has_a_row_for_each_utterance_of_each_person(store: SessionStore) ->
     assert rows[1]["text"] == f"'{NASTY}"
     assert rows[2]["failed"] == "stt: =it ended"
     assert (rows[1]["start_s"], rows[1]["end_s"]) == ("0.500", "1.750")
+
+
+def test_what_is_told_less_the_persons_rest_is_in_every_export(store: SessionStore) -> None:
+    less = {"emotions": {**dict.fromkeys(EMOTIONS, 0.1), "happiness": 0.3}, "expressed": []}
+    adjusted = result(1, "so it goes", 0.6, adjusted={"resting": 4, **less})
+    hosted = session(store, "Ada", adjusted, result(2, "well", 0.6))
+    found = gather([hosted], {"happiness": 0.25})
+    first, second = csv.DictReader(io.StringIO(to_csv(found), newline=""))
+    assert (first["happiness"], first["happiness_less_rest"]) == ("0.6000", "0.3000")
+    assert (first["expressed_less_rest"], first["utterances_at_rest"]) == ("happiness", "4")
+    assert (second["happiness_less_rest"], second["utterances_at_rest"]) == ("", "")
+    written = json.loads(json.dumps(found[0].to_json()))
+    assert written["utterances"][0]["adjusted"]["expressed"] == ["happiness"]
+    assert written["average"]["adjusted"]["emotions"]["happiness"] == pytest.approx(0.45)
+    assert "Less what is usual for this person at rest, expressed: happiness." in report("Ada", found)
 
 
 def test_no_cell_of_csv_is_taken_for_a_formula(store: SessionStore) -> None:

@@ -96,6 +96,25 @@ async def test_live_pace_and_full_speed_give_the_same_in_every_digit(
     assert all(r.latency.end_to_result is None for r in results(fast))
 
 
+async def test_a_persons_rest_is_learnt_from_what_looks_neutral(
+    shared: Path, analyzer: LocalAnalyzer
+) -> None:
+    plain = await events_of(shared / "media/talker_512.mp4", analyzer)
+    assert all(result.adjusted is None for result in results(plain))
+    learnt = await events_of(shared / "media/talker_512.mp4", analyzer, baseline=True)
+    seen = 0
+    for result, same in zip(results(learnt), results(plain), strict=True):
+        assert (result.emotions, result.expressed) == (same.emotions, same.expressed)
+        assert result.adjusted is not None
+        assert result.adjusted.resting == seen
+        assert all(p <= result.emotions[label] for label, p in result.adjusted.emotions.items())
+        assert result.neutral is not None
+        seen += result.neutral > 0.5
+    ended = learnt[-1]
+    assert isinstance(ended, SessionEnded)
+    assert ended.average.adjusted is not None
+
+
 async def test_what_is_worked_out_in_a_pause_is_dropped_when_speech_resumes(
     halting: Path, analyzer: LocalAnalyzer
 ) -> None:

@@ -43,10 +43,10 @@ def test_plain_lines_tell_the_words_the_emotions_and_the_average() -> None:
     assert lines[0].startswith("source    talk.mp4")
     assert lines[1] == (
         '00:00.44-00:01.99  "Set green."  expressed: happiness 0.61 (face +0.31, words +0.12, '
-        "voice -0.02)  neutral 0.22  [1 faces]  0.74 s after its end"
+        "voice -0.02)  neutral 0.22  less rest: none  [1 faces]  0.74 s after its end"
     )
     assert "surprise 0.20; neutral 0.22\n" in out.getvalue()
-    assert "expressed on average: happiness 0.61" in out.getvalue()
+    assert "expressed on average: happiness 0.61\n          less rest: none\n" in out.getvalue()
     assert lines[-1] == "ended     the source ended"
 
 
@@ -89,7 +89,7 @@ def test_neutral_stands_apart_below_the_six_without_a_mark() -> None:
 
 def test_neutral_that_was_not_told_is_a_dash() -> None:
     out = io.StringIO()
-    result = example(events.UtteranceResult).model_copy(update={"neutral": None})
+    result = example(events.UtteranceResult).model_copy(update={"neutral": None, "adjusted": None})
     PlainView(Console(file=out)).show(result)
     assert "neutral \N{EN DASH}  [" in out.getvalue()
 
@@ -106,7 +106,7 @@ def test_what_is_not_expressed_needs_no_reason_and_a_score_on_the_way_has_none_y
     with LiveView(console, Quiet()) as view:
         view.show(result.model_copy(update={"expressed": ()}))
         console.print(view.screen())
-        assert "expressed: none  neutral 0.22  [" in out.getvalue()
+        assert "expressed: none  neutral 0.22  less rest" in out.getvalue()
         assert "+0.31" not in out.getvalue()
     out.truncate(0)
     with LiveView(console, Quiet()) as view:

@@ -104,6 +104,31 @@ async def test_an_utterance_is_shown_with_what_the_model_was_given(
     )
 
 
+async def test_an_utterance_is_taken_for_rest_and_what_follows_is_told_without_it(
+    client: Client, shared: Path
+) -> None:
+    source = str(shared / "media" / "talker_grid_120s.mp4")
+    begun = await client.http.post("/api/sessions", json={"source": source, "pace": "live"})
+    id = begun.json()["id"]
+    assert await client.error("POST", f"/api/sessions/{id}/rest") in (
+        (409, "not_running", "the session is not running"),
+        (409, "no_utterance", "no utterance has been analysed: speak first, calmly"),
+    )
+    results: list[Any] = []
+    async with client.connect(f"/api/sessions/{id}/events") as feed:
+        while len(results) < 2:
+            event = json.loads(await feed.recv())
+            if event["type"] == "utterance.result":
+                results.append(event)
+                await client.http.post(f"/api/sessions/{id}/rest")
+    assert results[0]["adjusted"] is None
+    assert results[1]["adjusted"]["resting"] == 1
+    assert results[1]["adjusted"]["emotions"].keys() == results[1]["emotions"].keys()
+    await client.http.post(f"/api/sessions/{id}/stop")
+    await client.events(id)
+    assert (await client.error("POST", f"/api/sessions/{id}/rest"))[:2] == (409, "not_running")
+
+
 @pytest.mark.parametrize(
     "clip", ["no_face.mp4", "many_faces_1080p.mp4", "talker_portrait_hevc.mp4"]
 )

@@ -8,12 +8,13 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import Any
 
-from models.emotions import EMOTIONS, NEUTRAL
-from realtime.average import RunningAverage, above
+from models.emotions import EMOTIONS, NEUTRAL, above
+from realtime.average import RunningAverage
+from realtime.baseline import Adjusted
 from realtime.events import (
     SessionStarted,
     SourceWarning,
@@ -79,8 +80,15 @@ def _find(hosted: AnySession, thresholds: Mapping[str, float], began_s: float) -
         match event:
             case UtteranceResult():
                 judged = {**event.thresholds, **thresholds}
-                average.add(event.emotions, event.neutral, judged)
-                changes = {"thresholds": judged, "expressed": above(event.emotions, judged)}
+                adjusted = event.adjusted and replace(
+                    event.adjusted, expressed=above(event.adjusted.emotions, judged)
+                )
+                average.add(event.emotions, event.neutral, judged, adjusted)
+                changes = {
+                    "thresholds": judged,
+                    "expressed": above(event.emotions, judged),
+                    "adjusted": adjusted,
+                }
                 utterances.append(event.model_copy(update=changes))
             case UtteranceFailed():
                 utterances.append(event)
@@ -95,13 +103,7 @@ def _find(hosted: AnySession, thresholds: Mapping[str, float], began_s: float) -
         started=started,
         utterances=tuple(utterances),
         warnings=tuple(warnings),
-        average=WireAverage(
-            utterances=average.utterances,
-            emotions=average.emotions,
-            neutral=average.neutral,
-            thresholds=average.thresholds,
-            expressed=average.expressed,
-        ),
+        average=WireAverage.of(average),
     )
 
 
@@ -140,6 +142,9 @@ COLUMNS = (
     *EMOTIONS,
     NEUTRAL,
     *(f"threshold_{emotion}" for emotion in EMOTIONS),
+    *(f"{emotion}_less_rest" for emotion in EMOTIONS),
+    "expressed_less_rest",
+    "utterances_at_rest",
     "faces",
     "stt",
     "close_to_result_s",
@@ -182,9 +187,20 @@ def _result_cells(event: UtteranceResult) -> dict[str, object]:
         **{emotion: f"{event.emotions[emotion]:.4f}" for emotion in EMOTIONS},
         NEUTRAL: "" if event.neutral is None else f"{event.neutral:.4f}",
         **{f"threshold_{emotion}": f"{event.thresholds[emotion]:.4f}" for emotion in EMOTIONS},
+        **_adjusted_cells(event.adjusted),
         "faces": len(event.faces),
         "stt": event.transcript.engine,
         "close_to_result_s": f"{event.latency.close_to_result:.3f}",
+    }
+
+
+def _adjusted_cells(adjusted: Adjusted | None) -> dict[str, object]:
+    if adjusted is None:
+        return {}
+    return {
+        **{f"{emotion}_less_rest": f"{adjusted.emotions[emotion]:.4f}" for emotion in EMOTIONS},
+        "expressed_less_rest": " ".join(adjusted.expressed),
+        "utterances_at_rest": adjusted.resting,
     }
 
 

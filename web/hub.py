@@ -44,7 +44,7 @@ from realtime.sources import Source
 from realtime.storage import NotStored, SessionStore, StoredSession, UtteranceInputs
 from web.errors import ApiError
 from web.inputs import inputs_of, wav
-from web.kept import Kept, Kind, Session, State, not_pausable
+from web.kept import Kept, Kind, Session, State, not_pausable, not_running
 from web.logs import log_event
 from web.settings import ServerSettings
 
@@ -341,6 +341,7 @@ class Hosted:
         self._duration = source.duration
         self._limits = settings.limits
         self._recorded = settings.record
+        self._baseline = settings.baseline
         self._store = store
         self._session: LiveSession | None = None
         self._stop = asyncio.Event()
@@ -401,6 +402,15 @@ class Hosted:
         if source is None:
             raise not_pausable()
         source.paused = paused
+
+    def rest(self) -> None:
+        """The last utterance showed the person at rest; `ApiError` if there is none."""
+        if self._session is None:
+            raise not_running()
+        try:
+            self._session.rest()
+        except ValueError as error:
+            raise ApiError(409, "no_utterance", f"{error}: speak first, calmly") from error
 
     def _pausable(self) -> Pausable | None:
         source: object = self._media
@@ -493,7 +503,11 @@ class Hosted:
     async def _analyze(self, analyzer: Analyzer) -> None:
         assert self._media is not None
         self._session = LiveSession(
-            self._media, analyzer, session_id=self.id, on_analysis=self._keep_inputs
+            self._media,
+            analyzer,
+            baseline=self._baseline,
+            session_id=self.id,
+            on_analysis=self._keep_inputs,
         )
         self.state = "running"
         if self._stop.is_set():

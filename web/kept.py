@@ -85,6 +85,10 @@ class Kept:
         """Nothing can be paused any more: `ApiError`."""
         raise not_pausable()
 
+    def rest(self) -> None:
+        """Nobody speaks any more: `ApiError`."""
+        raise not_running()
+
     def stop(self) -> None:
         """It has ended already."""
 
@@ -115,6 +119,11 @@ class Kept:
             "reason": cast("EndReason | None", row.reason),
             "recorded": row.recorded,
         }
+
+
+def not_running() -> ApiError:
+    """Said of a session in which nothing is analysed, not yet or no more."""
+    return ApiError(409, "not_running", "the session is not running")
 
 
 def not_pausable() -> ApiError:

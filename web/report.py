@@ -123,7 +123,11 @@ def _in_words(scores: UtteranceResult | WireAverage) -> str:
         for label in sorted(EMOTIONS, key=lambda label: -emotions[label])
     )
     found = " and ".join(scores.expressed) or "none of the six"
-    return f"Expressed: {found}. In full: {each}. Neutral: {neutral_shown(scores.neutral)}."
+    words = f"Expressed: {found}. In full: {each}. Neutral: {neutral_shown(scores.neutral)}."
+    if scores.adjusted is None:
+        return words
+    found = " and ".join(scores.adjusted.expressed) or "none of the six"
+    return f"{words} Less what is usual for this person at rest, expressed: {found}."
 
 
 def _table(found: Findings, name: str) -> str:

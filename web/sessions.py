@@ -130,6 +130,13 @@ def routes(hub: Hub) -> APIRouter:
         hosted.pause(wish.paused)
         return hosted.to_json()
 
+    @router.post("/{id}/rest")
+    async def rest(id: str) -> Session:
+        """The last utterance showed the person at rest: what follows is also told without that."""
+        hosted = hub.get(id)
+        hosted.rest()
+        return hosted.to_json()
+
     @router.get("/{id}/utterances/{number}")
     def utterance(id: str, number: Number) -> UtteranceView:
         """One utterance, with what the model was given for it."""

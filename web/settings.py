@@ -138,6 +138,7 @@ class ServerSettings:
         allow_paths: folders of this machine, of which files may be named as a source.
         store: the file in which sessions are kept.
         keep_days: after so many days a session is deleted; None: never.
+        baseline: whether sessions learn each person's rest, and tell the scores without it as well.
         record: keep, too, the sound and the faces of each utterance.
         limits: what clients may use.
         ice_servers: for WebRTC; given to the browsers, too.
@@ -157,6 +158,7 @@ class ServerSettings:
     allow_paths: tuple[Path, ...] = ()
     store: Path = DEFAULT_STORE
     keep_days: float | None = None
+    baseline: bool = False
     record: bool = False
     limits: Limits = Limits()
     ice_servers: tuple[IceServer, ...] = ()

@@ -86,6 +86,7 @@ def save_model(model: MERModel, path: Path, *, training: Mapping[str, Any]) -> N
             "classifiers": model.classes,
         },
         "thresholds": model.thresholds,
+        "resting": model.resting,
         "calibration": model.calibration,
         "tokenizer": textual.tokenizer.to_str(),
         "training": training,
@@ -135,12 +136,9 @@ def load_model(path: Path) -> MERModel:
     description, tensors = _read(path)
     try:
         model = build_model(description["architecture"], description["tokenizer"])
-        model.thresholds = {
-            combination: {emotion: float(row[emotion]) for emotion in EMOTIONS}
-            for combination, row in description["thresholds"].items()
-        }
-        if model.thresholds.keys() != set(COMBINATIONS):
-            raise ValueError("thresholds are missing")
+        model.thresholds = _by_combination(description["thresholds"])
+        if description.get("resting") is not None:
+            model.resting = _by_combination(description["resting"])
         model.calibration = _calibration(description.get("calibration"))
         model.load_state_dict(_restored(tensors))
     except ImportError:  # it is not the checkpoint that is damaged
@@ -181,6 +179,17 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise UsageError(
             f"{path} is not a readable checkpoint (a .safetensors file): {_first_line(error)}"
         ) from error
+
+
+def _by_combination(stored: Any) -> dict[str, dict[str, float]]:
+    """Combination of modalities to emotion to a probability, as JSON has kept it, checked."""
+    rows = {
+        combination: {emotion: float(row[emotion]) for emotion in EMOTIONS}
+        for combination, row in stored.items()
+    }
+    if rows.keys() != set(COMBINATIONS):
+        raise ValueError("a combination of modalities is missing")
+    return rows
 
 
 def _calibration(stored: Any) -> Calibration | None:

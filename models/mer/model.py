@@ -66,6 +66,8 @@ class MERModel(nn.Module):
         thresholds: for each combination of modalities, named like ``visual+textual``, emotion to
             threshold: what a face alone tells is less sure than what all three tell, so a yes
             begins elsewhere. None while the model is untrained, when it refuses to predict.
+        resting: likewise, emotion to the median probability of those who express nothing. None
+            where nobody has looked.
         calibration: for each combination of modalities, each of `OUTPUTS` to a and b: the
             probability is sigmoid(a * logit + b), with a > 0. None where it is the bare sigmoid.
     """
@@ -78,6 +80,7 @@ class MERModel(nn.Module):
         hidden_width: int = 128,
         classifiers: Mapping[str, Sequence[str]] | None = None,
         thresholds: dict[str, dict[str, float]] | None = None,
+        resting: dict[str, dict[str, float]] | None = None,
         calibration: Calibration | None = None,
     ) -> None:
         super().__init__()
@@ -105,6 +108,7 @@ class MERModel(nn.Module):
         self.sequence_width = sequence_width
         self.hidden_width = hidden_width
         self.thresholds = thresholds
+        self.resting = resting
         self.calibration = calibration
 
     @staticmethod
@@ -219,6 +223,7 @@ class MERModel(nn.Module):
                     }
                     for column, emotion in enumerate(EMOTIONS)
                 },
+                resting=dict(self.resting["+".join(present[row])]) if self.resting else {},
             )
             for row, whole in enumerate(probabilities)
         ]

@@ -108,6 +108,7 @@ def judge(model: MERModel, valid: Sequence[ExampleSet]) -> Report:
         }
     return Report(
         thresholds,
+        {given: _resting(chosen, calibration) for given, chosen in decisive.items()},
         calibration,
         tuple(_judge_look(model, look, thresholds[look.given], calibration) for look in looks),
         tuple(_trust(given, chosen, calibration) for given, chosen in decisive.items()),
@@ -246,6 +247,17 @@ def _best_thresholds(looks: Sequence[_Look], calibration: Calibration | None) ->
         if not talk or (np.concatenate(talk) > chosen).any(axis=1).mean() <= _FALSE_ALARMS:
             break
     return dict(zip(EMOTIONS, chosen.tolist(), strict=True))
+
+
+def _resting(looks: Sequence[_Look], calibration: Calibration | None) -> dict[str, float]:
+    """Emotion to the median probability of what expresses nothing, on all these sets as one.
+
+    Of all examples, where each expresses something.
+    """
+    probabilities = np.concatenate([_six_probabilities(look, calibration) for look in looks])
+    neutral = ~np.concatenate([look.truths for look in looks]).any(axis=1)
+    medians = np.median(probabilities[neutral] if neutral.any() else probabilities, axis=0)
+    return dict(zip(EMOTIONS, medians.round(4).tolist(), strict=True))
 
 
 def _judge_look(

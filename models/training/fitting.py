@@ -151,6 +151,7 @@ def fit_stages(
     results[fusion.name] = _learn(fusion, schedules, folder, seed, device, on_progress)
     report = judge(model.requires_grad_(False), judged)
     model.thresholds, model.calibration = report.thresholds, report.calibration
+    model.resting = report.resting
     training = {
         "seed": seed,
         "epochs": {name: len(result.epochs) for name, result in results.items()},

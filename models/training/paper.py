@@ -136,6 +136,7 @@ def train_paper(
         assert isinstance(module, MERModel)
         report = judge(module, [mosei.valid])
         module.thresholds, module.calibration = report.thresholds, report.calibration
+        module.resting = report.resting
         training = {"seed": seed, "licences": DATA_LICENCES, "float32": report.means}
         save_model(module, out, training=training)
         module.thresholds = module.calibration = None  # the next epoch chooses anew

@@ -156,12 +156,14 @@ class Report:
 
     Attributes:
         thresholds: combination of modalities to emotion to threshold.
+        resting: likewise, the median probability of what expresses nothing.
         calibration: as `MERModel` takes it.
         sets: one row each.
         trust: one for each combination.
     """
 
     thresholds: dict[str, dict[str, float]]
+    resting: dict[str, dict[str, float]]
     calibration: Calibration | None
     sets: tuple[SetReport, ...]
     trust: tuple[Trust, ...]
@@ -232,6 +234,7 @@ class Report:
                 "goals": [{**asdict(one), "met": one.met} for one in self.goals],
                 "sets": sets,
                 "thresholds": self.thresholds,
+                "resting": self.resting,
                 "calibration": self.calibration,
                 "calibration_error": {
                     one.given: {output: self._error(one, output) for output in OUTPUTS}

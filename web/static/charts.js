@@ -1,6 +1,6 @@
 // The two charts, drawn by Plotly in the colours of the style sheet.
 
-import { EMOTIONS, NEUTRAL, expressed, expressedInWords } from "./emotions.js";
+import { EMOTIONS, NEUTRAL, expressed, expressedInWords, lessRestInWords } from "./emotions.js";
 import { probability } from "./format.js";
 
 const CONFIG = { staticPlot: true };
@@ -17,6 +17,7 @@ export function drawScores(section, scores) {
   const words = section.querySelector(".expressed");
   words.textContent = expressedInWords(scores);
   words.classList.toggle("any", expressed(scores).length > 0);
+  section.querySelector(".less-rest").textContent = lessRestInWords(scores);
 }
 
 /**
@@ -52,8 +53,18 @@ function drawBars(root, scores) {
     EMOTIONS.map(inWords).join(", "),
     `apart from these ${NEUTRAL} ${probability(scores.neutral)}`,
     expressedInWords(scores),
-  ];
-  draw(root, [bars], {
+    lessRestInWords(scores),
+  ].filter(Boolean);
+  const less = scores.adjusted && {
+    mode: "markers",
+    x: EMOTIONS.map((emotion) => scores.adjusted.emotions[emotion]),
+    y: rows,
+    marker: { symbol: "diamond-open", size: 9, color: colours.ink, line: { width: 2 } },
+    cliponaxis: false,
+    showlegend: false,
+  };
+  draw(root, less ? [bars, less] : [bars], {
+    showlegend: false,
     margin: { l: 78, r: 34, t: 4, b: 24 },
     bargap: 0.38,
     xaxis: { range: [0, 1], tickvals: [0, 0.25, 0.5, 0.75, 1], gridcolor: colours.line, zeroline: false },

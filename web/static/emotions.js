@@ -18,3 +18,12 @@ export function expressedInWords(scores) {
   const found = expressed(scores).map((emotion) => `${emotion} ${scores.emotions[emotion].toFixed(2)}`);
   return `expressed: ${found.join(", ") || "none"}`;
 }
+
+/** What is expressed beyond the person's usual rest (the diamonds); nothing where nobody asked. */
+export function lessRestInWords({ adjusted, thresholds }) {
+  if (!adjusted) return "";
+  if (!adjusted.resting) return "nothing is known yet of this person at rest";
+  const count = adjusted.resting === 1 ? "1 utterance" : `${adjusted.resting} utterances`;
+  const found = expressedInWords({ emotions: adjusted.emotions, thresholds });
+  return `◇ less what is usual for this person at rest (${count}), ${found}`;
+}

@@ -54,6 +54,7 @@ export class SessionView extends EventTarget {
     this.#timeline = new Timeline(this.root.querySelector(".timeline ol"));
     this.#timeline.addEventListener("choose", ({ detail }) => this.#choose(detail));
     this.root.querySelector(".latest").addEventListener("click", () => this.#choose(null));
+    this.root.querySelector(".rest").addEventListener("click", () => this.#rest());
     const redraw = () => this.#redraw("last", "average", "timeline");
     thresholds.addEventListener("change", redraw, { signal: this.#over.signal });
     const recolour = () => {
@@ -111,6 +112,7 @@ export class SessionView extends EventTarget {
     this.root.dataset.state = state;
     const wish = paused ? ", analysis paused by this person" : "";
     this.root.querySelector(".state").textContent = words[state] + wish;
+    this.root.querySelector(".rest").hidden = state === "ended";
     const progress = this.root.querySelector("header progress");
     progress.hidden = !duration || state === "ended";
     if (duration) progress.value = time / duration;
@@ -208,6 +210,15 @@ export class SessionView extends EventTarget {
     root.querySelector("h3").textContent = ended ? "Final average" : "Running average";
     root.querySelector(".when").textContent = `over ${count}`;
     drawScores(root, this.#thresholds.judge(average));
+  }
+
+  /** The last utterance showed the person at rest. */
+  async #rest() {
+    const said = await ask("POST", `/api/sessions/${this.session.id}/rest`).then(
+      () => "Taken for rest. From the next utterance on, the scores are also told less that.",
+      ({ message }) => message,
+    );
+    this.root.querySelector(".rested").textContent = said;
   }
 
   #choose(number) {
