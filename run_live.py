@@ -44,12 +44,12 @@ if TYPE_CHECKING:
 
     from models.training.loop import Progress as Training
     from realtime.analysis import Analyzer
-    from realtime.bench_cluster import ClusterMeasurement
-    from realtime.bench_report import Measurement
+    from realtime.bench.cluster import ClusterMeasurement
+    from realtime.bench.report import Measurement
     from realtime.events import Event
     from realtime.session import LiveSession
     from realtime.sources import Source
-    from web.hub import Hub
+    from web.sessions.hub import Hub
 
 app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -263,7 +263,7 @@ def _serve(
     first: Callable[[Hub], Awaitable[Source]] | None = None,
 ) -> None:
     from realtime.analyzers import load_analyzer
-    from web.logs import configure
+    from web.observability.logs import configure
     from web.server import serve
 
     opencv()  # what cannot be loaded is told at once: the models load while the page is shown
@@ -868,7 +868,7 @@ def bench(
 
     measurement: Measurement | ClusterMeasurement
     if analyzer == "local":
-        from realtime.bench import measure
+        from realtime.bench.local import measure
 
         measurement = asyncio.run(
             measure(
@@ -886,7 +886,7 @@ def bench(
         from realtime.analyzers import check_cluster
 
         check_cluster(analyzer)
-        from realtime.bench_cluster import measure_cluster
+        from realtime.bench.cluster import measure_cluster
 
         measurement = asyncio.run(
             measure_cluster(

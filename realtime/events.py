@@ -198,8 +198,8 @@ class UtteranceResult(_Event):
          "thresholds": {"happiness": 0.5, "sadness": 0.35, "anger": 0.4, "fear": 0.3,
          "disgust": 0.3, "surprise": 0.45},
          "expressed": ["happiness"], "modalities": ["visual", "acoustic", "textual"],
-         "adjusted": {"resting": 3, "emotions": {"happiness": 0.42, "sadness": 0.04, "anger": 0.02, "fear": 0.01,
-         "disgust": 0.03, "surprise": 0.2},
+         "adjusted": {"resting": 3, "emotions": {"happiness": 0.42, "sadness": 0.04,
+         "anger": 0.02, "fear": 0.01, "disgust": 0.03, "surprise": 0.2},
          "expressed": []},
          "contributions": {
          "happiness": {"visual": 0.31, "acoustic": -0.02, "textual": 0.12},
@@ -260,8 +260,8 @@ class AverageUpdated(_Event):
          "disgust": 0.03, "surprise": 0.2}, "neutral": 0.22,
          "thresholds": {"happiness": 0.5, "sadness": 0.35, "anger": 0.4, "fear": 0.3,
          "disgust": 0.3, "surprise": 0.45}, "expressed": ["happiness"],
-         "adjusted": {"resting": 3, "emotions": {"happiness": 0.42, "sadness": 0.04, "anger": 0.02, "fear": 0.01,
-         "disgust": 0.03, "surprise": 0.2},
+         "adjusted": {"resting": 3, "emotions": {"happiness": 0.42, "sadness": 0.04,
+         "anger": 0.02, "fear": 0.01, "disgust": 0.03, "surprise": 0.2},
          "expressed": []}}
     """
 
@@ -317,8 +317,8 @@ class SessionEnded(_Event):
          "disgust": 0.03, "surprise": 0.2}, "neutral": 0.22,
          "thresholds": {"happiness": 0.5, "sadness": 0.35, "anger": 0.4, "fear": 0.3,
          "disgust": 0.3, "surprise": 0.45}, "expressed": ["happiness"],
-         "adjusted": {"resting": 3, "emotions": {"happiness": 0.42, "sadness": 0.04, "anger": 0.02, "fear": 0.01,
-         "disgust": 0.03, "surprise": 0.2},
+         "adjusted": {"resting": 3, "emotions": {"happiness": 0.42, "sadness": 0.04,
+         "anger": 0.02, "fear": 0.01, "disgust": 0.03, "surprise": 0.2},
          "expressed": []}}}
     """
 

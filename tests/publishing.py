@@ -29,7 +29,7 @@ from realtime.events import (
 )
 from realtime.sources.pushed import PushedSource
 from realtime.storage import SessionStore
-from web.hub import Hosted, wire
+from web.sessions.hosted import Hosted, wire
 from web.settings import ServerSettings
 
 SESSIONS = 3

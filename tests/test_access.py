@@ -22,8 +22,8 @@ from web_client import SOON_S, Client, application, loading, serving
 from webrtc_client import SDP, Publication, Repeated, View, until
 
 from models.errors import UsageError
-from web import gate
-from web.access import Guest, Keys, check_path
+from web.access import gate
+from web.access.keys import Guest, Keys, check_path
 from web.errors import ApiError
 from web.settings import Limits, ServerSettings
 
@@ -77,7 +77,7 @@ ROUTES = {
     "DELETE /whep/{id}/{viewer}": OWN,
 }
 """Every route, and who may use it beside the host. A new route needs its line here; and in
-`web.gate.RIGHTS`, if it is not for the host alone."""
+`web.access.gate.RIGHTS`, if it is not for the host alone."""
 
 
 def routes_of(app: FastAPI) -> Iterator[str]:

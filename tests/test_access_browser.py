@@ -15,7 +15,7 @@ from file_server import serving as files
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from web_client import loading, served
 
-from web.hub import Hub
+from web.sessions.hub import Hub
 from web.settings import ServerSettings
 
 TOKEN = "correct-horse-battery-staple"

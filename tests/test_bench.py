@@ -12,11 +12,11 @@ from models.errors import UsageError
 from models.stt import Transcriber, load_transcriber
 from models.stt.silero import SileroTranscriber
 from realtime.analyzers.local import LocalAnalyzer
-from realtime.bench import OverAndOver, measure
-from realtime.bench_report import Machine, Measurement, Percentiles, Soak, Speed, Trial
+from realtime.bench.local import OverAndOver, measure
+from realtime.bench.reference import ReferencePath, decode_sound
+from realtime.bench.report import Machine, Measurement, Percentiles, Soak, Speed, Trial
 from realtime.endpointing import EndpointingSettings
 from realtime.events import UtteranceResult
-from realtime.reference import ReferencePath, decode_sound
 from realtime.session import LiveSession
 from realtime.sources import open_source
 

@@ -30,9 +30,11 @@ from realtime.events import (
 from realtime.sources import open_source
 from realtime.storage import SessionStore, StoredSession
 from web.errors import ApiError
-from web.findings import COLUMNS, Findings, gather, parse_thresholds, to_csv, to_vtt
-from web.kept import Kept
-from web.report import report
+from web.exports.captions import to_vtt
+from web.exports.findings import Findings, gather, parse_thresholds
+from web.exports.report import report
+from web.exports.tables import COLUMNS, to_csv
+from web.sessions.ended import Kept
 
 NASTY = '=1+1 </script><img src=x onerror="alert(1)"> & "quoted", --> -2\nWEBVTT'
 
@@ -135,7 +137,9 @@ def test_what_is_told_less_the_persons_rest_is_in_every_export(store: SessionSto
     written = json.loads(json.dumps(found[0].to_json()))
     assert written["utterances"][0]["adjusted"]["expressed"] == ["happiness"]
     assert written["average"]["adjusted"]["emotions"]["happiness"] == pytest.approx(0.45)
-    assert "Less what is usual for this person at rest, expressed: happiness." in report("Ada", found)
+    assert "Less what is usual for this person at rest, expressed: happiness." in report(
+        "Ada", found
+    )
 
 
 def test_no_cell_of_csv_is_taken_for_a_formula(store: SessionStore) -> None:

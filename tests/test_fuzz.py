@@ -32,7 +32,7 @@ from web_client import Client, application, serving
 from webrtc_client import SDP, offer_of, peer, until
 
 from realtime import events
-from web.hub import Hub
+from web.sessions.hub import Hub
 from web.settings import Limits, ServerSettings
 
 ANSWER_S = 30

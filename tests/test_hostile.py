@@ -28,11 +28,11 @@ from webrtc_client import SDP, Publication, Repeated, nothing_left, offer_of, pe
 from websockets.exceptions import ConnectionClosed
 
 from realtime.events import TranscriptPartial
-from web import packets
-from web import peer as web_peer
 from web import server as web_server
-from web.packets import MAX_SOURCES, MAX_WAITING
 from web.settings import Limits, ServerSettings
+from web.webrtc import connection as web_peer
+from web.webrtc import packets
+from web.webrtc.packets import MAX_SOURCES, MAX_WAITING
 
 PACKETS = 3000
 

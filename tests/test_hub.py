@@ -23,8 +23,9 @@ from realtime.events import SourceWarning, TranscriptPartial
 from realtime.sources.pushed import PushedSource
 from realtime.storage import SessionStore, StoredSession
 from web.errors import ApiError
-from web.hub import Hosted, Hub
-from web.kept import Kept
+from web.sessions.ended import Kept
+from web.sessions.hosted import Hosted
+from web.sessions.hub import Hub
 from web.settings import Limits, ServerSettings
 
 SOON_S = 60  # generous: other work may keep the machine busy
@@ -313,7 +314,7 @@ async def test_what_the_machine_holds_is_measured_again_before_somebody_is_refus
         assert hub.max_sessions == 3
         with pytest.raises(ApiError, match="3 sessions are running"):
             await begin(hub, "soon after")
-        monkeypatch.setattr("web.hub.MEASURE_EVERY_S", 0)
+        monkeypatch.setattr("web.sessions.hub.MEASURE_EVERY_S", 0)
         with pytest.raises(ApiError, match="3 sessions are running"):  # never fewer
             await begin(hub, "later")
         outcomes = await asyncio.gather(

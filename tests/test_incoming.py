@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from web.incoming import BURST_S, Allowance
+from web.access.incoming import BURST_S, Allowance
 
 
 @given(

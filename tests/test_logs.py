@@ -22,7 +22,7 @@ from realtime.events import (
 )
 from realtime.session import LiveSession
 from realtime.sources import open_source
-from web import logs
+from web.observability import logs
 
 
 @pytest.fixture(autouse=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from web import rates
-from web.rates import Rate
+from web.access import rates
+from web.access.rates import Rate
 
 
 class Clock:

@@ -40,7 +40,7 @@ from realtime.events import (
     WireAverage,
 )
 from realtime.storage import NotStored, SessionStore, StoredSession, UtteranceInputs
-from web.hub import wire
+from web.sessions.hosted import wire
 
 SOON_S = 60  # generous: other work may keep the machine busy
 KILLS = 200

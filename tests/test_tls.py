@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from models.errors import UsageError
+from web.access.tls import context_of
 from web.settings import ServerSettings
-from web.tls import context_of
 
 PEM = serialization.Encoding.PEM
 

@@ -28,8 +28,8 @@ from webrtc_client import SDP, Publication, View, nothing_left, offer_of, peer, 
 
 from models.errors import UsageError
 from realtime.analyzers.local import LocalAnalyzer
-from web import peer as web_peer
 from web.settings import IceServer, Limits, ServerSettings
+from web.webrtc import connection as web_peer
 
 FRAGMENT = {"Content-Type": "application/trickle-ice-sdpfrag"}
 

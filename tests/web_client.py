@@ -20,11 +20,11 @@ from websockets.asyncio.client import ClientConnection
 
 from models.errors import UsageError
 from realtime.analyzers.local import LocalAnalyzer
+from web.access.tls import context_of
 from web.app import create_app
-from web.hub import Hub
 from web.server import Server
+from web.sessions.hub import Hub
 from web.settings import DEFAULT_STORE, ServerSettings
-from web.tls import context_of
 
 SOON_S = 240  # generous: other work may keep the machine busy
 

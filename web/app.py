@@ -25,14 +25,22 @@ from typing_extensions import TypedDict  # pydantic, which documents it, wants t
 from models.errors import UsageError
 from realtime.analysis import Analyzer
 from realtime.events import event_schema
-from web import calls, exports, feed, health, ingest, peers, sessions
-from web.access import Keys
+from web.access.gate import Gate
+from web.access.headers import SecurityHeaders
+from web.access.keys import Keys
+from web.calls import routes as calls
+from web.calls.rooms import Calls
 from web.errors import ApiError, invalid
-from web.gate import Gate
-from web.headers import SecurityHeaders
-from web.hub import Hub
-from web.report import plotly_js
+from web.exports import routes as exports
+from web.exports.report import plotly_js
+from web.ingest import routes as ingest
+from web.observability import health
+from web.sessions import feed
+from web.sessions import routes as sessions
+from web.sessions.hub import Hub
 from web.settings import ServerSettings
+from web.webrtc import routes as webrtc
+from web.webrtc.peers import Peers
 
 _STATIC = Path(__file__).parent / "static"
 
@@ -45,8 +53,8 @@ def create_app(settings: ServerSettings, load: Callable[[], Analyzer]) -> FastAP
     """
     hub = Hub(settings, load)
     keys = Keys(settings)
-    rooms = calls.Calls(hub)
-    publishers = peers.Peers(hub, rooms)
+    rooms = Calls(hub)
+    publishers = Peers(hub, rooms)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -65,14 +73,16 @@ def create_app(settings: ServerSettings, load: Callable[[], Analyzer]) -> FastAP
         responses={"4XX": {"model": ErrorBody}, "5XX": {"model": ErrorBody}},
     )
     app.state.hub, app.state.keys = hub, keys
-    app.add_middleware(Gate, settings=settings, keys=keys, hub=hub, peers=publishers)
+    app.add_middleware(
+        Gate, settings=settings, keys=keys, session=hub.get, viewer=publishers.viewer
+    )
     _tell_errors_in_one_form(app)
     app.include_router(sessions.routes(hub))
     app.include_router(feed.routes(hub))
     app.include_router(exports.routes(hub, rooms))
     app.include_router(ingest.routes(hub))
     app.include_router(calls.routes(rooms, keys))
-    app.include_router(peers.routes(publishers, settings))
+    app.include_router(webrtc.routes(publishers, settings))
     app.include_router(health.routes(hub))
     _add_server(app, hub)
     _add_pages(app, rooms)
@@ -126,7 +136,7 @@ def _add_server(app: FastAPI, hub: Hub) -> None:
         return event_schema()
 
 
-def _add_pages(app: FastAPI, rooms: calls.Calls) -> None:
+def _add_pages(app: FastAPI, rooms: Calls) -> None:
     def page(name: str) -> FileResponse:
         return FileResponse(_STATIC / name, headers=_REVALIDATE)
 

@@ -20,12 +20,12 @@ import uvicorn
 from models.errors import UsageError
 from realtime.analysis import Analyzer
 from realtime.sources import Source
-from web.access import Keys
+from web.access.keys import Keys
+from web.access.tls import context_of
 from web.app import create_app
 from web.errors import ApiError
-from web.hub import Hub
+from web.sessions.hub import Hub
 from web.settings import ServerSettings, is_loopback, origin_of
-from web.tls import context_of
 
 logger = logging.getLogger(__name__)
 

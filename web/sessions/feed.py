@@ -12,9 +12,10 @@ from typing import Annotated, Any, NoReturn
 
 from fastapi import APIRouter, Query, WebSocket, WebSocketDisconnect
 
+from web.access.incoming import Incoming
 from web.errors import ApiError, refuse
-from web.hub import AnySession, Hub, wire
-from web.incoming import Incoming
+from web.sessions.hosted import wire
+from web.sessions.hub import AnySession, Hub
 
 
 def routes(hub: Hub) -> APIRouter:

@@ -12,8 +12,8 @@ from itertools import islice
 
 from aiortc.sdp import MediaDescription, SessionDescription, candidate_from_sdp
 
-from web.codecs import disguised, not_taken, undisguised
 from web.errors import ApiError
+from web.webrtc.codecs import disguised, not_taken, undisguised
 
 MAX_LINES = 1000
 """Of an offer, or of a fragment with candidates. Browsers send about 250."""

@@ -1,7 +1,7 @@
 """Who somebody is: the host of this server, a guest of one call, or nobody.
 
 In: tokens, and what was sealed here before. Out: `Host` or `Guest`. What each may do is in
-`web.gate`.
+`web.access.gate`.
 """
 
 from __future__ import annotations

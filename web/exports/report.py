@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 from models.emotions import EMOTIONS, NEUTRAL, OUTPUTS
 from realtime.events import UtteranceFailed, UtteranceResult, WireAverage, neutral_shown
-from web.findings import Findings
+from web.exports.findings import Findings
 
 Figure: TypeAlias = dict[str, Any]
 """What Plotly draws: ``data`` and ``layout``."""

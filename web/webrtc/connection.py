@@ -24,10 +24,10 @@ from aiortc.sdp import candidate_from_sdp
 
 from realtime.sources.webrtc import WebRTCSource
 from web.errors import ApiError
-from web.hub import Hosted, wire
-from web.offer import MAX_CANDIDATES, Offer, bounded_lines, is_usable
-from web.packets import guard
+from web.sessions.hosted import Hosted, wire
 from web.settings import ServerSettings
+from web.webrtc.offer import MAX_CANDIDATES, Offer, bounded_lines, is_usable
+from web.webrtc.packets import guard
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from prometheus_client import generate_latest as exposition
 from typing_extensions import TypedDict  # pydantic, which documents it, wants this one
 
 from web.errors import ApiError
-from web.hub import Hub
+from web.sessions.hub import Hub
 
 
 class Health(TypedDict):

@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import math
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from enum import Enum, auto
-from typing import Literal
+from typing import Literal, Protocol
 from urllib.parse import urlencode, urlsplit
 
 from fastapi.requests import HTTPConnection
@@ -23,11 +23,9 @@ from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from web.access import Caller, Guest, Host, Keys
+from web.access.keys import Caller, Guest, Host, Keys
+from web.access.rates import Rate
 from web.errors import ApiError, refuse
-from web.hub import Hub
-from web.peers import Peers
-from web.rates import Rate
 from web.settings import ServerSettings, is_loopback, origin_of
 
 AUTH_S = 10.0
@@ -81,6 +79,20 @@ _PATTERNS = [(method, compile_path(path)[0], right) for (method, path), right in
 _CALL_PAGE = compile_path("/calls/{room}")[0]
 
 
+class Entry(Protocol):
+    """A session or a viewer, as far as the gate must know it."""
+
+    owner: str | None
+    """The guest whose it is; None: the host's."""
+
+
+class SessionEntry(Entry, Protocol):
+    """A session, as far as the gate must know it."""
+
+    room: str | None
+    """The call to which it belongs."""
+
+
 class Auth(BaseModel):
     """The first message on a WebSocket whose handshake could not carry the token."""
 
@@ -89,15 +101,26 @@ class Auth(BaseModel):
 
 
 class Gate:
-    """ASGI middleware that lets through what may pass, and leaves its sender in `state.caller`."""
+    """ASGI middleware that lets through what may pass, and leaves its sender in `state.caller`.
+
+    Args:
+        session: finds one by its id, or raises `ApiError`.
+        viewer: likewise, by the id of the session that it watches and its own.
+    """
 
     def __init__(
-        self, app: ASGIApp, *, settings: ServerSettings, keys: Keys, hub: Hub, peers: Peers
+        self,
+        app: ASGIApp,
+        *,
+        settings: ServerSettings,
+        keys: Keys,
+        session: Callable[[str], SessionEntry],
+        viewer: Callable[[str, str], Entry],
     ) -> None:
         self._app = app
         self._keys = keys
-        self._hub = hub
-        self._peers = peers
+        self._session = session
+        self._viewer = viewer
         self._origins = {origin_of(origin) for origin in settings.origins}
         self._joins = Rate(settings.limits.max_joins)
         self._wrong_tokens = Rate(settings.limits.max_joins)
@@ -271,11 +294,11 @@ class Gate:
             case Right.ROOM:
                 return of.get("room") == guest.room
             case Right.SESSION_OF_ROOM:
-                return self._hub.get(of["id"]).room == guest.room
+                return self._session(of["id"]).room == guest.room
             case Right.OWN_SESSION:
-                return self._hub.get(of["id"]).owner == guest.id
+                return self._session(of["id"]).owner == guest.id
             case Right.OWN_VIEWER:
-                return self._peers.viewer(of["id"], of["viewer"]).owner == guest.id
+                return self._viewer(of["id"], of["viewer"]).owner == guest.id
             case None:
                 return False
 

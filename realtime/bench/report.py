@@ -1,6 +1,6 @@
 """What `bench` found: figures for a program, and the table of them for a person.
 
-In: what `realtime.bench` has measured. Out: a `Measurement`; `str` of it is the table.
+In: what `realtime.bench.local` has measured. Out: a `Measurement`; `str` of it is the table.
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ from models.errors import UsageError
 from realtime.analyzers import load_analyzer
 from realtime.analyzers.cluster import ClusterAnalyzer
 from realtime.analyzers.deployments import APPLICATION, Models, application
-from realtime.bench import TRIAL_S, play_streams, sound_of, utterances_in
-from realtime.bench_report import Machine, Percentiles, Trial, close_to_result, row
+from realtime.bench.local import TRIAL_S, play_streams, sound_of, utterances_in
+from realtime.bench.report import Machine, Percentiles, Trial, close_to_result, row
 from realtime.media import SAMPLE_RATE
 
 _ROUND_TRIPS = 50

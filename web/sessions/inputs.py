@@ -9,11 +9,11 @@ import wave
 from io import BytesIO
 
 import numpy as np
+import PIL.Image
 
 from realtime.analysis import Analysis, Utterance
-from realtime.media import SAMPLE_RATE, Samples
+from realtime.media import SAMPLE_RATE, Image, Samples
 from realtime.storage import UtteranceInputs
-from web.pictures import jpeg
 
 WAVEFORM_POINTS = 240
 
@@ -28,6 +28,13 @@ def inputs_of(utterance: Utterance, analysis: Analysis) -> UtteranceInputs:
         duration=utterance.stop_s - utterance.start_s,
         frame=analysis.faces[0].frame if analysis.faces else None,
     )
+
+
+def jpeg(image: Image, quality: int) -> bytes:
+    """`image`, uint8 (height, width, 3) RGB, as JPEG of a `quality` from 1 to 95."""
+    data = BytesIO()
+    PIL.Image.fromarray(image).save(data, "JPEG", quality=quality)
+    return data.getvalue()
 
 
 def waveform(samples: Samples) -> tuple[tuple[float, float], ...]:

@@ -12,10 +12,13 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 
-from web.calls import Calls
-from web.findings import Findings, gather, parse_thresholds, to_csv, to_vtt
-from web.hub import AnySession, Hub, wire
-from web.report import report
+from web.calls.rooms import Calls
+from web.exports.captions import to_vtt
+from web.exports.findings import Findings, gather, parse_thresholds
+from web.exports.report import report
+from web.exports.tables import to_csv
+from web.sessions.hosted import wire
+from web.sessions.hub import AnySession, Hub
 
 BOM = "\ufeff"
 """The byte order mark, without which Excel takes a CSV file for one in an old code page."""

@@ -23,12 +23,12 @@ from models.faces import FaceTracker, align
 from models.vad import load_vad
 from realtime.analysis import FACES, Analyzer
 from realtime.analyzers.local import LocalAnalyzer
-from realtime.bench_report import Machine, Measurement, Percentiles, Soak, Speed, Trial
+from realtime.bench.reference import ReferencePath, decode_sound
+from realtime.bench.report import Machine, Measurement, Percentiles, Soak, Speed, Trial
 from realtime.endpointing import EndpointingSettings, SpeechChange, UtteranceClosed
 from realtime.events import SourceWarning, UtteranceFailed, UtteranceResult
 from realtime.listener import Listener
 from realtime.media import SAMPLE_RATE, AudioBlock, Media, Samples, VideoFrame
-from realtime.reference import ReferencePath, decode_sound
 from realtime.rings import AudioRing, spread
 from realtime.session import LiveSession
 from realtime.sources import Source, open_source

@@ -20,12 +20,13 @@ from models.errors import UsageError
 from realtime.events import UtteranceResult
 from realtime.sources import Isolation, open_source
 from realtime.storage import UtteranceInputs
-from web.access import check_path
+from web.access.keys import check_path
 from web.errors import ApiError, invalid
-from web.hub import AnySession, Hosted, Hub
-from web.kept import Session
-from web.pictures import jpeg
-from web.uploads import Upload
+from web.sessions.ended import Session
+from web.sessions.hosted import Hosted
+from web.sessions.hub import AnySession, Hub
+from web.sessions.inputs import jpeg
+from web.sessions.uploads import Upload
 
 PICTURE_EVERY_S = 0.2
 

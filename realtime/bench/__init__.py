@@ -1,0 +1,1 @@
+"""Measurements of this program: how quick it is, how many live streams a machine holds."""

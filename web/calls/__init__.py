@@ -1,0 +1,1 @@
+"""Calls of several people: the rooms, and who is in them."""

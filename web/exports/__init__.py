@@ -1,0 +1,1 @@
+"""What sessions found, to be taken away: JSON, tables, captions, a report."""

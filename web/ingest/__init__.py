@@ -1,0 +1,1 @@
+"""Media by WebSocket, for devices without WebRTC."""
