@@ -120,7 +120,7 @@ class Party:
             places = {**places, "id": "000000000000", "number": "1"}
         path = path.format_map(places)
         if route == "MOUNT /static":
-            method, path = "GET", "/static/style.css"
+            method, path = "GET", "/static/common/style.css"
         if route == "POST /whip":
             path += f"?room={places['room']}"
         if method == "WEBSOCKET":
@@ -501,7 +501,7 @@ async def test_a_request_is_no_bigger_than_it_needs_to_be(opened: Client) -> Non
 async def test_every_answer_is_guarded(opened: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     call = (await opened.http.post("/api/calls", json={})).json()
     pages = ["/", call["link"], "/api/docs", "/calls/nowhere"]
-    data = ["/api/server", "/static/app.js", "/nowhere", "/api/sessions/nowhere", "/openapi.json"]
+    data = ["/api/server", "/static/dashboard/app.js", "/nowhere", "/api/sessions/nowhere", "/openapi.json"]
     report = f"/api/calls/{call['room']}/report.html"
     policies = {}
     for path in (*pages, *data, report):

@@ -78,7 +78,7 @@ async def test_the_device_without_webrtc_of_the_readme(folder: Path) -> None:
 
 
 async def test_the_upload_of_the_documentation_page(folder: Path) -> None:
-    page = (REPO / "web" / "static" / "api.html").read_text(encoding="utf-8")
+    page = (REPO / "web" / "static" / "reference" / "api.html").read_text(encoding="utf-8")
     [program] = re.findall(r"<pre tabindex=\"0\">(import asyncio.*?)</pre>", page, re.S)
     async with serving() as client:
         there = f"127.0.0.1:{client.http.base_url.port}"

@@ -376,7 +376,7 @@ async def test_pages_schema_and_description_are_served(client: Client) -> None:
         ("/", "text/html"),
         ("/api/docs", "text/html"),
         ("/static/plotly.min.js", "text/javascript"),
-        ("/static/style.css", "text/css"),
+        ("/static/common/style.css", "text/css"),
     ):
         answer = await client.http.get(path)
         assert answer.status_code == 200

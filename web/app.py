@@ -142,7 +142,7 @@ def _add_pages(app: FastAPI, rooms: Calls) -> None:
 
     @app.get("/", include_in_schema=False)
     async def dashboard() -> Response:
-        return page("index.html")
+        return page("dashboard/index.html")
 
     @app.get("/calls/{room}", include_in_schema=False)
     async def call(room: str) -> Response:
@@ -150,11 +150,11 @@ def _add_pages(app: FastAPI, rooms: Calls) -> None:
             rooms.get(room)
         except ApiError as error:
             return HTMLResponse(_NO_CALL, error.status)
-        return page("call.html")
+        return page("call/call.html")
 
     @app.get("/api/docs", include_in_schema=False)
     async def docs() -> Response:
-        return page("api.html")
+        return page("reference/api.html")
 
     @app.get("/static/plotly.min.js", include_in_schema=False)
     async def plotly() -> Response:
@@ -172,7 +172,7 @@ _NO_CALL = """<!DOCTYPE html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
 <title>No such call</title>
-<link rel="stylesheet" href="/static/style.css">
+<link rel="stylesheet" href="/static/common/style.css">
 </head>
 <body>
 <main>

@@ -395,7 +395,7 @@ _NOT_LET_IN = """<!DOCTYPE html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
 <title>Open the link you were given</title>
-<link rel="stylesheet" href="/static/style.css">
+<link rel="stylesheet" href="/static/common/style.css">
 </head>
 <body>
 <main>

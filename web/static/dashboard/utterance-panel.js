@@ -1,9 +1,9 @@
 // One utterance: its scores, what the model was given, and which part of that moved what.
 
+import { make } from "../common/dom.js";
+import { clock, wordsOf } from "../common/format.js";
 import { drawScores, drawWaveform } from "./charts.js";
-import { make } from "./dom.js";
 import { EMOTIONS, MODALITIES } from "./emotions.js";
-import { clock, wordsOf } from "./format.js";
 
 export class UtterancePanel {
   #root;

@@ -1,9 +1,9 @@
 // The person's own camera and microphone, sent to the server.
 
-import { ask } from "./api.js";
-import { DevicePicker, insecure } from "./devices.js";
-import { notice, onSubmit } from "./forms.js";
-import { publish } from "./rtc.js";
+import { ask } from "../common/api.js";
+import { DevicePicker, insecure } from "../common/devices.js";
+import { notice, onSubmit } from "../common/forms.js";
+import { publish } from "../common/rtc.js";
 
 /** Let `form` start a session of the browser's devices and `begin` show it. */
 export function cameraSource(form, begin) {

@@ -1,9 +1,9 @@
 // The host's view of a call: everybody who is or was in the room, each apart.
 
-import { ask } from "./api.js";
-import { notice } from "./forms.js";
-import { Feed } from "./feed.js";
-import { watch } from "./rtc.js";
+import { ask } from "../common/api.js";
+import { Feed } from "../common/feed.js";
+import { notice } from "../common/forms.js";
+import { watch } from "../common/rtc.js";
 import { SessionView } from "./session-view.js";
 
 export class CallHost {

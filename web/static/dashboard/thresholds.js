@@ -1,6 +1,6 @@
 // Thresholds that the person has moved, and the sliders that move them.
 
-import { make } from "./dom.js";
+import { make } from "../common/dom.js";
 import { EMOTIONS } from "./emotions.js";
 
 /** What was moved; all else stays as the model says. Tells "change". */

@@ -1,13 +1,13 @@
 // The page of somebody who joins a call: agree, join, see and hear the others, pause, leave, erase.
 
-import { ask } from "./api.js";
-import { DevicePicker, insecure } from "./devices.js";
-import { fromTemplate } from "./dom.js";
-import { Feed } from "./feed.js";
-import { notice, onSubmit } from "./forms.js";
-import { showWhatIsKept } from "./kept.js";
+import { ask } from "../common/api.js";
+import { DevicePicker, insecure } from "../common/devices.js";
+import { fromTemplate } from "../common/dom.js";
+import { Feed } from "../common/feed.js";
+import { notice, onSubmit } from "../common/forms.js";
+import { showWhatIsKept } from "../common/kept.js";
+import { publish, watch } from "../common/rtc.js";
 import { Published } from "./published.js";
-import { publish, watch } from "./rtc.js";
 
 const find = (selector) => document.querySelector(selector);
 const room = location.pathname.split("/").at(-1);

@@ -1,6 +1,6 @@
 // Links to take the results away, judged by the thresholds as they were moved.
 
-import { make } from "./dom.js";
+import { make } from "../common/dom.js";
 
 const FORMATS = {
   "report.html": "Report",

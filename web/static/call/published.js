@@ -1,7 +1,7 @@
 // The sessions that this browser has published in a call, so that they can be erased: also later,
 // when the page was closed and opened again.
 
-import { ask } from "./api.js";
+import { ask } from "../common/api.js";
 
 export class Published {
   #key;

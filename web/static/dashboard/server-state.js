@@ -1,6 +1,6 @@
 // Whether the models of the server are there: the page is quicker than they are.
 
-import { ask } from "./api.js";
+import { ask } from "../common/api.js";
 
 const EVERY_MS = 1000;
 

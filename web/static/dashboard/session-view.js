@@ -1,13 +1,13 @@
 // Everything about one session on the page: it follows the events and shows what they tell.
 
-import { ask } from "./api.js";
+import { ask } from "../common/api.js";
+import { fromTemplate, make } from "../common/dom.js";
+import { Feed } from "../common/feed.js";
+import { clock, wordsOf } from "../common/format.js";
+import { watch } from "../common/rtc.js";
 import { drawScores, onColourChange } from "./charts.js";
-import { fromTemplate, make } from "./dom.js";
 import { expressedInWords } from "./emotions.js";
-import { Feed } from "./feed.js";
 import { Findings } from "./findings.js";
-import { clock, wordsOf } from "./format.js";
-import { watch } from "./rtc.js";
 import { Stage } from "./stage.js";
 import { Timeline } from "./timeline.js";
 import { UtterancePanel } from "./utterance-panel.js";

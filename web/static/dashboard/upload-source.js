@@ -1,7 +1,7 @@
 // A video file of the person's own: chosen or dropped, sent, and played in step with the analysis.
 
-import { ServerError, ask, problem } from "./api.js";
-import { onSubmit } from "./forms.js";
+import { ServerError, ask, problem } from "../common/api.js";
+import { onSubmit } from "../common/forms.js";
 
 /** Let `form` upload a file and `begin` show its session. */
 export function uploadSource(form, begin) {

@@ -1,7 +1,7 @@
 // The parts of the documentation page that are made from the server's own description of itself.
 
-import { ask } from "./api.js";
-import { make } from "./dom.js";
+import { ask } from "../common/api.js";
+import { make } from "../common/dom.js";
 
 showRoutes(await ask("GET", "/openapi.json"));
 showEvents(await ask("GET", "/api/schema"));

@@ -2,12 +2,12 @@
 //
 // `/` lets the person choose, `/#session=ID` shows a session, `/?call=ROOM` the people of a call.
 
-import { ask } from "./api.js";
+import { ask } from "../common/api.js";
+import { notice, onSubmit } from "../common/forms.js";
+import { showWhatIsKept } from "../common/kept.js";
 import { CallHost } from "./call-host.js";
 import { cameraSource } from "./camera-source.js";
 import { drawExports } from "./exports.js";
-import { notice, onSubmit } from "./forms.js";
-import { showWhatIsKept } from "./kept.js";
 import { serverSource } from "./server-source.js";
 import { showServerState } from "./server-state.js";
 import { SessionList } from "./session-list.js";

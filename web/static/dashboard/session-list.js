@@ -1,8 +1,8 @@
 // The sessions that the server knows, newest first.
 
-import { ask } from "./api.js";
-import { make } from "./dom.js";
-import { clock, since } from "./format.js";
+import { ask } from "../common/api.js";
+import { make } from "../common/dom.js";
+import { clock, since } from "../common/format.js";
 
 const EVERY_MS = 5000;
 const KINDS = {

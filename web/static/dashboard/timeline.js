@@ -1,8 +1,8 @@
 // All utterances of a session, one button each; arrow keys move between them.
 
-import { make } from "./dom.js";
+import { make } from "../common/dom.js";
+import { clock, wordsOf } from "../common/format.js";
 import { EMOTIONS, NEUTRAL, expressed } from "./emotions.js";
-import { clock, wordsOf } from "./format.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 

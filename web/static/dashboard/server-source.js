@@ -1,7 +1,7 @@
 // A webcam of the server, a file that lies there, or the address of a stream.
 
-import { ask } from "./api.js";
-import { onSubmit } from "./forms.js";
+import { ask } from "../common/api.js";
+import { onSubmit } from "../common/forms.js";
 
 /** Let `form` start a session of such a source and `begin` show it. */
 export function serverSource(form, begin) {
