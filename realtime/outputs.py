@@ -5,86 +5,20 @@ In: text. Out: the same text, as long as there is a place for it.
 
 from __future__ import annotations
 
-import errno
 import io
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
+from models.console import Output, standard_error, standard_output
 from models.errors import UsageError
+from models.overwriting import BEGINNING, spare_others
 
 if TYPE_CHECKING:
     from realtime.events import Event
-
-
-class Output(io.TextIOBase):
-    """A text stream that takes everything, also when its disk is full or its reader has gone.
-
-    Args:
-        stream: where the text goes.
-        name: what to call it in a message.
-
-    Attributes:
-        problem: why it takes no more, in one line; None as long as it does. What is written
-            afterwards is dropped.
-    """
-
-    def __init__(self, stream: TextIO, name: str) -> None:
-        self.problem: str | None = None
-        self._stream = stream
-        self._name = name
-
-    @property
-    def encoding(self) -> str:  # type: ignore[override]
-        """Of the stream."""
-        return self._stream.encoding
-
-    def isatty(self) -> bool:
-        """Whether it is a terminal."""
-        return self._stream.isatty()
-
-    def fileno(self) -> int:
-        """Of the stream."""
-        return self._stream.fileno()
-
-    def write(self, text: str) -> int:
-        """Write `text`, if that is possible."""
-        if self.problem is None:
-            try:
-                self._stream.write(text)
-            except OSError as error:
-                self._give_up(error)
-        return len(text)
-
-    def flush(self) -> None:
-        """Flush the stream, if that is possible."""
-        if self.problem is None and not self._stream.closed:
-            try:
-                self._stream.flush()
-            except OSError as error:
-                self._give_up(error)
-
-    def close(self) -> None:
-        """Close the stream. Idempotent."""
-        super().close()  # which flushes
-        try:
-            self._stream.close()
-        except OSError as error:  # some disks tell only now
-            self._give_up(error)
-
-    def _give_up(self, error: OSError) -> None:
-        if self.problem is not None:
-            return
-        if isinstance(error, BrokenPipeError):
-            self.problem = f"{self._name} was closed by whoever read it"
-        else:
-            self.problem = (
-                f"{self._name} takes no more ({error.strerror or error}): make room, or write "
-                "elsewhere"
-            )
 
 
 class EventsFile:
@@ -178,77 +112,6 @@ class Outputs:
                 yield output.problem
 
 
-def spare_others(
-    path: str | Path, kind: str, is_one: Callable[[Path], bool], *, force: bool
-) -> None:
-    """Refuse to overwrite a file that is of another kind than what is to be written.
-
-    Args:
-        kind: what the file is to hold, in words.
-        is_one: whether a file that is not empty holds that.
-        force: overwrite it, whatever it holds.
-
-    Raises:
-        UsageError: something would be lost.
-    """
-    file = Path(path)
-    try:
-        lost = file.is_file() and file.stat().st_size > 0 and not is_one(file)
-    except (OSError, ValueError):  # it cannot be read
-        lost = True
-    if lost and not force:
-        raise UsageError(
-            f"{path} exists and holds no {kind}: choose another path, or overwrite it with --force"
-        )
-
-
-def holds_drawing(file: Path) -> bool:
-    """Whether `file` is a picture that Matplotlib has drawn; photographs are not."""
-    with file.open("rb") as content:
-        return b"matplotlib" in content.read(_LONGEST_LINE).lower()
-
-
-def cannot_be_written(error: OSError) -> bool:
-    """Whether this is how a full disk or a lost terminal shows."""
-    return error.filename is None and error.errno in _NO_MORE
-
-
-_NO_MORE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-
-
-def standard_output() -> Output:
-    """The standard output."""
-    return _standard(sys.stdout, "standard output")
-
-
-def standard_error() -> Output:
-    """The standard error."""
-    return _standard(sys.stderr, "standard error")
-
-
-class _Standard(Output):
-    def close(self) -> None:
-        """Leave the stream open: others write to it, too."""
-        self.flush()
-
-
-def open_standard_streams() -> None:
-    """Let those with which the program was not started lead nowhere.
-
-    A file opened later would else get the number of one of them, and with it what is printed.
-    """
-    for number in range(3):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
-
-
-def _standard(stream: TextIO | None, name: str) -> Output:
-    # Whoever starts the program without it wants nothing to be shown.
-    return _Standard(stream or open(os.devnull, "w", encoding="utf-8"), name)
-
-
 def _same(path: str, other: str) -> bool:
     """Whether both are one file, by whatever links."""
     try:
@@ -260,23 +123,7 @@ def _same(path: str, other: str) -> bool:
 def _holds_events(file: Path) -> bool:
     try:
         with file.open(encoding="utf-8") as lines:
-            first = json.loads(lines.readline(_LONGEST_LINE))
+            first = json.loads(lines.readline(BEGINNING))
     except (ValueError, RecursionError):
         return False
     return isinstance(first, dict) and first.get("type") == "session.started"
-
-
-def holds_no_json(path: str | Path) -> bool:
-    """Whether `path` is a file with something in it, which does not begin as an object of JSON."""
-    try:
-        file = Path(path)
-        if not file.is_file():
-            return False
-        with file.open("rb") as content:
-            return content.read(1) not in (b"", b"{")
-    except (OSError, ValueError):
-        return False  # whoever opens it is told
-
-
-_LONGEST_LINE = 1 << 16
-"""Characters of the first event, the source's name and address included."""

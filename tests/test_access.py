@@ -501,7 +501,13 @@ async def test_a_request_is_no_bigger_than_it_needs_to_be(opened: Client) -> Non
 async def test_every_answer_is_guarded(opened: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     call = (await opened.http.post("/api/calls", json={})).json()
     pages = ["/", call["link"], "/api/docs", "/calls/nowhere"]
-    data = ["/api/server", "/static/dashboard/app.js", "/nowhere", "/api/sessions/nowhere", "/openapi.json"]
+    data = [
+        "/api/server",
+        "/static/dashboard/app.js",
+        "/nowhere",
+        "/api/sessions/nowhere",
+        "/openapi.json",
+    ]
     report = f"/api/calls/{call['room']}/report.html"
     policies = {}
     for path in (*pages, *data, report):

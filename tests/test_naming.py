@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.naming import shown
+from models.naming import shown
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,13 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from safetensors.torch import save_file
 
+from models.console import Output
 from models.errors import UsageError
 from models.mer.checkpoint import FORMAT, is_checkpoint
+from models.naming import shown
+from models.overwriting import holds_drawing, spare_others
 from realtime.events import SessionStarted
-from realtime.naming import shown
-from realtime.outputs import EventsFile, Output, holds_drawing, spare_others
+from realtime.outputs import EventsFile
 
 STARTED = SessionStarted(session="s", time=0, source="a.wav", profile="embedded", stt="sphinx")
 

@@ -22,8 +22,8 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 
 from models.errors import SourceError, UsageError
+from models.naming import shown
 from realtime.media import FrameThinner, Media, SourceNotice
-from realtime.naming import shown
 from realtime.sources import joined, matroska
 from realtime.sources.base import ThreadedSource
 from realtime.sources.decoding import MediaReader, Piece, why

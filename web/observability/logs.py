@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from models.errors import UsageError
+from models.overwriting import holds_no_json
 from realtime.events import (
     Event,
     SpeechPaused,
@@ -20,7 +21,6 @@ from realtime.events import (
     TranscriptPartial,
     UtteranceProvisional,
 )
-from realtime.outputs import holds_no_json
 
 logger = logging.getLogger(__name__)
 
