@@ -11,6 +11,7 @@ import io
 import logging
 import sys
 import traceback
+from typing import NoReturn
 
 import typer
 
@@ -86,5 +87,10 @@ def _failed(error: OSError) -> int:
 _WRONG_OPTIONS = typer.BadParameter.__mro__[1]
 
 
-if __name__ == "__main__":
+def console() -> NoReturn:
+    """The console command `live-emotion`: runs the command line, and ends the program."""
     leave(main())
+
+
+if __name__ == "__main__":
+    console()

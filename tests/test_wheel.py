@@ -1,0 +1,78 @@
+"""The program as it is installed: a wheel, in an environment that knows nothing of the checkout."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import urllib.request
+import venv
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from conftest import REPO
+
+
+@pytest.fixture(scope="module")
+def command(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`live-emotion`, installed away from the checkout; what it depends on is that of the tests."""
+    folder = tmp_path_factory.mktemp("installed")
+    source = folder / "source"  # a build leaves files behind, and takes old ones up
+    left_out = shutil.ignore_patterns(".*", "__pycache__", "build", "*.egg-info", "tests")
+    shutil.copytree(REPO, source, ignore=left_out)
+    wheel = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", folder, source]
+    subprocess.run(wheel, check=True)
+    environment = folder / "environment"
+    venv.create(environment, with_pip=True)
+    scripts = environment / ("Scripts" if os.name == "nt" else "bin")
+    packages = next(environment.glob("**/site-packages"))
+    # A plain path: what is installed there editable, the checkout, is not followed.
+    (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
+    (built,) = folder.glob("*.whl")
+    subprocess.run(
+        [scripts / "python", "-m", "pip", "install", "-q", "--no-deps", built], check=True
+    )
+    where = subprocess.run(
+        [scripts / "python", "-c", "import models, web, run_live; print(run_live.__file__)"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert where.stdout.startswith(str(environment))
+    return scripts / "live-emotion"
+
+
+def test_a_recording_is_analysed(command: Path, shared: Path, tmp_path: Path) -> None:
+    clip = shared / "media" / "talker_512.mp4"
+    done = subprocess.run(
+        [command, "analyze", clip], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "expressed" in done.stdout
+
+
+@contextmanager
+def dashboard(command: Path, folder: Path) -> Iterator[str]:
+    options = ["--port", "0", "--no-browser", "--store", str(folder / "sessions.sqlite")]
+    server = subprocess.Popen([command, *options], cwd=folder, stdout=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout is not None
+        yield next(word for word in server.stdout.readline().split() if word.startswith("http"))
+    finally:
+        server.terminate()
+        server.communicate()
+
+
+def test_the_pages_and_all_that_they_load_are_there(command: Path, tmp_path: Path) -> None:
+    pages = [file.relative_to(REPO / "web") for file in (REPO / "web/static").rglob("*.*")]
+    assert pages
+    with dashboard(command, tmp_path) as address:
+        for path in ["", "api/docs", "static/plotly.min.js", *(page.as_posix() for page in pages)]:
+            with urllib.request.urlopen(f"{address.rstrip('/')}/{path}") as answer:
+                assert answer.status == 200, path
+                assert answer.read(), path
