@@ -17,21 +17,30 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import filelock
 
 from models.errors import UsageError
-from realtime.events import (
-    AverageUpdated,
-    Event,
-    SessionEnded,
-    UtteranceResult,
-    WireAverage,
-    parse_event,
+from realtime.events import Event, UtteranceResult, parse_event
+from realtime.stored import (
+    COLUMNS,
+    NO_TABLE,
+    TABLES,
+    NotStored,
+    Statement,
+    StoredSession,
+    UtteranceInputs,
+    appending,
+    as_value,
+    cutting_off,
+    events_table,
+    media_table,
+    read_session,
+    why_not_stored,
 )
 
 logger = logging.getLogger(__name__)
@@ -47,70 +56,6 @@ MAX_BEHIND = 100_000
 
 _BUSY_S = 1.0  # how long another program that looks into the file may hold up a write
 _PAGE = 1000  # events read at once, so that other readers wait a few milliseconds at most
-
-Statement: TypeAlias = tuple[str, tuple[object, ...]]
-"""SQL, and its values."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StoredSession:
-    """What is kept of a session beside its events.
-
-    Attributes:
-        kind, name, source, room, owner: as the server calls them.
-        started: when it was asked for, UTC.
-        duration: of its source in seconds, where that is known in advance.
-        recorded: whether the sound and the faces of its utterances are kept.
-        time: media seconds of its end; 0 while it runs.
-        utterances: how many closed; 0 while it runs.
-        last_seq: number of its last event; 0 while it runs.
-        reason: why it ended; None while it runs.
-    """
-
-    id: str
-    kind: str
-    name: str
-    source: str
-    room: str | None
-    owner: str | None
-    started: datetime
-    duration: float | None
-    recorded: bool
-    time: float = 0.0
-    utterances: int = 0
-    last_seq: int = 0
-    reason: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class UtteranceInputs:
-    """What the model was given for one utterance, small enough to keep.
-
-    Attributes:
-        faces: media time in seconds and JPEG (160 x 160) of each face.
-        waveform: lowest and highest sample of each of some equal parts.
-        duration: seconds.
-        frame: width and height, in pixels of the source, of the pictures in which the faces were
-            found; None if there was no face.
-    """
-
-    faces: tuple[tuple[float, bytes], ...]
-    waveform: tuple[tuple[float, float], ...]
-    duration: float
-    frame: tuple[int, int] | None
-
-
-@dataclass(frozen=True, slots=True)
-class NotStored:
-    """Why something is not durable.
-
-    Attributes:
-        code: "store.full": the disk is; "store.failed": anything else.
-        message: one line for a person.
-    """
-
-    code: Literal["store.full", "store.failed"]
-    message: str
 
 
 @dataclass(slots=True, eq=False)
@@ -177,22 +122,22 @@ class SessionStore:
 
     def begin(self, session: StoredSession) -> Future[NotStored | None]:
         """Keep a session that begins."""
-        values = tuple(_value(getattr(session, name)) for name in _COLUMNS)
+        values = tuple(as_value(getattr(session, name)) for name in COLUMNS)
         marks = ", ".join("?" * len(values))
-        about = json.dumps({"name": _value(session.name), "source": _value(session.source)})
+        about = json.dumps({"name": as_value(session.name), "source": as_value(session.source)})
         statements: list[Statement] = [
             (f"INSERT OR IGNORE INTO sessions VALUES ({marks})", values),
             (
-                f"CREATE TABLE IF NOT EXISTS {_events(session.id)}"
+                f"CREATE TABLE IF NOT EXISTS {events_table(session.id)}"
                 " (seq INTEGER PRIMARY KEY, type TEXT NOT NULL, json TEXT NOT NULL)",
                 (),
             ),
-            (f"INSERT OR IGNORE INTO {_events(session.id)} VALUES (0, 'about', ?)", (about,)),
+            (f"INSERT OR IGNORE INTO {events_table(session.id)} VALUES (0, 'about', ?)", (about,)),
         ]
         if session.recorded:
             statements.append(
                 (
-                    f"CREATE TABLE IF NOT EXISTS {_media(session.id)}"
+                    f"CREATE TABLE IF NOT EXISTS {media_table(session.id)}"
                     " (utterance INTEGER PRIMARY KEY, inputs TEXT NOT NULL, sound BLOB NOT NULL)",
                     (),
                 )
@@ -201,7 +146,7 @@ class SessionStore:
 
     def append(self, id: str, seq: int, event: Event) -> Future[NotStored | None]:
         """Keep an event of session `id` under its number."""
-        return self._put(_Write(_appending(id, seq, event)))
+        return self._put(_Write(appending(id, seq, event)))
 
     def keep(
         self, id: str, utterance: int, inputs: UtteranceInputs, sound: bytes
@@ -219,15 +164,15 @@ class SessionStore:
                 "frame": inputs.frame,
             }
         )
-        insert = f"INSERT OR IGNORE INTO {_media(id)} VALUES (?, ?, ?)"
+        insert = f"INSERT OR IGNORE INTO {media_table(id)} VALUES (?, ?, ?)"
         return self._put(_Write([(insert, (utterance, text, sound))], waits="never"))
 
     def delete(self, id: str) -> Future[NotStored | None]:
         """Delete a session: nothing it told is left in the file, or in the log beside it."""
         statements: list[Statement] = [
             ("DELETE FROM sessions WHERE id = ?", (id,)),
-            (f"DROP TABLE IF EXISTS {_events(id)}", ()),
-            (f"DROP TABLE IF EXISTS {_media(id)}", ()),
+            (f"DROP TABLE IF EXISTS {events_table(id)}", ()),
+            (f"DROP TABLE IF EXISTS {media_table(id)}", ()),
         ]
         return self._put(_Write(statements, waits="always", erases=True))
 
@@ -259,7 +204,7 @@ class SessionStore:
         found: list[tuple[int, Event]] = []
         while most is None or len(found) < most:
             rows = self._read(
-                f"SELECT seq, json FROM {_events(id)} WHERE seq > ? ORDER BY seq LIMIT ?",
+                f"SELECT seq, json FROM {events_table(id)} WHERE seq > ? ORDER BY seq LIMIT ?",
                 after,
                 _PAGE if most is None else min(_PAGE, most - len(found)),
             )
@@ -272,7 +217,7 @@ class SessionStore:
     def result(self, id: str, utterance: int) -> UtteranceResult | None:
         """The result of one utterance."""
         rows = self._read(
-            f"SELECT json FROM {_events(id)} WHERE type = 'utterance.result'"
+            f"SELECT json FROM {events_table(id)} WHERE type = 'utterance.result'"
             " AND json_extract(json, '$.utterance') = ?",
             utterance,
         )
@@ -280,7 +225,7 @@ class SessionStore:
 
     def inputs(self, id: str, utterance: int) -> UtteranceInputs | None:
         """What the model was given for an utterance, where that was kept."""
-        rows = self._read(f"SELECT inputs FROM {_media(id)} WHERE utterance = ?", utterance)
+        rows = self._read(f"SELECT inputs FROM {media_table(id)} WHERE utterance = ?", utterance)
         if not rows:
             return None
         kept = json.loads(rows[0][0])
@@ -293,15 +238,15 @@ class SessionStore:
 
     def sound(self, id: str, utterance: int) -> bytes:
         """What was heard of an utterance, a WAV file; empty where nothing was, or was kept."""
-        rows = self._read(f"SELECT sound FROM {_media(id)} WHERE utterance = ?", utterance)
+        rows = self._read(f"SELECT sound FROM {media_table(id)} WHERE utterance = ?", utterance)
         return bytes(rows[0][0]) if rows else b""
 
     def _sessions(self, clause: str, *values: object) -> list[StoredSession]:
         found = []
-        for row in self._read(f"SELECT {', '.join(_COLUMNS)} FROM sessions {clause}", *values):
+        for row in self._read(f"SELECT {', '.join(COLUMNS)} FROM sessions {clause}", *values):
             # Nothing there: it has just been deleted.
-            for (about,) in self._read(f"SELECT json FROM {_events(row[0])} WHERE seq = 0"):
-                found.append(_session(row, about))
+            for (about,) in self._read(f"SELECT json FROM {events_table(row[0])} WHERE seq = 0"):
+                found.append(read_session(row, about))
         return found
 
     def _read(self, statement: str, *values: object) -> list[Any]:
@@ -309,9 +254,9 @@ class SessionStore:
             if self._closed:
                 return []
             try:
-                return self._reader.execute(statement, [*map(_value, values)]).fetchall()
+                return self._reader.execute(statement, [*map(as_value, values)]).fetchall()
             except sqlite3.OperationalError as error:
-                if _NO_TABLE in str(error):  # there is no such session, or no media of it
+                if NO_TABLE in str(error):  # there is no such session, or no media of it
                     return []
                 raise
 
@@ -394,7 +339,7 @@ class SessionStore:
                 logger.error("the sessions cannot be kept in %s: %s", self.path, error)
             with suppress(sqlite3.Error):
                 self._writer.execute("ROLLBACK")  # which SQLite has perhaps done itself
-            self._problem = _problem(error)
+            self._problem = why_not_stored(error)
             self._again_at = time.monotonic() + RETRY_S
             self._put_off(writes)
         else:
@@ -409,11 +354,11 @@ class SessionStore:
             for statement, values in write.statements:
                 self._writer.execute(statement, values)
         except Exception as error:
-            if isinstance(error, sqlite3.OperationalError) and _NO_TABLE not in str(error):
+            if isinstance(error, sqlite3.OperationalError) and NO_TABLE not in str(error):
                 raise
             # This one can never be written: it must not keep the others out.
             logger.exception("something cannot be kept in %s", self.path)
-            write.problem = _problem(error)
+            write.problem = why_not_stored(error)
 
     def _put_off(self, writes: list[_Write]) -> None:
         for write in writes:
@@ -456,107 +401,10 @@ def _prepare(db: sqlite3.Connection) -> None:
     db.execute("PRAGMA secure_delete = ON")
     db.execute("BEGIN IMMEDIATE")
     if not db.execute("SELECT 1 FROM sqlite_master").fetchone():
-        for statement in _TABLES:
+        for statement in TABLES:
             db.execute(statement)
         db.execute(f"PRAGMA user_version = {VERSION}")
     for (id,) in db.execute("SELECT id FROM sessions WHERE reason IS NULL").fetchall():
-        for statement, values in _cutting_off(db, id):
+        for statement, values in cutting_off(db, id):
             db.execute(statement, values)
     db.execute("COMMIT")
-
-
-def _cutting_off(db: sqlite3.Connection, id: str) -> list[Statement]:
-    """Tell the end of a session that ran when its server was killed."""
-    last_seq, at = db.execute(
-        f"SELECT max(seq), max(json_extract(json, '$.time')) FROM {_events(id)}"
-    ).fetchone()
-    (utterances,) = db.execute(
-        f"SELECT count(*) FROM {_events(id)} WHERE type IN ('utterance.result', 'utterance.failed')"
-    ).fetchone()
-    average = db.execute(
-        f"SELECT json FROM {_events(id)} WHERE type = 'average.updated' ORDER BY seq DESC LIMIT 1"
-    ).fetchone()
-    ended = SessionEnded(
-        session=id,
-        time=at or 0.0,
-        reason="cut_off",
-        utterances=utterances,
-        average=WireAverage.of(average and AverageUpdated.model_validate_json(average[0])),
-    )
-    return _appending(id, last_seq + 1, ended)
-
-
-def _appending(id: str, seq: int, event: Event) -> list[Statement]:
-    statements: list[Statement] = [
-        # A transaction of which nobody knows whether it came through may be written again.
-        (
-            f"INSERT OR IGNORE INTO {_events(id)} VALUES (?, ?, ?)",
-            (seq, event.type, event.model_dump_json()),
-        )
-    ]
-    if isinstance(event, SessionEnded):
-        statements.append(
-            (
-                "UPDATE sessions SET time = ?, utterances = ?, last_seq = ?, reason = ?"
-                " WHERE id = ?",
-                (event.time, event.utterances, seq, event.reason, id),
-            )
-        )
-    return statements
-
-
-def _value(value: object) -> object:
-    """As SQLite takes it: times as text that sorts, text without what UTF-8 has not."""
-    if isinstance(value, datetime):
-        return value.isoformat(timespec="microseconds")
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
-
-
-def _events(id: str) -> str:
-    """The table of what session `id` told; number 0 is what the session is called."""
-    return _table(f"events_{id}")
-
-
-def _media(id: str) -> str:
-    """The table of what the model was given, of a session that is recorded."""
-    return _table(f"media_{id}")
-
-
-def _table(name: str) -> str:
-    return '"{}"'.format(name.replace('"', '""').replace("\0", ""))
-
-
-def _session(row: Sequence[Any], about: str) -> StoredSession:
-    values = dict(zip(_COLUMNS, row, strict=True)) | json.loads(about)
-    values["started"] = datetime.fromisoformat(values["started"])
-    values["recorded"] = bool(values["recorded"])
-    return StoredSession(**values)
-
-
-def _problem(error: Exception) -> NotStored:
-    if "full" in str(error):  # SQLite's word; its code is known from Python 3.11 on
-        return NotStored(
-            "store.full", "the disk is full: what is told from now on may be lost with the server"
-        )
-    return NotStored(
-        "store.failed",
-        f"the session cannot be kept ({error}): what is told from now on may be lost with the "
-        "server",
-    )
-
-
-_NO_TABLE = "no such table"  # SQLite's words
-
-_COLUMNS = tuple(
-    column.name for column in fields(StoredSession) if column.name not in ("name", "source")
-)
-
-_TABLES = (
-    """CREATE TABLE sessions (
-        id TEXT PRIMARY KEY, kind TEXT NOT NULL, room TEXT, owner TEXT, started TEXT NOT NULL,
-        duration REAL, recorded INTEGER NOT NULL, time REAL NOT NULL, utterances INTEGER NOT NULL,
-        last_seq INTEGER NOT NULL, reason TEXT
-    )""",
-    "CREATE INDEX sessions_by_start ON sessions (started, id)",
-    "CREATE INDEX sessions_by_room ON sessions (room) WHERE room IS NOT NULL",
-)

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from conftest import REPO
 
-from realtime.storage import SessionStore, StoredSession
+from realtime.storage import SessionStore
+from realtime.stored import StoredSession
 
 SESSION = "9f2c51d0a7be"
 

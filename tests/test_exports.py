@@ -28,7 +28,8 @@ from realtime.events import (
     UtteranceResult,
 )
 from realtime.sources import open_source
-from realtime.storage import SessionStore, StoredSession
+from realtime.storage import SessionStore
+from realtime.stored import StoredSession
 from web.errors import ApiError
 from web.exports.captions import to_vtt
 from web.exports.findings import Findings, gather, parse_thresholds

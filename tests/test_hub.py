@@ -21,7 +21,8 @@ from realtime.analysis import Analyzer
 from realtime.analyzers.local import LocalAnalyzer
 from realtime.events import SourceWarning, TranscriptPartial
 from realtime.sources.pushed import PushedSource
-from realtime.storage import SessionStore, StoredSession
+from realtime.storage import SessionStore
+from realtime.stored import StoredSession
 from web.errors import ApiError
 from web.sessions.ended import Kept
 from web.sessions.hosted import Hosted

@@ -184,8 +184,8 @@ def test_two_downloads_of_the_same_do_not_meet(empty_folder, mirror):
 
 
 def test_what_does_not_fit_on_the_disk_is_not_begun(empty_folder, mirror, monkeypatch):
-    huge = replace(registry._WEIGHTS["silero-stt"], size_mb=1e12)
-    monkeypatch.setitem(registry._WEIGHTS, "silero-stt", huge)
+    huge = replace(registry.WEIGHTS["silero-stt"], size_mb=1e12)
+    monkeypatch.setitem(registry.WEIGHTS, "silero-stt", huge)
     with pytest.raises(MissingWeights, match=r"room for \d+ MB only.*1e\+12 MB"):
         registry.download("silero-stt", ignore)
     assert mirror.asked == []

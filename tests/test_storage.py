@@ -39,7 +39,8 @@ from realtime.events import (
     UtteranceResult,
     WireAverage,
 )
-from realtime.storage import NotStored, SessionStore, StoredSession, UtteranceInputs
+from realtime.storage import SessionStore
+from realtime.stored import NotStored, StoredSession, UtteranceInputs
 from web.sessions.hosted import wire
 
 SOON_S = 60  # generous: other work may keep the machine busy

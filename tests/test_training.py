@@ -24,8 +24,9 @@ from models.training.augmentation import (
 )
 from models.training.batches import Pool, paired
 from models.training.datasets import FACE_CLASSES, Data
-from models.training.embedded import SCHEDULES, Faces, Fusion, Voice, Words
+from models.training.embedded import SCHEDULES, Faces, Voice, Words
 from models.training.fitting import fit_stages, train_embedded
+from models.training.fusion import Fusion
 from models.training.heard import heard
 from models.training.loop import Schedule, fit
 from models.training.voices import encoded

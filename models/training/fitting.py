@@ -23,8 +23,9 @@ from models.errors import AnalyserError, UsageError
 from models.mer.checkpoint import load_model, save_model
 from models.mer.model import MERModel
 from models.training.datasets import TALK, Data, ExampleSet, read_data
-from models.training.embedded import SCHEDULES, BranchTask, Faces, Fusion, Voice, Words
+from models.training.embedded import SCHEDULES, BranchTask, Faces, Voice, Words
 from models.training.evaluation import judge
+from models.training.fusion import Fusion
 from models.training.heard import heard
 from models.training.loop import Progress, Result, Schedule, Task, choose_device, fit
 from models.training.report import Report

@@ -12,7 +12,8 @@ from typing import Literal, TypeAlias, cast
 from typing_extensions import TypedDict  # pydantic, which documents it, wants this one
 
 from realtime.events import EndReason, Event, UtteranceResult
-from realtime.storage import SessionStore, StoredSession, UtteranceInputs
+from realtime.storage import SessionStore
+from realtime.stored import StoredSession, UtteranceInputs
 from web.errors import ApiError
 
 Kind: TypeAlias = Literal["camera", "upload", "source", "call", "ingest"]

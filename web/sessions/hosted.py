@@ -35,7 +35,8 @@ from realtime.events import (
 from realtime.media import VideoFrame
 from realtime.session import LiveSession
 from realtime.sources import Source
-from realtime.storage import NotStored, SessionStore, StoredSession, UtteranceInputs
+from realtime.storage import SessionStore
+from realtime.stored import NotStored, StoredSession, UtteranceInputs
 from web.errors import ApiError
 from web.observability.logs import log_event
 from web.sessions.ended import Kind, Session, State, not_pausable, not_running

