@@ -1,8 +1,8 @@
 """One source, analysed live: source -> rings -> endpointing -> analysis -> events.
 
 In: a `Source` and an `Analyzer`. Out: `async for event in session.events()`.
-Read on from `_run`: `_follow_source`, `_take`, `_hear`, `_work_ahead`, `_follow`, `_close`,
-`_tell_results`.
+Read on from `_run`: `_follow_source`, `_take`, `_hear`, `_follow`, `_close`, `_tell_results`. What
+is worked out while an utterance is spoken is told in `realtime.open_utterance`.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import asyncio
 import math
 import time
 import uuid
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
@@ -21,9 +21,9 @@ from models.emotions import EmotionScores
 from models.errors import AnalysisError, SourceError
 from models.vad import load_vad
 from realtime import metrics
-from realtime.analysis import Analysis, Analyzer, SeenFace, Utterance, UtteranceStream
+from realtime.analysis import Analysis, Analyzer, Utterance, UtteranceStream
 from realtime.average import RunningAverage
-from realtime.baseline import Adjusted, RestingBaseline, looks_neutral
+from realtime.baseline import RestingBaseline, looks_neutral
 from realtime.endpointing import (
     EndpointingSettings,
     SpeechChange,
@@ -36,34 +36,25 @@ from realtime.endpointing import (
 from realtime.events import (
     AverageUpdated,
     Event,
-    Latency,
     SessionEnded,
     SessionStarted,
     SourceWarning,
-    TranscriptPartial,
     UtteranceFailed,
-    UtteranceProvisional,
-    UtteranceResult,
     WireAverage,
-    WireFace,
-    WireTranscript,
-    WireWord,
 )
 from realtime.events import SpeechPaused as SpeechPausedEvent
 from realtime.events import SpeechResumed as SpeechResumedEvent
 from realtime.events import SpeechStarted as SpeechStartedEvent
 from realtime.listener import Listener
+from realtime.live_clock import LiveClock
 from realtime.media import SAMPLE_RATE, AudioBlock, Media, SourceNotice, VideoFrame
+from realtime.open_utterance import OpenUtterance, analysing
+from realtime.results import result_event
 from realtime.rings import AudioRing, FrameRing
 from realtime.sources import Source
 
-# How often the words so far are told: every 0.7 s, and where that is longer, when a fifth has been
-# added, because the recogniser listens to all of the utterance each time.
-_TEXT, _TEXT_GROWTH = 7 * SAMPLE_RATE // 10, 5
-_PROVISIONAL = 3 * SAMPLE_RATE  # how often a long utterance is scored while it goes on
-# Silence beyond the padding after which a pause is likely to last: with the default settings,
-# analysis begins 0.16 s into a pause, and has 0.34 s until the pause is certain.
-_LIKELY = 60 * SAMPLE_RATE // 1000
+T = TypeVar("T")
+
 _RING_MARGIN_S = 2.0  # what the rings hold beyond the longest utterance
 _WAITING_UTTERANCES = 4  # closed, not analysed; at more the source must wait
 _WAITING_EVENTS = 1000  # told, not taken; at more the session waits for its reader
@@ -71,31 +62,6 @@ _OVERLOAD_S = 2.0  # further behind a live source than this is worth a warning
 _OVERLOAD_OVER_S = 10.0  # after so much media without another reason, it may be warned of again
 _FRAME_BYTES = 640 * 640 * 3  # of the largest reduced frame
 _FRAMES_PER_SECOND = 5
-
-
-@dataclass(slots=True)
-class _OpenUtterance:
-    """The utterance being spoken."""
-
-    start: int
-    stream: UtteranceStream
-    text: str = ""  # of the first part of it
-    ahead: _Ahead | None = None
-    next_text: int = field(init=False)
-    next_provisional: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.next_text = self.start + _TEXT
-        self.next_provisional = self.start + _PROVISIONAL
-
-
-@dataclass(frozen=True, slots=True)
-class _Ahead:
-    """The analysis of the open utterance as it is if it ends where it is likely to."""
-
-    utterance: Utterance
-    frames: int  # that it has seen
-    task: asyncio.Task[Analysis]
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,18 +131,16 @@ class LiveSession:
             seconds=held, max_bytes=int(held * _FRAMES_PER_SECOND + 2) * _FRAME_BYTES
         )
         self._listener = Listener(self._audio, load_vad().stream(), self._endpointing)
-        self._open: _OpenUtterance | None = None
+        self._open: OpenUtterance | None = None
         self._streams: set[UtteranceStream] = set()  # not yet known to have ended
         self._watched: UtteranceStream | None = None  # without a microphone: the current window
         self._seen_from = 0.0  # without a microphone: where the current window of seeing began
         self._count = 0
-        self._writing: asyncio.Task[None] | None = None  # down what was said so far
-        self._provisional: asyncio.Task[None] | None = None
         self._closed: asyncio.Queue[_Closed | None] = asyncio.Queue(_WAITING_UTTERANCES)
-        self._analyses: set[asyncio.Task[Analysis]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._told: asyncio.Queue[Event | None] = asyncio.Queue(_WAITING_EVENTS)
         self._stopping: asyncio.Task[None] | None = None
-        self._clock = _LiveClock() if source.live else None
+        self._clock = LiveClock() if source.live else None
         self._overloaded = False
         self._overloaded_at = -math.inf  # media time, seconds
         self._abandoned = False
@@ -256,7 +220,7 @@ class LiveSession:
                 )
             )
         finally:
-            tasks = [telling, *self._analyses, *filter(None, [self._writing, self._provisional])]
+            tasks = [telling, *self._tasks]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -322,52 +286,33 @@ class LiveSession:
             await self._follow(change)
         until = self._listener.speaking_until
         if self._open and until is not None:
-            if self._clock and until >= self._open.next_text:
-                await self._write_down(self._open, until)
-            if until >= self._open.next_provisional:
-                await self._score_provisionally(self._open, until)
-            self._work_ahead(self._open)
+            if self._clock and not self._open.write_down(until, busy=self._analyzer.busy):
+                await self._overload("partial texts are left out")
+            if not self._open.score(until, busy=not self._closed.empty()):
+                await self._overload("provisional scores are left out")
+            if self._clock:  # at full speed nothing is gained by it
+                self._open.work_ahead(self._listener.closing)
 
-    def _work_ahead(self, spoken: _OpenUtterance) -> None:
-        """If a pause has begun, or the limit is near, analyse the utterance as if it were over.
-
-        Should it end elsewhere, that is dropped. Should it end there, the answer is there. At full
-        speed nothing is gained by it.
-        """
-        closing = self._listener.closing
-        if self._clock is None:
-            return
-        if closing is None:
-            self._drop_ahead(spoken)
-            return
-        known = spoken.ahead is not None and spoken.ahead.utterance.stop == closing.stop
-        if not known and self._audio.stop >= closing.stop + _LIKELY:
-            self._drop_ahead(spoken)
-            utterance = self._complete(closing)
-            frames = spoken.stream.seen(utterance.stop_s)
-            spoken.ahead = _Ahead(utterance, frames, self._analyze(spoken.stream, utterance))
-
-    def _analyze(self, stream: UtteranceStream, utterance: Utterance) -> asyncio.Task[Analysis]:
-        task = asyncio.create_task(stream.result(utterance))
-        self._analyses.add(task)
-
-        def end(task: asyncio.Task[Analysis]) -> None:
-            self._analyses.discard(task)
-            if not task.cancelled():
-                task.exception()  # is told with the utterance, or was of one that went on
-
-        task.add_done_callback(end)
+    def _spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Begin what is cancelled when the session ends."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
         return task
-
-    def _complete(self, closed: UtteranceClosed) -> Utterance:
-        samples = self._audio.read(closed.start, closed.stop)
-        return Utterance(self._count + 1, closed.start, closed.stop, closed.reason, samples)
 
     async def _follow(self, change: SpeechChange) -> None:
         heard = self._listener.position / SAMPLE_RATE
         match change:
             case SpeechStarted(start):
-                self._open = _OpenUtterance(start, self._new_stream())
+                self._open = OpenUtterance(
+                    self._count + 1,
+                    start,
+                    self._new_stream(),
+                    self._audio,
+                    session=self.id,
+                    spawn=self._spawn,
+                    tell=self._tell_if_room,
+                )
                 # Where sound comes long after the pictures, the first of them may be gone.
                 seen_from = max(start / SAMPLE_RATE, self._frames.start)
                 for frame in self._frames.read(seen_from, math.inf):
@@ -379,29 +324,22 @@ class LiveSession:
                 await self._tell(SpeechResumedEvent(session=self.id, time=heard))
             case SpeechDropped():
                 spoken = self._end()
-                self._drop_ahead(spoken)
+                spoken.drop_ahead()
                 self._forget(spoken.stream)
             case UtteranceClosed():
                 await self._close(change, heard)
 
-    def _end(self) -> _OpenUtterance:
+    def _end(self) -> OpenUtterance:
         """It is being spoken no more: of its words so far, nothing more is to be told."""
         assert self._open is not None
         spoken, self._open = self._open, None
-        if self._writing is not None:
-            self._writing.cancel()
+        spoken.end()
         return spoken
 
     def _new_stream(self) -> UtteranceStream:
         stream = self._analyzer.stream(live=self._clock is not None)
         self._streams.add(stream)
         return stream
-
-    def _drop_ahead(self, spoken: _OpenUtterance) -> None:
-        """It did not end as it was expected to."""
-        if spoken.ahead is not None:
-            spoken.ahead.task.cancel()
-            spoken.ahead = None
 
     def _forget(self, stream: UtteranceStream) -> None:
         stream.cancel()
@@ -411,76 +349,10 @@ class LiveSession:
         if not stream.see(frame):
             await self._overload("frames are left out")
 
-    async def _write_down(self, spoken: _OpenUtterance, until: int) -> None:
-        """Have what was said so far written down, when the networks have nothing else to do."""
-        if self._analyzer.busy or (self._writing and not self._writing.done()):
-            if until - spoken.next_text > _OVERLOAD_S * SAMPLE_RATE:
-                await self._overload("partial texts are left out")
-            return
-        spoken.next_text = until + max(_TEXT, (until - spoken.start) // _TEXT_GROWTH)
-        number = self._count + 1
-        samples = self._audio.read(spoken.start, until)
-
-        async def write() -> None:
-            try:
-                text = await spoken.stream.text_so_far(samples)
-            except AnalysisError:
-                return  # only the result counts, and it will tell
-            if self._open is spoken and text != spoken.text:
-                spoken.text = text
-                self._tell_if_room(
-                    TranscriptPartial(
-                        session=self.id,
-                        time=until / SAMPLE_RATE,
-                        utterance=number,
-                        text=text,
-                    )
-                )
-
-        self._writing = asyncio.create_task(write())
-
-    async def _score_provisionally(self, spoken: _OpenUtterance, until: int) -> None:
-        """Score a long utterance so far; left out when the networks do not keep up."""
-        spoken.next_provisional += _PROVISIONAL
-        behind = self._provisional and not self._provisional.done()
-        if behind or not self._closed.empty():
-            await self._overload("provisional scores are left out")
-            return
-        number = self._count + 1
-        samples = self._audio.read(spoken.start, until)
-        stop_s = until / SAMPLE_RATE
-
-        async def score() -> None:
-            try:
-                scores = await spoken.stream.provisional(samples, spoken.text, stop_s)
-            except AnalysisError:
-                return  # only the result counts, and it will tell
-            if self._open is spoken:
-                self._tell_if_room(
-                    UtteranceProvisional(
-                        session=self.id,
-                        time=stop_s,
-                        utterance=number,
-                        emotions=scores.probabilities,
-                        neutral=scores.neutral,
-                        thresholds=scores.thresholds,
-                        expressed=scores.expressed,
-                    )
-                )
-
-        self._provisional = asyncio.create_task(score())
-
     async def _close(self, closed: UtteranceClosed, heard: float) -> None:
         """The utterance is over; what was worked out ahead, if of just that, is its result."""
         spoken = self._end()
-        frames = spoken.stream.seen(closed.stop / SAMPLE_RATE)
-        ahead = spoken.ahead
-        if ahead and (ahead.utterance.stop, ahead.frames) == (closed.stop, frames):
-            utterance, task = ahead.utterance, ahead.task
-        else:
-            self._drop_ahead(spoken)
-            utterance = self._complete(closed)
-            task = self._analyze(spoken.stream, utterance)
+        utterance, task = spoken.close(closed)
         self._count += 1
         await self._closed.put(_Closed(utterance, spoken.stream, task, heard))
 
@@ -501,7 +373,7 @@ class LiveSession:
         stream, self._watched = self._watched, None
         self._count += 1
         utterance = Utterance(self._count, start, stop, reason, np.zeros(0, dtype=np.float32))
-        task = self._analyze(stream, utterance)
+        task = analysing(stream, utterance, self._spawn)
         await self._closed.put(_Closed(utterance, stream, task, self.now))
 
     async def _tell_results(self) -> None:
@@ -531,51 +403,13 @@ class LiveSession:
             self.average.add(scores.probabilities, scores.neutral, scores.thresholds, adjusted)
             if self._on_analysis is not None:
                 self._on_analysis(utterance, analysis)
-            await self._tell(self._result(closed, analysis, adjusted, took))
+            late = self._clock.since(utterance.stop_s) if self._clock else None
+            result = result_event(self.id, closed.heard, utterance, analysis, adjusted, took, late)
+            await self._tell(result)
             average = dict(WireAverage.of(self.average))
             await self._tell(AverageUpdated(session=self.id, time=closed.heard, **average))
             if self._learns_rest and looks_neutral(scores):
                 self.baseline.learn(scores)
-
-    def _result(
-        self,
-        closed: _Closed,
-        analysis: Analysis,
-        adjusted: Adjusted | None,
-        took: float,
-    ) -> UtteranceResult:
-        utterance, transcript, scores = closed.utterance, analysis.transcript, analysis.scores
-        late = self._clock.since(utterance.stop_s) if self._clock else None
-        return UtteranceResult(
-            session=self.id,
-            time=closed.heard,
-            utterance=utterance.number,
-            start=utterance.start_s,
-            end=utterance.stop_s,
-            reason=utterance.reason,
-            transcript=WireTranscript(
-                text=transcript.text,
-                engine=transcript.engine,
-                confidence=transcript.confidence,
-                words=tuple(
-                    WireWord(
-                        text=word.text,
-                        start=round(utterance.start_s + word.start, 3),
-                        end=round(utterance.start_s + word.end, 3),
-                    )
-                    for word in transcript.words
-                ),
-            ),
-            faces=tuple(_wire_face(face) for face in analysis.faces),
-            emotions=scores.probabilities,
-            neutral=scores.neutral,
-            thresholds=scores.thresholds,
-            expressed=scores.expressed,
-            modalities=scores.modalities,
-            contributions=scores.contributions,
-            adjusted=adjusted,
-            latency=Latency(close_to_result=took, end_to_result=late, stages=analysis.stages),
-        )
 
     async def _warn(self, code: str, message: str) -> None:
         await self._tell(SourceWarning(session=self.id, time=self.now, code=code, message=message))
@@ -588,26 +422,3 @@ class LiveSession:
         """Tell what can be given up when the reader of the events is slow."""
         if not self._told.full():
             self._told.put_nowait(event)
-
-
-class _LiveClock:
-    """Wall time against media time: how late something is, measured from when it happened.
-
-    The block that arrived with the least delay sets the clock.
-    """
-
-    def __init__(self) -> None:
-        self._began = float("inf")  # wall time of media time 0
-
-    def arrived(self, media_time: float) -> None:
-        """Media up to `media_time` is here."""
-        self._began = min(self._began, time.perf_counter() - media_time)
-
-    def since(self, media_time: float) -> float:
-        """Wall seconds since the moment that media time stands for."""
-        return time.perf_counter() - self._began - media_time
-
-
-def _wire_face(face: SeenFace) -> WireFace:
-    x, y, width, height = (round(value, 1) for value in face.box)
-    return WireFace(time=face.time, box=(x, y, width, height), confidence=face.confidence)
