@@ -312,7 +312,7 @@ _WEIGHTS = {
         Weights(
             "embedded",
             "emotions: the default model, all three modalities",
-            28,
+            40,
             "research use only, CC BY-NC-SA 4.0",
             "embedded.safetensors",
             "make it with run_live.py train",
