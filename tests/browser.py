@@ -37,6 +37,7 @@ def dashboard(*options: str) -> Iterator[str]:
             sys.executable,
             "run_live.py",
             "--no-browser",
+            *("--max-sessions", "8"),  # else as many as a machine holds that is busy with tests
             "--port",
             "0",
             *options,

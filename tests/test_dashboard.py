@@ -19,7 +19,7 @@ from playwright.sync_api import Browser, Locator, Page, Playwright, expect, sync
 from web_client import loading, served
 
 from realtime.analyzers.local import LocalAnalyzer
-from web.settings import ServerSettings
+from web.settings import Limits, ServerSettings
 
 SOON = 60_000  # ms; generous, for two busy cores
 LONG = 240_000
@@ -497,7 +497,8 @@ def test_a_session_of_an_earlier_version_has_a_dash_for_neutral(
 
 
 def test_a_source_of_the_server(camera_browser: Browser, shared: Path) -> None:
-    settings = ServerSettings(allow_paths=(shared / "media",))
+    limits = Limits(max_sessions=8)  # else as many as a machine holds that is busy with tests
+    settings = ServerSettings(allow_paths=(shared / "media",), limits=limits)
     with served(settings, LocalAnalyzer.load) as (address, _):
         page = new_page(camera_browser, address)
         page.goto("/")

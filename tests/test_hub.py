@@ -328,5 +328,5 @@ async def test_a_limit_that_was_given_is_kept(tmp_path: Path) -> None:
     settings = ServerSettings(store=tmp_path / "s.sqlite", limits=Limits(max_sessions=1))
     async with hub_measured(settings, 8, 8) as (hub, _):
         await begin(hub, "a")
-        with pytest.raises(ApiError, match="1 sessions are running"):
+        with pytest.raises(ApiError, match="1 session is running"):
             await begin(hub, "b")

@@ -137,9 +137,8 @@ class Hub:
             await self._measure_again()
         running = len(self._tasks)
         if running >= self.max_sessions:
-            raise ApiError(
-                503, "full", f"{running} sessions are running, as many as may: stop one, or wait"
-            )
+            those = "1 session is" if running == 1 else f"{running} sessions are"
+            raise ApiError(503, "full", f"{those} running, as many as may: stop one, or wait")
         if self.state == "failed":
             raise ApiError(503, "models_failed", self.problem)
 
