@@ -3,35 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import wave
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from checkout import REPO, require_or_skip
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell has what runs in its background ignore Ctrl-C, and the programs that tests start, too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-REPO = Path(__file__).resolve().parent.parent
-
-
-def require_or_skip(missing: str) -> NoReturn:
-    """Skip a test by the name of what it misses; in CI nothing may be missing, so fail there."""
-    if os.environ.get("CI"):
-        pytest.fail(f"CI must provide: {missing}")
-    pytest.skip(f"not on this machine: {missing}")
-
-
-def bytes_in(folder: Path) -> bytes:
-    """All that the files of a folder hold."""
-    return b"".join(file.read_bytes() for file in sorted(folder.iterdir()))
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import require_or_skip
+from checkout import require_or_skip
 from exits import REPO, command
 
 NAMELESS = 54_321

@@ -13,7 +13,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from conftest import REPO
+from checkout import REPO
 from web_client import SOON_S, serving
 
 from web.settings import Limits

@@ -16,7 +16,7 @@ from exits import REPO, all_cores_busy, command, run_all
 
 @pytest.mark.timeout(600)
 def test_it_never_aborts_at_its_end(shared: Path) -> None:
-    """Once each way; `tests/exits.py` does it 200 times."""
+    """Once each way; `tests/support/exits.py` does it 200 times."""
     with all_cores_busy():
         for name, well, status, text in run_all(shared / "media/cases/plain_short.flac"):
             assert well, f"{name}: exit status {status}\n{text}"

@@ -20,10 +20,9 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 import pytest
+from checkout import REPO
 from virtual_microphone import virtual_microphone
 from websockets.sync.client import connect
-
-REPO = Path(__file__).resolve().parent.parent
 
 
 def start(*arguments: str | Path, env: dict[str, str] | None = None) -> subprocess.Popen[str]:

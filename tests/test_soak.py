@@ -8,14 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import REPO
+from checkout import REPO
 
 
 @pytest.mark.timeout(400)
 def test_two_minutes_of_visitors_leave_nothing_behind(shared: Path, tmp_path: Path) -> None:
     clip = shared / "media" / "talker_grid_120s.mp4"
     table, picture = tmp_path / "soak.csv", tmp_path / "soak.png"
-    command = [sys.executable, "tests/soak.py", str(clip), "--minutes", "2"]
+    command = [sys.executable, "tests/support/soak.py", str(clip), "--minutes", "2"]
     done = subprocess.run(
         [*command, "--csv", str(table), "--plot", str(picture)],
         cwd=REPO,

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import REPO
+from checkout import REPO
 
 
 @pytest.fixture(scope="module")

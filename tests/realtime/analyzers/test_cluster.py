@@ -1,0 +1,198 @@
+"""Analysis on a Ray cluster: the same utterances and digits, whatever dies meanwhile.
+
+A cluster of this machine alone, with the real models in its replicas.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+import yaml
+from checkout import REPO
+from playing import by_kind, events_of, lasting, results
+from ray import serve
+from ray.serve.schema import ServeDeploySchema
+
+from models.errors import AnalysisError
+from realtime.analyzers.cluster import ClusterAnalyzer
+from realtime.analyzers.deployments import APPLICATION, Batching, application, packed, unpacked
+from realtime.analyzers.local import LocalAnalyzer
+from realtime.events import Event, TranscriptPartial, UtteranceFailed, UtteranceResult
+from realtime.session import LiveSession
+from realtime.sources import open_source
+
+pytestmark = pytest.mark.timeout(900)
+
+CLIP = "media/talker_grid_120s.mp4"
+
+
+@pytest.fixture(scope="module")
+def local() -> Iterator[LocalAnalyzer]:
+    analyzer = LocalAnalyzer.load()
+    yield analyzer
+    analyzer.close()
+
+
+@pytest.fixture(scope="module")
+def here(shared: Path, local: LocalAnalyzer) -> list[Event]:
+    """What the program finds without a cluster."""
+    return asyncio.run(events_of(shared / CLIP, local))
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[ClusterAnalyzer]:
+    with pytest.MonkeyPatch.context() as environment:
+        # Other tests that run meanwhile are at live pace: they come first. So it may take a replica
+        # long to come back.
+        environment.setenv("RAY_worker_niceness", "5")
+        analyzer = ClusterAnalyzer.load(None, "embedded", "moonshine-tiny", stuck_s=400)
+    yield analyzer
+    analyzer.close()
+
+
+def replicas(name: str) -> list[psutil.Process]:
+    """The processes of a deployment of this cluster."""
+    return [
+        process
+        for process in psutil.Process().children(recursive=True)
+        if process.name().startswith("ray::ServeRepl")
+        and f"{APPLICATION}:{name}" in " ".join(process.cmdline())
+    ]
+
+
+async def test_the_same_utterances_and_digits_as_in_one_process(
+    shared: Path, here: list[Event], cluster: ClusterAnalyzer
+) -> None:
+    there = await events_of(shared / CLIP, cluster)
+    assert len(results(there)) == 40
+    assert by_kind(lasting(there)) == by_kind(lasting(here))
+
+
+async def test_what_was_begun_too_early_is_dropped(
+    halting: Path, local: LocalAnalyzer, cluster: ClusterAnalyzer
+) -> None:
+    """At live pace, at which an utterance is analysed as soon as a pause begins."""
+    there = await events_of(halting, cluster, pace="live")
+    assert len(results(there)) == 2
+    assert any(isinstance(event, TranscriptPartial) for event in there)
+    assert by_kind(lasting(there)) == by_kind(lasting(await events_of(halting, local)))
+
+
+async def test_no_utterance_is_lost_with_a_replica(
+    shared: Path, here: list[Event], cluster: ClusterAnalyzer
+) -> None:
+    """Each of the three kinds is killed while its utterances are on their way."""
+    doomed = {
+        ("speech.started", 3): "Recognition",
+        ("speech.started", 6): "Faces",
+        ("speech.paused", 9): "Emotions",
+    }
+    happened: Counter[str] = Counter()
+    session = LiveSession(await open_source(str(shared / CLIP), "live"), cluster)
+    there: list[Event] = []
+    async for event in session.events():
+        there.append(event)
+        happened[event.type] += 1
+        if name := doomed.pop((event.type, happened[event.type]), None):
+            (replica,) = replicas(name)
+            replica.kill()
+        if isinstance(event, UtteranceResult | UtteranceFailed) and event.utterance == 12:
+            session.stop()
+    assert doomed == {}
+    assert [each for each in there if isinstance(each, UtteranceFailed)] == []
+    whole = [each for each in results(there) if each.reason == "silence"]
+    assert [each.utterance for each in whole[:12]] == list(range(1, 13))
+    assert lasting([*whole])[:12] == lasting([*results(here)])[:12]
+
+
+async def test_what_a_network_trips_over_fails_the_utterance_alone(
+    cluster: ClusterAnalyzer,
+) -> None:
+    with pytest.raises(AnalysisError, match="picture") as failed:
+        await cluster.ask("faces", "detect", b"no picture at all", size=0)
+    assert failed.value.stage == "faces"
+    picture = packed(np.zeros((90, 160, 3), np.uint8))
+    assert await cluster.ask("faces", "detect", picture, size=len(picture)) == []
+
+
+def test_pictures_lose_nothing() -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (37, 61, 3), np.uint8)
+    np.testing.assert_array_equal(unpacked(packed(picture)), picture)
+
+
+def test_the_configuration_is_one_that_serve_takes() -> None:
+    path = REPO / "realtime" / "analyzers" / "cluster.yaml"
+    schema = ServeDeploySchema.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    (told,) = schema.applications
+    assert told.name == APPLICATION
+    assert told.import_path == f"{application.__module__}:{application.__name__}"
+    assert isinstance(application(told.args), serve.Application)
+    recognition, *networks = told.deployments
+    assert recognition.name == "Recognition"
+    assert [each.name for each in networks] == ["Faces", "Emotions"]
+    for each in networks:
+        Batching.model_validate(each.user_config)
+
+
+# --- the command line -----------------------------------------------------------------------------
+
+
+def analyze(*arguments: str, before: str = "") -> Any:
+    program = f"import sys; {before}\nimport run_live; sys.exit(run_live.main())"
+    return subprocess.run(
+        [sys.executable, "-c", program, "analyze", *arguments],
+        cwd=REPO,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def test_without_ray_the_option_says_what_to_install(shared: Path) -> None:
+    done = analyze("--analyzer", "ray", str(shared / CLIP), before="sys.modules['ray'] = None")
+    assert done.returncode == 2
+    assert "pip install -e '.[cluster]'" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ("cloud", "choose local, ray or ray:ADDRESS"),
+        ("ray:127.0.0.1:9", "no Ray cluster at"),
+        ("ray:here", "at here"),
+    ],
+)
+def test_a_place_that_is_none_is_said_in_one_line(shared: Path, where: str, message: str) -> None:
+    done = analyze("--analyzer", where, str(shared / CLIP))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_two_gateways_share_a_cluster(
+    shared: Path, cluster: ClusterAnalyzer, tmp_path: Path
+) -> None:
+    import ray
+
+    address = ray.get_runtime_context().gcs_address
+    before = {name: replicas(name) for name in ("Recognition", "Faces", "Emotions")}
+    clip = str(shared / "media/talker_512.mp4")
+    there = analyze("--analyzer", f"ray:{address}", "--events", str(tmp_path / "there"), clip)
+    assert there.returncode == 0, there.stderr
+    here = analyze("--events", str(tmp_path / "here"), clip)
+    assert here.stdout == there.stdout
+    assert {name: replicas(name) for name in before} == before
+    other = analyze("--analyzer", f"ray:{address}", "--stt", "whisper-base.en", clip)
+    assert other.returncode == 2
+    assert "the cluster runs embedded and moonshine-tiny" in other.stderr
+    assert asyncio.run(cluster.ask("mer", "about", size=0)) == ("embedded", "moonshine-tiny")

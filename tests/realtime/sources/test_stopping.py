@@ -1,0 +1,161 @@
+"""A stop works within a second, whatever a source waits for, in every kind of source."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import pytest
+from aiortc import MediaStreamTrack
+from checkout import REPO
+from clips import beginning_of
+from media_server import Breaking, serving
+from recordings import GENEROUS, film, follow, tone, write
+
+from realtime.media import FrameThinner, Media
+from realtime.sources import Isolation, Source, open_source
+from realtime.sources.device import DeviceSource
+from realtime.sources.pushed import PushedSource
+from realtime.sources.webrtc import WebRTCSource
+
+IN_PROCESS_AND_OUT = pytest.mark.parametrize("isolation", [None, GENEROUS], ids=["in", "out"])
+
+
+async def stops_at_once(source: Source, *, after_s: float = 0.5) -> None:
+    """Follow `source` until it waits; then it must end for whoever follows it."""
+    items: list[Media] = []
+    following = asyncio.create_task(follow(source, items))
+    await asyncio.sleep(after_s)
+    assert not following.done(), "it does not wait"
+    began = time.perf_counter()
+    closing = asyncio.create_task(source.aclose())
+    await asyncio.wait_for(following, 1)
+    await closing
+    assert time.perf_counter() - began < 1
+
+
+def pausing(path: Path) -> Path:
+    """A second of sound and pictures, and one picture 50 s later."""
+    return write(path, [(0, tone(1))], frames=[*film(1), (50.0, (100, 100, 100))])
+
+
+@IN_PROCESS_AND_OUT
+async def test_a_recording_at_live_pace(tmp_path: Path, isolation: Isolation | None) -> None:
+    path = pausing(tmp_path / "a.mkv")
+    await stops_at_once(await open_source(str(path), "live", isolation=isolation), after_s=1.5)
+
+
+@contextlib.contextmanager
+def hanging(data: bytes) -> Iterator[str]:
+    with serving(type("Hanging", (Breaking,), {"data": data, "hang": True})) as url:
+        yield url
+
+
+@IN_PROCESS_AND_OUT
+async def test_a_server_that_sends_nothing_more(
+    tmp_path: Path, isolation: Isolation | None
+) -> None:
+    path = write(tmp_path / "a.ts", [(0, tone(5, 48000))], 48000, codec="mp2")
+    with hanging(path.read_bytes()) as url:
+        source = await open_source(f"{url}/live", timeout_s=30, isolation=isolation)
+        await stops_at_once(source)
+
+
+@IN_PROCESS_AND_OUT
+async def test_a_server_that_never_answers(isolation: Isolation | None) -> None:
+    with hanging(b"") as url:
+        opening = asyncio.create_task(open_source(f"{url}/a", timeout_s=30, isolation=isolation))
+        await asyncio.sleep(1)
+        opening.cancel()
+        began = time.perf_counter()
+        await asyncio.wait([opening], timeout=5)
+        assert opening.cancelled()
+        assert time.perf_counter() - began < 1
+
+
+async def test_a_camera_that_hangs(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.ts", frames=film(3), video_codec="mpeg2video")
+    with hanging(path.read_bytes()) as url:
+        source = DeviceSource(
+            microphone="off",
+            camera=f"{url}/camera.ts",
+            thinner=FrameThinner(),
+            microphone_retry_s=10,
+        )
+        await source.start()
+        await stops_at_once(source, after_s=1)
+
+
+class Mute(MediaStreamTrack):
+    """A peer's track on which nothing ever comes."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+
+    async def recv(self) -> None:
+        await asyncio.sleep(3600)
+
+
+async def test_a_peer_that_sends_nothing() -> None:
+    source = WebRTCSource("Ada", Mute("audio"), Mute("video"), idle_s=60)
+    source.start()
+    await stops_at_once(source)
+
+
+async def test_a_client_that_pushes_nothing() -> None:
+    await stops_at_once(PushedSource("a", has_audio=True, has_video=True))
+
+
+POLITE = [signal.SIGINT, *([signal.SIGTERM] if sys.platform != "win32" else [])]
+
+
+@pytest.mark.parametrize("polite", POLITE, ids=lambda s: s.name)
+def test_a_command_that_waits_for_the_pace(
+    shared: Path, tmp_path: Path, polite: signal.Signals
+) -> None:
+    talk = beginning_of(shared / "media/talker_512.mp4", 3, tmp_path / "talk.mp4")
+    clip = joined_with_a_late_picture(talk, tmp_path / "late.mkv")
+    command = [sys.executable, "run_live.py", "watch", str(clip), "--events", "-"]
+    with subprocess.Popen(command, cwd=REPO, stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None
+        for line in program.stdout:
+            if json.loads(line)["type"] == "speech.started":
+                break
+        time.sleep(4)  # the sound is over, and the last picture is due in 40 s
+        program.send_signal(polite)
+        began = time.perf_counter()
+        events = [json.loads(line) for line in program.stdout]
+        assert program.wait(30) == 0
+    assert events[-1]["type"] == "session.ended"
+    assert events[-1]["reason"] == "stopped"
+    assert time.perf_counter() - began < 5  # what was said is still analysed
+
+
+def joined_with_a_late_picture(talk: Path, to: Path) -> Path:
+    with av.open(str(talk)) as container, av.open(str(to), "w") as out:
+        streams = {s.index: out.add_stream_from_template(s) for s in container.streams}
+        last = None
+        for packet in container.demux():
+            if packet.pts is None:
+                continue
+            kind = packet.stream.type
+            packet.stream = streams[packet.stream_index]
+            if kind == "video" and packet.is_keyframe and last is None:
+                last = bytes(packet), packet.stream, packet.time_base
+            out.mux(packet)
+        assert last is not None
+        data, stream, time_base = last
+        late = av.Packet(data)
+        late.stream, late.time_base = stream, time_base
+        late.pts = late.dts = int(50 / time_base)
+        out.mux(late)
+    return to
