@@ -33,8 +33,8 @@ class Listed:
 
 
 def weights_folder() -> Path:
-    """Where weights that come with no package are kept: $LIVE_EMOTIONWEIGHTS, or the cache."""
-    chosen = os.environ.get("LIVE_EMOTIONWEIGHTS")
+    """Where weights that come with no package are kept: $LIVE_EMOTION_WEIGHTS, or the cache."""
+    chosen = os.environ.get("LIVE_EMOTION_WEIGHTS")
     return Path(chosen) if chosen else Path.home() / ".cache" / "live-emotion"
 
 

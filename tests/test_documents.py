@@ -13,12 +13,17 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+import typer
 from checkout import REPO
 from web_client import SOON_S, serving
 
+import run_live
 from web.settings import Limits
 
-README = (REPO / "README.md").read_text(encoding="utf-8")
+DOCUMENTS = {
+    str(file.relative_to(REPO)): file.read_text(encoding="utf-8")
+    for file in [*REPO.glob("*.md"), *REPO.glob("*/*.md"), REPO / "models/weights/CARD.md"]
+}
 
 
 @pytest.fixture
@@ -54,13 +59,14 @@ def program_of(document: str, marker: str) -> str:
 
 
 async def test_the_session_of_the_readme(folder: Path) -> None:
-    lines = await run(program_of(README, "LiveSession"), folder)
+    lines = await run(program_of(DOCUMENTS["realtime/README.md"], "LiveSession"), folder)
     assert len(lines) == 2
     assert all(re.fullmatch(r".*\(.*\)", line) for line in lines)
 
 
 def test_the_table_of_limits_is_whole_and_true() -> None:
-    told = dict(re.findall(r"^\| `(--[a-z-]+)`: .*? \| (.*?) \| .* \|$", README, re.M))
+    document = DOCUMENTS["web/README.md"]
+    told = dict(re.findall(r"^\| `(--[a-z-]+)`: .*? \| (.*?) \| .* \|$", document, re.M))
     defaults = {f"--{limit.name.replace('_', '-')}": limit.default for limit in fields(Limits)}
     assert told.keys() == defaults.keys()
     for option, default in defaults.items():
@@ -71,10 +77,42 @@ def test_the_table_of_limits_is_whole_and_true() -> None:
 async def test_the_device_without_webrtc_of_the_readme(folder: Path) -> None:
     async with serving() as client:
         address = f"ws://127.0.0.1:{client.http.base_url.port}/api/ingest"
-        lines = await run(program_of(README, "struct.pack"), folder, address, "talk.mp4")
+        lines = await run(
+            program_of(DOCUMENTS["web/README.md"], "struct.pack"), folder, address, "talk.mp4"
+        )
         [session] = (await client.json("/api/sessions"))["sessions"]
     assert session["kind"] == "ingest"
     assert len(lines) == session["utterances"] == 2
+
+
+def test_the_first_page_is_short() -> None:
+    assert DOCUMENTS["README.md"].count("\n") <= 120
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_links_lead_somewhere(document: str) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)|src=\"([^\"]+)\"", DOCUMENTS[document]):
+        path, _, heading = "".join(link).partition("#")
+        if "://" in path:
+            continue
+        file = (REPO / document).parent / path if path else REPO / document
+        assert file.exists(), link
+        if heading:
+            headings = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.M)
+            assert heading in {text.lower().replace(" ", "-") for text in headings}, link
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_commands_and_their_options_are_there(document: str) -> None:
+    lines = re.findall(r"(?:run_live\.py|^live-emotion) ?([^`\n]*)", DOCUMENTS[document], re.M)
+    for line in lines:
+        command, words = typer.main.get_command(run_live.app), line.partition("#")[0].split()
+        while words and words[0] in getattr(command, "commands", {}):
+            command = command.commands[words.pop(0)]
+        known = {option for one in command.params for option in (*one.opts, *one.secondary_opts)}
+        for word in words:
+            if word.startswith("--"):
+                assert word.rstrip(",.;:)") in {*known, "--help"}, (line, word)
 
 
 async def test_the_upload_of_the_documentation_page(folder: Path) -> None:

@@ -1,7 +1,6 @@
 """Tiny emotion models, and utterances for them."""
 
 import numpy as np
-import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
@@ -75,11 +74,6 @@ def tiny(*, visual=FACES, acoustic=SPEECH, textual=TINY_BERT, classifiers=None):
     model = build_model(architecture, tokenizer()).eval().requires_grad_(False)
     model.thresholds = HALVES
     return model
-
-
-@pytest.fixture(scope="module")
-def model():
-    return tiny()
 
 
 def utterance(seed, *, faces=3, seconds=1.0, words=5):

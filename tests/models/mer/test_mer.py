@@ -21,6 +21,11 @@ torch.set_num_threads(1)  # as the program does: small networks gain nothing fro
 
 
 @pytest.fixture(scope="module")
+def model():
+    return tiny()
+
+
+@pytest.fixture(scope="module")
 def shipped():
     return MERModel.load("embedded")
 
