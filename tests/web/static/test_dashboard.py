@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -13,109 +11,21 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-from browser import FakeDevices, chromium, dashboard, violations
+from browser import FakeDevices, chromium
 from earlier import SESSION, store_earlier
-from playwright.sync_api import Browser, Locator, Page, Playwright, expect, sync_playwright
+from pages import LONG, SOON, expect_scores, expect_utterance, new_page, rows, until, upload
+from playwright.sync_api import Browser, Page, Playwright, expect
 from web_client import loading, served
 
 from realtime.analyzers.local import LocalAnalyzer
 from web.settings import Limits, ServerSettings
 
-SOON = 60_000  # ms; generous, for two busy cores
-LONG = 240_000
-
 pytestmark = pytest.mark.timeout(600)
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    with dashboard() as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def playwright() -> Iterator[Playwright]:
-    with sync_playwright() as playwright:
-        yield playwright
-
-
-@pytest.fixture(scope="module")
-def talker(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> FakeDevices:
-    clip = shared / "media" / "talker_grid_120s.mp4"
-    return FakeDevices.of(clip, tmp_path_factory.mktemp("talker"), seconds=40)
-
-
-@pytest.fixture(scope="module")
-def camera_browser(playwright: Playwright, talker: FakeDevices) -> Iterator[Browser]:
-    browser = chromium(playwright, devices=talker)
-    yield browser
-    browser.close()
-
-
-@pytest.fixture
-def page(camera_browser: Browser, address: str) -> Iterator[Page]:
-    """A fresh dashboard, with a camera, on which no error may go unseen."""
-    page = new_page(camera_browser, address)
-    page.goto("/")
-    yield page
-    page.context.close()
-    assert page.errors == []  # type: ignore[attr-defined]
-
-
-def new_page(browser: Browser, address: str) -> Page:
-    page = browser.new_page(base_url=address, viewport={"width": 1280, "height": 800})
-    errors: list[str] = []
-    page.errors = errors  # type: ignore[attr-defined]
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("console", lambda line: "Security Policy" in line.text and errors.append(line.text))
-    page.on("dialog", lambda dialog: dialog.accept())
-    return page
 
 
 def start(page: Page) -> None:
     page.get_by_role("button", name="Start", exact=True).click()
     expect(page.locator("#stop")).to_be_visible(timeout=SOON)
-
-
-def upload(page: Page, clip: Path, *, pace: str) -> None:
-    page.get_by_role("heading", name="Video file").click()
-    form = page.locator("#upload")
-    form.locator("input[type=file]").set_input_files(clip)
-    form.locator(f"input[value={pace}]").check()
-    form.get_by_role("button", name="Submit").click()
-    expect(page.locator("article.session")).to_be_visible(timeout=SOON)
-
-
-def rows(scope: Page | Locator) -> Locator:
-    return scope.locator(".timeline li button")
-
-
-def expect_utterance(panel: Locator, number: int, *, faces: int = 5) -> None:
-    """The panel shows all there is to one utterance."""
-    expect(panel).to_have_attribute("data-utterance", str(number), timeout=SOON)
-    expect_scores(panel)
-    expect(panel.locator(".expressed")).to_have_text(re.compile(r"^expressed: \w"))
-    expect(panel.locator(".faces img")).to_have_count(faces, timeout=SOON)
-    for face in panel.locator(".faces img").all():
-        assert face.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
-    expect(panel.locator(".waveform .js-fill, .waveform path.js-line").first).to_be_attached()
-    expect(panel.locator(".words")).to_have_text(re.compile(r"\w"))
-    expect(panel.locator(".delay")).to_have_text(re.compile(r"Result \d+\.\d\d s after"))
-
-
-def expect_scores(card: Locator, neutral: str = r"\d\.\d\d") -> None:
-    """The card shows six bars with a line at each threshold, and neutral apart, without a line."""
-    chart = card.locator(".scores")
-    expect(chart.locator(".points .point")).to_have_count(7)
-    expect(chart.locator(".shapelayer path")).to_have_count(6)
-    expect(chart.locator(".ytick text")).to_have_count(7)
-    expect(chart.locator(".ytick text", has_text="neutral")).to_be_visible()
-    expect(chart.locator(".bartext").last).to_have_text(re.compile(f"^{neutral}$"))
-    words = re.compile(rf"\(threshold \d\.\d\d\); apart from these neutral {neutral}; expressed: ")
-    expect(chart).to_have_attribute("aria-label", words)
-    y: list[float] = chart.evaluate("chart => chart.data[0].y")
-    assert y[:6] == sorted(y[:6], reverse=True)
-    assert y[5] - y[6] > y[4] - y[5]  # it stands apart
 
 
 def session_of(page: Page) -> dict[str, Any]:
@@ -473,13 +383,6 @@ def session(address: str, id: str) -> dict[str, Any]:
     return found
 
 
-def until(condition: Callable[[], bool], seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it never came to that"
-        time.sleep(0.5)
-
-
 def test_a_session_of_an_earlier_version_has_a_dash_for_neutral(
     camera_browser: Browser, tmp_path: Path
 ) -> None:
@@ -515,143 +418,6 @@ def test_a_source_of_the_server(camera_browser: Browser, shared: Path) -> None:
         expect(page.locator(".average h3")).to_have_text("Final average", timeout=LONG)
         page.context.close()
         assert page.errors == []  # type: ignore[attr-defined]
-
-
-class TestCall:
-    def test_two_people_apart(
-        self,
-        page: Page,
-        camera_browser: Browser,
-        playwright: Playwright,
-        shared: Path,
-        tmp_path: Path,
-        address: str,
-    ) -> None:
-        page.get_by_role("heading", name="Call").click()
-        page.get_by_label("Who analyses?").fill("Dr Example")
-        page.get_by_role("button", name="New call").click()
-        field = page.get_by_label("Link for those who join")
-        expect(field).not_to_have_value("")  # it comes from the server
-        link = field.input_value()
-
-        other = FakeDevices.of(shared / "media" / "talker_512.mp4", tmp_path, seconds=8)
-        with chromium(playwright, devices=other) as second_browser:
-            anna, ben = new_page(camera_browser, address), new_page(second_browser, address)
-            join(anna, link, "Anna")
-            join(ben, link, "Ben")
-            for guest, seen in ((anna, "Ben"), (ben, "Anna")):
-                tile = guest.locator(".tile", has_text=seen)
-                expect(tile).to_be_visible(timeout=SOON)
-                video = tile.locator("video").element_handle(timeout=SOON)
-                assert video is not None
-                until(lambda video=video: video.evaluate("video => video.videoWidth > 0"))  # type: ignore[misc]
-                assert heard(guest, seen)
-
-            people = {name: page.get_by_role("article", name=name) for name in ("Anna", "Ben")}
-            for view in people.values():
-                expect(rows(view).nth(1)).to_be_visible(timeout=LONG)
-                rows(view).nth(1).click()  # which stays, whatever is said meanwhile
-                expect_utterance(view.locator(".last"), 2)
-            sizes = {
-                name: view.locator("video").evaluate("v => v.videoWidth / v.videoHeight")
-                for name, view in people.items()
-            }
-            assert sizes["Anna"] == pytest.approx(360 / 288, abs=0.05)
-            assert sizes["Ben"] == pytest.approx(1, abs=0.05)
-            assert violations(page) == []
-
-            ben.get_by_role("button", name="Pause analysis of me").click()
-            expect(people["Ben"].locator(".state")).to_contain_text("paused", timeout=SOON)
-            expect(anna.locator(".tile", has_text="Ben")).to_contain_text(
-                "not being analysed", timeout=SOON
-            )
-            ben.get_by_role("button", name="Leave").click()
-            expect(ben.locator("#notice")).to_have_text("You have left the call.")
-            expect(tile).to_have_count(0, timeout=SOON)
-            expect(people["Ben"].locator(".state")).to_contain_text("ended", timeout=SOON)
-            expect(people["Anna"].locator(".state")).not_to_contain_text("ended")
-            before = rows(people["Anna"]).count()
-            expect(rows(people["Anna"]).nth(before)).to_be_visible(timeout=SOON)
-            assert anna.errors == ben.errors == []  # type: ignore[attr-defined]
-            anna.context.close()
-
-    def test_nobody_joins_without_agreeing(self, page: Page) -> None:
-        room = page.request.post("/api/calls", data={"name": "Dr Example"}).json()
-        page.goto(room["link"])
-        expect(page.locator("#before ~ p .host")).to_have_text("Dr Example")
-        page.get_by_label("Your name").fill("Anna")
-        page.get_by_role("button", name="Join").click()
-        expect(page.locator("#join")).to_be_visible()
-        assert page.request.get(f"/api/calls/{room['room']}").json()["participants"] == []
-
-
-def join(page: Page, link: str, name: str) -> None:
-    page.goto(link)
-    page.get_by_label("Your name").fill(name)
-    page.get_by_label("I have read this").check()
-    page.get_by_role("button", name="Join").click()
-    expect(page.get_by_role("button", name="Leave")).to_be_visible(timeout=SOON)
-
-
-def heard(page: Page, name: str) -> bool:
-    """Whether the sound of that person's tile is ever above silence, within some seconds."""
-    tile = page.locator(".tile", has_text=name).locator("video")
-    return bool(
-        tile.evaluate(
-            """async (video) => {
-                const context = new AudioContext();
-                await context.resume();
-                const meter = context.createAnalyser();
-                context.createMediaStreamSource(video.srcObject).connect(meter);
-                const samples = new Float32Array(meter.fftSize);
-                for (let i = 0; i < 200; i++) {
-                    await new Promise((next) => setTimeout(next, 50));
-                    meter.getFloatTimeDomainData(samples);
-                    if (Math.max(...samples) > 0.02) return true;
-                }
-                return false;
-            }"""
-        )
-    )
-
-
-class TestEverybody:
-    """The pages can be read by everybody, on what they have."""
-
-    def test_no_violations_in_light_or_dark(self, page: Page, shared: Path) -> None:
-        found: list[str] = []
-
-        def judge() -> None:
-            for scheme in ("light", "dark"):
-                page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-                found.extend(f"{scheme}: {each}" for each in violations(page))
-
-        expect(page.locator("#server-state")).to_contain_text("Ready", timeout=SOON)
-        judge()
-        for name in ("Video file", "Source of the server", "Call"):
-            page.get_by_role("heading", name=name).click()
-            judge()
-        upload(page, shared / "media" / "talker_700.mp4", pace="fast")
-        expect(page.locator(".average h3")).to_have_text("Final average", timeout=LONG)
-        page.locator("summary", has_text="Thresholds").click()
-        page.locator("summary", has_text="Export").click()
-        page.get_by_role("slider", name="happiness").fill("0")
-        rows(page).first.click()
-        judge()
-        page.goto("/api/docs")
-        expect(page.locator("#event-list h3").first).to_be_visible()
-        judge()
-        page.goto(page.request.post("/api/calls", data={}).json()["link"])
-        judge()
-        assert found == []
-
-    def test_a_phone_needs_no_sideways_scrolling(self, page: Page, shared: Path) -> None:
-        page.set_viewport_size({"width": 360, "height": 740})
-        sideways = "document.documentElement.scrollWidth > innerWidth"
-        assert not page.evaluate(sideways)
-        upload(page, shared / "media" / "talker_700.mp4", pace="fast")
-        expect(page.locator(".average h3")).to_have_text("Final average", timeout=LONG)
-        assert not page.evaluate(sideways)
 
 
 def matched(truth: list[float], found: list[float], tolerance: float = 0.35) -> list[float]:

@@ -1,0 +1,46 @@
+"""A dashboard, and browsers with a camera."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from browser import FakeDevices, chromium, dashboard
+from pages import new_page
+from playwright.sync_api import Browser, Page, Playwright, sync_playwright
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with dashboard() as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as playwright:
+        yield playwright
+
+
+@pytest.fixture(scope="module")
+def talker(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> FakeDevices:
+    clip = shared / "media" / "talker_grid_120s.mp4"
+    return FakeDevices.of(clip, tmp_path_factory.mktemp("talker"), seconds=40)
+
+
+@pytest.fixture(scope="module")
+def camera_browser(playwright: Playwright, talker: FakeDevices) -> Iterator[Browser]:
+    browser = chromium(playwright, devices=talker)
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def page(camera_browser: Browser, address: str) -> Iterator[Page]:
+    """A fresh dashboard, with a camera, on which no error may go unseen."""
+    page = new_page(camera_browser, address)
+    page.goto("/")
+    yield page
+    page.context.close()
+    assert page.errors == []  # type: ignore[attr-defined]

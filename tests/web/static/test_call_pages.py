@@ -1,0 +1,149 @@
+"""Calls in real browsers, and what every page owes to everybody."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from browser import FakeDevices, chromium, violations
+from pages import LONG, SOON, expect_utterance, new_page, rows, until, upload
+from playwright.sync_api import Browser, Page, Playwright, expect
+
+pytestmark = pytest.mark.timeout(600)
+
+
+class TestCall:
+    def test_two_people_apart(
+        self,
+        page: Page,
+        camera_browser: Browser,
+        playwright: Playwright,
+        shared: Path,
+        tmp_path: Path,
+        address: str,
+    ) -> None:
+        page.get_by_role("heading", name="Call").click()
+        page.get_by_label("Who analyses?").fill("Dr Example")
+        page.get_by_role("button", name="New call").click()
+        field = page.get_by_label("Link for those who join")
+        expect(field).not_to_have_value("")  # it comes from the server
+        link = field.input_value()
+
+        other = FakeDevices.of(shared / "media" / "talker_512.mp4", tmp_path, seconds=8)
+        with chromium(playwright, devices=other) as second_browser:
+            anna, ben = new_page(camera_browser, address), new_page(second_browser, address)
+            join(anna, link, "Anna")
+            join(ben, link, "Ben")
+            for guest, seen in ((anna, "Ben"), (ben, "Anna")):
+                tile = guest.locator(".tile", has_text=seen)
+                expect(tile).to_be_visible(timeout=SOON)
+                video = tile.locator("video").element_handle(timeout=SOON)
+                assert video is not None
+                until(lambda video=video: video.evaluate("video => video.videoWidth > 0"))  # type: ignore[misc]
+                assert heard(guest, seen)
+
+            people = {name: page.get_by_role("article", name=name) for name in ("Anna", "Ben")}
+            for view in people.values():
+                expect(rows(view).nth(1)).to_be_visible(timeout=LONG)
+                rows(view).nth(1).click()  # which stays, whatever is said meanwhile
+                expect_utterance(view.locator(".last"), 2)
+            sizes = {
+                name: view.locator("video").evaluate("v => v.videoWidth / v.videoHeight")
+                for name, view in people.items()
+            }
+            assert sizes["Anna"] == pytest.approx(360 / 288, abs=0.05)
+            assert sizes["Ben"] == pytest.approx(1, abs=0.05)
+            assert violations(page) == []
+
+            ben.get_by_role("button", name="Pause analysis of me").click()
+            expect(people["Ben"].locator(".state")).to_contain_text("paused", timeout=SOON)
+            expect(anna.locator(".tile", has_text="Ben")).to_contain_text(
+                "not being analysed", timeout=SOON
+            )
+            ben.get_by_role("button", name="Leave").click()
+            expect(ben.locator("#notice")).to_have_text("You have left the call.")
+            expect(tile).to_have_count(0, timeout=SOON)
+            expect(people["Ben"].locator(".state")).to_contain_text("ended", timeout=SOON)
+            expect(people["Anna"].locator(".state")).not_to_contain_text("ended")
+            before = rows(people["Anna"]).count()
+            expect(rows(people["Anna"]).nth(before)).to_be_visible(timeout=SOON)
+            assert anna.errors == ben.errors == []  # type: ignore[attr-defined]
+            anna.context.close()
+
+    def test_nobody_joins_without_agreeing(self, page: Page) -> None:
+        room = page.request.post("/api/calls", data={"name": "Dr Example"}).json()
+        page.goto(room["link"])
+        expect(page.locator("#before ~ p .host")).to_have_text("Dr Example")
+        page.get_by_label("Your name").fill("Anna")
+        page.get_by_role("button", name="Join").click()
+        expect(page.locator("#join")).to_be_visible()
+        assert page.request.get(f"/api/calls/{room['room']}").json()["participants"] == []
+
+
+def join(page: Page, link: str, name: str) -> None:
+    page.goto(link)
+    page.get_by_label("Your name").fill(name)
+    page.get_by_label("I have read this").check()
+    page.get_by_role("button", name="Join").click()
+    expect(page.get_by_role("button", name="Leave")).to_be_visible(timeout=SOON)
+
+
+def heard(page: Page, name: str) -> bool:
+    """Whether the sound of that person's tile is ever above silence, within some seconds."""
+    tile = page.locator(".tile", has_text=name).locator("video")
+    return bool(
+        tile.evaluate(
+            """async (video) => {
+                const context = new AudioContext();
+                await context.resume();
+                const meter = context.createAnalyser();
+                context.createMediaStreamSource(video.srcObject).connect(meter);
+                const samples = new Float32Array(meter.fftSize);
+                for (let i = 0; i < 200; i++) {
+                    await new Promise((next) => setTimeout(next, 50));
+                    meter.getFloatTimeDomainData(samples);
+                    if (Math.max(...samples) > 0.02) return true;
+                }
+                return false;
+            }"""
+        )
+    )
+
+
+class TestEverybody:
+    """The pages can be read by everybody, on what they have."""
+
+    def test_no_violations_in_light_or_dark(self, page: Page, shared: Path) -> None:
+        found: list[str] = []
+
+        def judge() -> None:
+            for scheme in ("light", "dark"):
+                page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+                found.extend(f"{scheme}: {each}" for each in violations(page))
+
+        expect(page.locator("#server-state")).to_contain_text("Ready", timeout=SOON)
+        judge()
+        for name in ("Video file", "Source of the server", "Call"):
+            page.get_by_role("heading", name=name).click()
+            judge()
+        upload(page, shared / "media" / "talker_700.mp4", pace="fast")
+        expect(page.locator(".average h3")).to_have_text("Final average", timeout=LONG)
+        page.locator("summary", has_text="Thresholds").click()
+        page.locator("summary", has_text="Export").click()
+        page.get_by_role("slider", name="happiness").fill("0")
+        rows(page).first.click()
+        judge()
+        page.goto("/api/docs")
+        expect(page.locator("#event-list h3").first).to_be_visible()
+        judge()
+        page.goto(page.request.post("/api/calls", data={}).json()["link"])
+        judge()
+        assert found == []
+
+    def test_a_phone_needs_no_sideways_scrolling(self, page: Page, shared: Path) -> None:
+        page.set_viewport_size({"width": 360, "height": 740})
+        sideways = "document.documentElement.scrollWidth > innerWidth"
+        assert not page.evaluate(sideways)
+        upload(page, shared / "media" / "talker_700.mp4", pace="fast")
+        expect(page.locator(".average h3")).to_have_text("Final average", timeout=LONG)
+        assert not page.evaluate(sideways)
