@@ -18,6 +18,7 @@ import psutil
 import pytest
 import yaml
 from checkout import REPO
+from clips import beginning_of
 from playing import by_kind, events_of, lasting, results
 from ray import serve
 from ray.serve.schema import ServeDeploySchema
@@ -32,8 +33,6 @@ from realtime.sources import open_source
 
 pytestmark = pytest.mark.timeout(900)
 
-CLIP = "media/talker_grid_120s.mp4"
-
 
 @pytest.fixture(scope="module")
 def local() -> Iterator[LocalAnalyzer]:
@@ -43,9 +42,16 @@ def local() -> Iterator[LocalAnalyzer]:
 
 
 @pytest.fixture(scope="module")
-def here(shared: Path, local: LocalAnalyzer) -> list[Event]:
+def clip(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixteen utterances of a talker."""
+    whole = shared / "media" / "talker_grid_120s.mp4"
+    return beginning_of(whole, 48, tmp_path_factory.mktemp("clip") / "talker.mp4")
+
+
+@pytest.fixture(scope="module")
+def here(clip: Path, local: LocalAnalyzer) -> list[Event]:
     """What the program finds without a cluster."""
-    return asyncio.run(events_of(shared / CLIP, local))
+    return asyncio.run(events_of(clip, local))
 
 
 @pytest.fixture(scope="module")
@@ -70,10 +76,10 @@ def replicas(name: str) -> list[psutil.Process]:
 
 
 async def test_the_same_utterances_and_digits_as_in_one_process(
-    shared: Path, here: list[Event], cluster: ClusterAnalyzer
+    clip: Path, here: list[Event], cluster: ClusterAnalyzer
 ) -> None:
-    there = await events_of(shared / CLIP, cluster)
-    assert len(results(there)) == 40
+    there = await events_of(clip, cluster)
+    assert len(results(there)) == 16
     assert by_kind(lasting(there)) == by_kind(lasting(here))
 
 
@@ -88,7 +94,7 @@ async def test_what_was_begun_too_early_is_dropped(
 
 
 async def test_no_utterance_is_lost_with_a_replica(
-    shared: Path, here: list[Event], cluster: ClusterAnalyzer
+    clip: Path, here: list[Event], cluster: ClusterAnalyzer
 ) -> None:
     """Each of the three kinds is killed while its utterances are on their way."""
     doomed = {
@@ -97,7 +103,7 @@ async def test_no_utterance_is_lost_with_a_replica(
         ("speech.paused", 9): "Emotions",
     }
     happened: Counter[str] = Counter()
-    session = LiveSession(await open_source(str(shared / CLIP), "live"), cluster)
+    session = LiveSession(await open_source(str(clip), "live"), cluster)
     there: list[Event] = []
     async for event in session.events():
         there.append(event)
@@ -157,8 +163,8 @@ def analyze(*arguments: str, before: str = "") -> Any:
     )
 
 
-def test_without_ray_the_option_says_what_to_install(shared: Path) -> None:
-    done = analyze("--analyzer", "ray", str(shared / CLIP), before="sys.modules['ray'] = None")
+def test_without_ray_the_option_says_what_to_install(clip: Path) -> None:
+    done = analyze("--analyzer", "ray", str(clip), before="sys.modules['ray'] = None")
     assert done.returncode == 2
     assert "pip install -e '.[cluster]'" in done.stderr
     assert len(done.stderr.splitlines()) == 1
@@ -172,8 +178,8 @@ def test_without_ray_the_option_says_what_to_install(shared: Path) -> None:
         ("ray:here", "at here"),
     ],
 )
-def test_a_place_that_is_none_is_said_in_one_line(shared: Path, where: str, message: str) -> None:
-    done = analyze("--analyzer", where, str(shared / CLIP))
+def test_a_place_that_is_none_is_said_in_one_line(clip: Path, where: str, message: str) -> None:
+    done = analyze("--analyzer", where, str(clip))
     assert (done.returncode, done.stdout) == (2, "")
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
