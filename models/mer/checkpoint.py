@@ -1,27 +1,24 @@
 """A trained MER model in one safetensors file, with all it takes to rebuild it in the metadata.
 
-In: a `MERModel`, or a path. Out: the file, or the model. Weights ship reduced (see `save_model`).
+In: a `Checkpoint`, or a path. Out: the file, or the `Checkpoint`. Weights are stored reduced, see
+`write_checkpoint`.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from models.emotions import COMBINATIONS, EMOTIONS, MODALITIES, OUTPUTS
+from models.emotions import COMBINATIONS, EMOTIONS, OUTPUTS
 from models.errors import UsageError
-from models.mer.acoustic import AcousticBackbone
-from models.mer.model import Calibration, MERModel
-from models.mer.paper import HubertBackbone, InceptionBackbone
-from models.mer.textual import TextualBackbone
-from models.mer.visual import VisualBackbone
 from models.registry import resolve
 
 FORMAT = "live-emotion-mer"
@@ -31,68 +28,51 @@ _TRANSFORMERS = ("backbones.textual.", "backbones.acoustic.")
 _SCALE = "|scale"  # safetensors names are free; no parameter's name has this character
 
 
-def build_model(architecture: Mapping[str, Any], tokenizer: str) -> MERModel:
-    """An untrained model.
+Calibration: TypeAlias = dict[str, dict[str, tuple[float, float]]]
+"""Combination of modalities to output to the scale a > 0 and the offset b of its logit."""
 
-    Args:
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What is stored of a model.
+
+    Attributes:
         architecture: modality to its backbone's `architecture`, ``sequence_width``,
-            ``hidden_width`` and, where there are any, ``classifiers`` (see `MERModel`).
+            ``hidden_width`` and, where there are any, ``classifiers``.
         tokenizer: the contents of the textual backbone's ``tokenizer.json``.
+        thresholds, resting, calibration: see `models.mer.model.MERModel`.
+        training: how it was trained, on what data, under which licences; any JSON.
+        state: the state dict, float32.
     """
-    visual, acoustic, textual = (architecture[name] for name in MODALITIES)
-    backbones = {
-        "visual": (
-            InceptionBackbone()
-            if visual == InceptionBackbone.architecture
-            else VisualBackbone(visual["side"])
-        ),
-        "acoustic": (
-            AcousticBackbone(acoustic["layers"])
-            if acoustic.get("network") == "whisper-base"
-            else HubertBackbone(acoustic)
-        ),
-        "textual": TextualBackbone(textual, tokenizer),
-    }
-    return MERModel(
-        backbones,
-        sequence_width=architecture["sequence_width"],
-        hidden_width=architecture["hidden_width"],
-        classifiers=architecture.get("classifiers"),
-    )
+
+    architecture: Mapping[str, Any]
+    tokenizer: str
+    thresholds: dict[str, dict[str, float]]
+    resting: dict[str, dict[str, float]] | None
+    calibration: Calibration | None
+    training: Mapping[str, Any]
+    state: Mapping[str, Tensor]
 
 
-def save_model(model: MERModel, path: Path, *, training: Mapping[str, Any]) -> None:
-    """Write a trained model.
+def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint; it appears complete or not at all.
 
     The matrices of the language and voice networks, nine tenths of the weights, become int8 with
     one scale a row; other matrices and kernels float16; vectors (biases, normalisation) stay
-    float32. What that costs
-    in accuracy is measured by `models.training.evaluate` and told in the model card.
-
-    Args:
-        model: with its thresholds, and its calibration if it has one.
-        path: the file to write; it appears complete or not at all.
-        training: how it was trained, on what data, under which licences; any JSON.
+    float32. What that costs in accuracy is measured by `models.training.evaluation` and told in
+    the model card.
     """
-    if model.thresholds is None:
-        raise ValueError("only a model with thresholds is a checkpoint")
-    textual: Any = model.backbones["textual"]
     description = {
         "version": VERSION,
-        "architecture": {
-            **{name: model.backbones[name].architecture for name in MODALITIES},
-            "sequence_width": model.sequence_width,
-            "hidden_width": model.hidden_width,
-            "classifiers": model.classes,
-        },
-        "thresholds": model.thresholds,
-        "resting": model.resting,
-        "calibration": model.calibration,
-        "tokenizer": textual.tokenizer.to_str(),
-        "training": training,
+        "architecture": checkpoint.architecture,
+        "thresholds": checkpoint.thresholds,
+        "resting": checkpoint.resting,
+        "calibration": checkpoint.calibration,
+        "tokenizer": checkpoint.tokenizer,
+        "training": checkpoint.training,
     }
     tensors: dict[str, Tensor] = {}
-    for name, tensor in model.state_dict().items():
+    for name, tensor in checkpoint.state.items():
         if name.startswith(_TRANSFORMERS) and tensor.ndim == 2:
             tensors[name], tensors[name + _SCALE] = _quantise(tensor)
         elif tensor.is_floating_point() and tensor.ndim > 1:
@@ -107,8 +87,35 @@ def save_model(model: MERModel, path: Path, *, training: Mapping[str, Any]) -> N
     partial.replace(path)
 
 
+def read_checkpoint(path: Path) -> Checkpoint:
+    """What `write_checkpoint` has written.
+
+    Raises:
+        UsageError: the file is missing, damaged, not a checkpoint, or of another version.
+    """
+    description, tensors = _read(path)
+    try:
+        resting = description.get("resting")
+        return Checkpoint(
+            architecture=description["architecture"],
+            tokenizer=description["tokenizer"],
+            thresholds=_by_combination(description["thresholds"]),
+            resting=None if resting is None else _by_combination(resting),
+            calibration=_calibration(description.get("calibration")),
+            training=description["training"],
+            state=_restored(tensors),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        raise damaged(path, error) from error
+
+
+def damaged(path: Path, error: Exception) -> UsageError:
+    """What is said of a checkpoint from which no model can be made."""
+    return UsageError(f"{path} is a damaged checkpoint: {_first_line(error)}")
+
+
 def is_checkpoint(path: Path) -> bool:
-    """Whether `save_model` has written the file, of whatever version."""
+    """Whether `write_checkpoint` has written the file, of whatever version."""
     try:
         with safe_open(path, framework="pt") as file:
             return FORMAT in (file.metadata() or {})
@@ -127,36 +134,15 @@ def checkpoint_file(profile: str | Path) -> Path:
     return Path(profile)
 
 
-def load_model(path: Path) -> MERModel:
-    """The model of a checkpoint, in float32, ready to predict.
-
-    Raises:
-        UsageError: the file is missing, damaged, not a checkpoint, or of another version.
-    """
-    description, tensors = _read(path)
-    try:
-        model = build_model(description["architecture"], description["tokenizer"])
-        model.thresholds = _by_combination(description["thresholds"])
-        if description.get("resting") is not None:
-            model.resting = _by_combination(description["resting"])
-        model.calibration = _calibration(description.get("calibration"))
-        model.load_state_dict(_restored(tensors))
-    except ImportError:  # it is not the checkpoint that is damaged
-        raise
-    except Exception as error:  # the tokenizer's parser raises a bare Exception
-        raise UsageError(f"{path} is a damaged checkpoint: {_first_line(error)}") from error
-    return model.eval().requires_grad_(False)
-
-
 def read_training(path: Path) -> dict[str, Any]:
-    """What `save_model` was told about the training."""
+    """How the model of a checkpoint was trained."""
     description, _ = _read(path)
     training: dict[str, Any] = description["training"]
     return training
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """What `save_model` wrote: the description, and the tensors as they are stored."""
+    """What `write_checkpoint` wrote: the description, and the tensors as they are stored."""
     if not path.is_file():
         raise UsageError(
             f"{path} is not a file: give a checkpoint's path, or the profile embedded or paper"
@@ -214,7 +200,7 @@ def _quantise(tensor: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _restored(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state dict in float32 of what `save_model` wrote."""
+    """The state dict in float32 of what `write_checkpoint` wrote."""
     state = {}
     for name, tensor in tensors.items():
         if name.endswith(_SCALE):

@@ -18,6 +18,14 @@ from torch import Tensor, nn
 from models.emotions import EMOTIONS, MODALITIES, NEUTRAL, OUTPUTS, EmotionScores
 from models.errors import UsageError
 from models.mer.acoustic import Samples
+from models.mer.checkpoint import (
+    Calibration,
+    Checkpoint,
+    checkpoint_file,
+    damaged,
+    read_checkpoint,
+    write_checkpoint,
+)
 from models.mer.visual import Image
 
 Prepared: TypeAlias = dict[str, Tensor]
@@ -27,9 +35,6 @@ Encoded: TypeAlias = dict[str, Tensor]
 """Modality to its vector, float32 (1, sequence_width), of one utterance; only those given."""
 
 _NOTHING = "faces, audio and text are all missing: there is nothing to analyse"
-
-Calibration: TypeAlias = dict[str, dict[str, tuple[float, float]]]
-"""Combination of modalities to output to the scale a > 0 and the offset b of its logit."""
 
 
 class Backbone(Protocol):
@@ -111,9 +116,21 @@ class MERModel(nn.Module):
         self.resting = resting
         self.calibration = calibration
 
-    @staticmethod
-    def load(profile: str | Path) -> MERModel:
-        """A trained model, ready to predict.
+    @classmethod
+    def build(cls, architecture: Mapping[str, Any], tokenizer: str) -> MERModel:
+        """An untrained model; see `Checkpoint` for the arguments."""
+        from models.mer.architecture import build_backbones
+
+        return cls(
+            build_backbones(architecture, tokenizer),
+            sequence_width=architecture["sequence_width"],
+            hidden_width=architecture["hidden_width"],
+            classifiers=architecture.get("classifiers"),
+        )
+
+    @classmethod
+    def load(cls, profile: str | Path) -> MERModel:
+        """A trained model in float32, ready to predict.
 
         Args:
             profile: ``"embedded"`` (shipped with this package), ``"paper"``, or the path of a
@@ -123,9 +140,47 @@ class MERModel(nn.Module):
             MissingWeights: the profile's weights are not on this machine.
             UsageError: the path is not a checkpoint that this version can read.
         """
-        from models.mer.checkpoint import checkpoint_file, load_model
+        path = checkpoint_file(profile)
+        checkpoint = read_checkpoint(path)
+        try:
+            model = cls.build(checkpoint.architecture, checkpoint.tokenizer)
+            model.load_state_dict(checkpoint.state)
+        except ImportError:  # it is not the checkpoint that is damaged
+            raise
+        except Exception as error:  # the tokenizer's parser raises a bare Exception
+            raise damaged(path, error) from error
+        model.thresholds = checkpoint.thresholds
+        model.resting = checkpoint.resting
+        model.calibration = checkpoint.calibration
+        return model.eval().requires_grad_(False)
 
-        return load_model(checkpoint_file(profile))
+    def save(self, path: Path, *, training: Mapping[str, Any]) -> None:
+        """Write the checkpoint of a trained model; its weights are reduced, see `write_checkpoint`.
+
+        Args:
+            training: how it was trained, on what data, under which licences; any JSON.
+
+        Raises:
+            ValueError: it has no thresholds, so it was never trained.
+        """
+        if self.thresholds is None:
+            raise ValueError("only a model with thresholds is a checkpoint")
+        textual: Any = self.backbones["textual"]
+        checkpoint = Checkpoint(
+            architecture={
+                **{name: self.backbones[name].architecture for name in MODALITIES},
+                "sequence_width": self.sequence_width,
+                "hidden_width": self.hidden_width,
+                "classifiers": self.classes,
+            },
+            tokenizer=textual.tokenizer.to_str(),
+            thresholds=self.thresholds,
+            resting=self.resting,
+            calibration=self.calibration,
+            training=training,
+            state=self.state_dict(),
+        )
+        write_checkpoint(path, checkpoint)
 
     def predict(
         self, faces: Sequence[Image] | None, audio: Samples | None, text: str | None

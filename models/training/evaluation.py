@@ -17,7 +17,8 @@ from torch import Tensor
 
 from models.emotions import COMBINATIONS, EMOTIONS, MODALITIES, OUTPUTS
 from models.errors import UsageError
-from models.mer.model import Calibration, MERModel
+from models.mer.checkpoint import Calibration
+from models.mer.model import MERModel
 from models.training.datasets import (
     FACE_CLASSES,
     SEVEN,

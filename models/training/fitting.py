@@ -20,7 +20,6 @@ import torch
 
 from models.emotions import MODALITIES
 from models.errors import AnalyserError, UsageError
-from models.mer.checkpoint import load_model, save_model
 from models.mer.model import MERModel
 from models.training.datasets import TALK, Data, ExampleSet, read_data
 from models.training.embedded import SCHEDULES, BranchTask, Faces, Voice, Words
@@ -159,8 +158,8 @@ def fit_stages(
         "licences": DATA_LICENCES,
         "float32": report.means,
     }
-    save_model(model, out, training=training)
-    return judge(load_model(out), judged), results
+    model.save(out, training=training)
+    return judge(MERModel.load(out), judged), results
 
 
 def _folder(out: Path) -> Path:

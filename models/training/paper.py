@@ -19,7 +19,6 @@ from torch.nn import functional as F
 
 from models.emotions import COMBINATIONS, EMOTIONS, MODALITIES
 from models.errors import UsageError
-from models.mer.checkpoint import load_model, save_model
 from models.mer.model import MERModel, Prepared
 from models.training.datasets import ExampleSet, with_neutral
 from models.training.evaluation import judge
@@ -138,7 +137,7 @@ def train_paper(
         module.thresholds, module.calibration = report.thresholds, report.calibration
         module.resting = report.resting
         training = {"seed": seed, "licences": DATA_LICENCES, "float32": report.means}
-        save_model(module, out, training=training)
+        module.save(out, training=training)
         module.thresholds = module.calibration = None  # the next epoch chooses anew
 
     result = fit(
@@ -150,7 +149,7 @@ def train_paper(
         on_progress=on_progress,
         on_best=write,
     )
-    return evaluate_mosei(load_model(out).to(where), mosei), {task.name: result}
+    return evaluate_mosei(MERModel.load(out).to(where), mosei), {task.name: result}
 
 
 @torch.inference_mode()

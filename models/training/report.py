@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from models.emotions import COMBINATIONS, EMOTIONS, OUTPUTS
-from models.mer.model import Calibration
+from models.mer.checkpoint import Calibration
 from models.training.metrics import Bin, Score, calibration_error
 
 TOGETHER = "put together"

@@ -16,7 +16,6 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from models.errors import UsageError
-from models.mer.checkpoint import build_model
 from models.mer.model import MERModel
 from models.registry import resolve
 from models.training.datasets import FACE_CLASSES
@@ -99,7 +98,7 @@ def _assemble(
     acoustic: dict[str, Tensor],
 ) -> MERModel:
     """Build the model and load each backbone, every weight of it."""
-    model = build_model(
+    model = MERModel.build(
         {
             **architecture,
             "textual": json.loads((language / "config.json").read_text(encoding="utf-8")),

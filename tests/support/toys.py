@@ -5,7 +5,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from models.emotions import COMBINATIONS, EMOTIONS
-from models.mer.checkpoint import build_model
+from models.mer.model import MERModel
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *(f"w{number}" for number in range(60))]
 
@@ -71,7 +71,7 @@ def tiny(*, visual=FACES, acoustic=SPEECH, textual=TINY_BERT, classifiers=None):
         "hidden_width": 8,
         "classifiers": classifiers or {},
     }
-    model = build_model(architecture, tokenizer()).eval().requires_grad_(False)
+    model = MERModel.build(architecture, tokenizer()).eval().requires_grad_(False)
     model.thresholds = HALVES
     return model
 

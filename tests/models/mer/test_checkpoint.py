@@ -10,7 +10,7 @@ from toys import TINY_ALBERT, TINY_HUBERT, tiny, utterance
 
 from models.errors import MissingWeights, UsageError
 from models.mer import MERModel
-from models.mer.checkpoint import FORMAT, load_model, read_training, save_model
+from models.mer.checkpoint import FORMAT, read_training
 
 torch.set_num_threads(1)  # as the program does: small networks gain nothing from more
 
@@ -31,7 +31,7 @@ def shipped():
 def test_a_checkpoint_brings_everything_back(tmp_path, parts):
     before = tiny(**parts, classifiers={"FER+": ("x", "y", "z")})
     before.calibration = calibrated().calibration
-    save_model(before, tmp_path / "a.safetensors", training={"epochs": 3})
+    before.save(tmp_path / "a.safetensors", training={"epochs": 3})
     after = MERModel.load(tmp_path / "a.safetensors")
     given = utterance(7, faces=1)
     # float16 and int8 cost a little once ...
@@ -46,8 +46,8 @@ def test_a_checkpoint_brings_everything_back(tmp_path, parts):
         after.classify(vectors)["FER+"], before.classify(vectors)["FER+"], atol=0.01, rtol=0
     )
     # ... and nothing more the second time.
-    save_model(after, tmp_path / "b.safetensors", training={})
-    again = load_model(tmp_path / "b.safetensors")
+    after.save(tmp_path / "b.safetensors", training={})
+    again = MERModel.load(tmp_path / "b.safetensors")
     np.testing.assert_allclose(
         numbers(again.predict(*given)), numbers(after.predict(*given)), atol=1e-6
     )
@@ -57,14 +57,14 @@ def test_a_model_without_thresholds_is_not_saved(tmp_path):
     model = tiny()
     model.thresholds = None
     with pytest.raises(ValueError, match="thresholds"):
-        save_model(model, tmp_path / "a.safetensors", training={})
+        model.save(tmp_path / "a.safetensors", training={})
     assert list(tmp_path.iterdir()) == []
 
 
 def damaged(tmp_path, kind):
     """A file that is not a checkpoint, in one of several ways."""
     path = tmp_path / "bad.safetensors"
-    save_model(tiny(), path, training={})
+    tiny().save(path, training={})
     whole = path.read_bytes()
     if kind == "cut off":
         path.write_bytes(whole[: len(whole) // 2])

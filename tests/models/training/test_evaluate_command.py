@@ -13,7 +13,6 @@ from checkout import REPO
 from models.emotions import COMBINATIONS
 from models.errors import UsageError
 from models.mer import MERModel
-from models.mer.checkpoint import save_model
 from models.training import evaluation
 from models.training.card import update_card
 from models.training.datasets import (
@@ -27,7 +26,7 @@ from models.training.picture import draw_report
 
 
 def test_the_card_gets_its_figures_between_its_marks(report, judged, tmp_path):
-    save_model(judged, tmp_path / "x", training={"float32": report.means})
+    judged.save(tmp_path / "x", training={"float32": report.means})
     card = tmp_path / "CARD.md"
     card.write_text("before\n<!-- figures: begin -->\nold\n<!-- figures: end -->\nafter\n")
     for _ in range(2):
@@ -111,12 +110,12 @@ def run_live(*arguments):
 
 def test_the_command_prints_writes_draws_and_renews_the_card(toys, report, judged, tmp_path):
     data_folder(tmp_path, toys)
-    save_model(judged, tmp_path / "x.safetensors", training={})
+    judged.save(tmp_path / "x.safetensors", training={})
     # In a process of its own, as the command is: here other tests have changed PyTorch's number of
     # threads, with which sums end in other last bits.
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as fresh:
         full = fresh.submit(evaluate, tmp_path / "x.safetensors", tmp_path).result()
-    save_model(judged, tmp_path / "x.safetensors", training={"float32": full.means})
+    judged.save(tmp_path / "x.safetensors", training={"float32": full.means})
     card = tmp_path / "CARD.md"
     card.write_text("<!-- figures: begin --><!-- figures: end -->")
     outputs = ("--json", tmp_path / "x.json", "--plot", tmp_path / "x.png", "--card", card)

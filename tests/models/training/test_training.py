@@ -15,7 +15,8 @@ from toys import tiny
 
 from models.emotions import MODALITIES
 from models.errors import UsageError
-from models.mer.checkpoint import load_model, read_training
+from models.mer import MERModel
+from models.mer.checkpoint import read_training
 from models.training import fitting
 from models.training.augmentation import (
     augment_face,
@@ -275,7 +276,7 @@ def test_resumed_training_comes_to_the_same_checkpoint(toys, tmp_path, quick):
     told = read_training(tmp_path / "whole")
     assert told["seed"] == 5
     assert told["float32"].keys() == whole.means.keys()
-    model = load_model(tmp_path / "whole")
+    model = MERModel.load(tmp_path / "whole")
     assert model.calibration is not None
     faces = [np.repeat(toys.valid[0].items[0][:, :, None], 3, axis=2)]
     assert set(model.predict(faces, None, None).contributions["anger"]) == {"visual"}
