@@ -17,7 +17,7 @@ import jiwer
 from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
 
 from models.errors import UsageError
-from models.stt import Transcriber
+from models.stt.transcriber import Transcriber
 from models.training.datasets import read_clip
 
 _SAMPLE_RATE = 16_000

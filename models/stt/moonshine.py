@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 
 from models.onnx_session import load_network
-from models.stt import Hypothesis
 from models.stt.network import (
     SAMPLE_RATE,
     NetworkTranscriber,
@@ -25,6 +24,7 @@ from models.stt.network import (
     parts,
     reading,
 )
+from models.stt.transcriber import Hypothesis
 from models.worker import STUCK_S
 
 _START, _END = 1, 2  # tokens

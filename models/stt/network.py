@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from models.errors import AnalysisError, UsageError
 from models.levels import gain
-from models.stt import Hypothesis, Transcriber, Transcript
+from models.stt.transcriber import Hypothesis, Transcriber, Transcript
 from models.stt.word_times import word_times
 from models.vad import WINDOW, load_vad
 from models.worker import STUCK_S, Worker

@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from models.stt import Hypothesis, Transcriber, Transcript
+from models.stt.transcriber import Hypothesis, Transcriber, Transcript
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from models.stt import Word
+from models.stt.transcriber import Word
 
 _SAMPLE_RATE = 16_000
 _FRAME = 320  # samples, 20 ms

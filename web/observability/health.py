@@ -6,15 +6,48 @@ In: requests of a supervisor and of Prometheus. Out: ``/healthz`` and ``/metrics
 from __future__ import annotations
 
 import asyncio
-from typing import Literal
+from collections.abc import Mapping
+from typing import Literal, Protocol
 
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Gauge
 from prometheus_client import generate_latest as exposition
 from typing_extensions import TypedDict  # pydantic, which documents it, wants this one
 
+from realtime.analysis import Analyzer
 from web.errors import ApiError
-from web.sessions.hub import Hub
+
+
+class Running(Protocol):
+    """A session, as it is counted."""
+
+    @property
+    def kind(self) -> str:
+        """Where its media come from."""
+
+    @property
+    def state(self) -> str:
+        """Whether it waits, runs or has ended."""
+
+
+class Watched(Protocol):
+    """What the server is judged by; see `web.sessions.hub.Hub`."""
+
+    @property
+    def state(self) -> Literal["loading", "ready", "failed"]:
+        """Of the models."""
+
+    @property
+    def problem(self) -> str:
+        """Why they failed to load."""
+
+    @property
+    def analyzer(self) -> Analyzer | None:
+        """The models; None until they are ready."""
+
+    @property
+    def sessions(self) -> Mapping[str, Running]:
+        """By id."""
 
 
 class Health(TypedDict):
@@ -23,7 +56,7 @@ class Health(TypedDict):
     status: Literal["ok", "loading"]
 
 
-def routes(hub: Hub) -> APIRouter:
+def routes(hub: Watched) -> APIRouter:
     """The routes ``/healthz`` and ``/metrics``."""
     router = APIRouter(tags=["server"])
     # What the hub knows is read when it is asked for; each hub of a process has its own.
