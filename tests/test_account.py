@@ -11,6 +11,8 @@ import pytest
 from checkout import require_or_skip
 from exits import REPO, command
 
+pytestmark = pytest.mark.slow
+
 NAMELESS = 54_321
 """No account has this id."""
 

@@ -58,6 +58,7 @@ def program_of(document: str, marker: str) -> str:
     return str(program)
 
 
+@pytest.mark.slow
 async def test_the_session_of_the_readme(folder: Path) -> None:
     lines = await run(program_of(DOCUMENTS["realtime/README.md"], "LiveSession"), folder)
     assert len(lines) == 2
@@ -74,6 +75,7 @@ def test_the_table_of_limits_is_whole_and_true() -> None:
             assert float(told[option].replace(" ", "")) == default
 
 
+@pytest.mark.slow
 async def test_the_device_without_webrtc_of_the_readme(folder: Path) -> None:
     async with serving() as client:
         address = f"ws://127.0.0.1:{client.http.base_url.port}/api/ingest"
@@ -115,6 +117,7 @@ def test_commands_and_their_options_are_there(document: str) -> None:
                 assert word.rstrip(",.;:)") in {*known, "--help"}, (line, word)
 
 
+@pytest.mark.slow
 async def test_the_upload_of_the_documentation_page(folder: Path) -> None:
     page = (REPO / "web" / "static" / "reference" / "api.html").read_text(encoding="utf-8")
     [program] = re.findall(r"<pre tabindex=\"0\">(import asyncio.*?)</pre>", page, re.S)
@@ -124,6 +127,7 @@ async def test_the_upload_of_the_documentation_page(folder: Path) -> None:
     assert len(lines) == 2
 
 
+@pytest.mark.slow
 def test_no_library_keeps_anything_to_tell_its_maker(tmp_path: Path) -> None:
     program = """
 from models.vad import load_vad

@@ -13,6 +13,8 @@ import psutil
 import pytest
 from exits import REPO, all_cores_busy, command, run_all
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.timeout(600)
 def test_it_never_aborts_at_its_end(shared: Path) -> None:

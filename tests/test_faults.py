@@ -36,6 +36,8 @@ from realtime.session import LiveSession
 from realtime.sources import open_source
 from web.errors import ApiError
 
+pytestmark = pytest.mark.slow
+
 STUCK_S = 10.0  # longer than anything here takes on a busy machine
 
 

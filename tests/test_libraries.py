@@ -62,6 +62,7 @@ def without_libgl(tmp_path: Path) -> dict[str, str]:
     return environment
 
 
+@pytest.mark.slow
 def test_without_libgl_it_is_told_at_start(shared: Path, without_libgl: dict[str, str]) -> None:
     clip = shared / "media/cases/plain_short.flac"
     for arguments in (
@@ -81,6 +82,7 @@ def test_without_libgl_it_is_told_at_start(shared: Path, without_libgl: dict[str
         assert ended.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_what_shows_no_pictures_needs_no_libgl(without_libgl: dict[str, str]) -> None:
     for arguments in (["--help"], ["models"], ["analyze", "nowhere.mp4"]):
         ended = subprocess.run(
@@ -90,6 +92,7 @@ def test_what_shows_no_pictures_needs_no_libgl(without_libgl: dict[str, str]) ->
         assert ended.returncode == (2 if "analyze" in arguments else 0)
 
 
+@pytest.mark.slow
 def test_a_gateway_of_a_cluster_tells_of_it_in_one_line_too() -> None:
     pytest.importorskip("ray")
     code = (
@@ -124,6 +127,7 @@ def test_a_failed_import_leaves_no_folder_of_opencv_on_the_path(
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_on_a_server_without_the_library_it_is_told_at_start(shared: Path) -> None:
     """The same where the library is absent."""
     nogl = shared / "media/cases/nogl"

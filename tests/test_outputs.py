@@ -24,6 +24,8 @@ from models.overwriting import holds_drawing, spare_others
 from realtime.events import SessionStarted
 from realtime.outputs import EventsFile
 
+pytestmark = pytest.mark.slow
+
 STARTED = SessionStarted(session="s", time=0, source="a.wav", profile="embedded", stt="sphinx")
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX")

@@ -25,6 +25,8 @@ from clips import beginning_of
 from virtual_microphone import virtual_microphone
 from websockets.sync.client import connect
 
+pytestmark = pytest.mark.slow
+
 
 def start(*arguments: str | Path, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
     command = [sys.executable, str(REPO / "run_live.py"), *map(str, arguments)]

@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 from checkout import REPO
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def command(tmp_path_factory: pytest.TempPathFactory) -> Path:

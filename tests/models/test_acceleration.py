@@ -18,6 +18,7 @@ def plain() -> MERModel:
     return MERModel.load("embedded")
 
 
+@pytest.mark.slow
 def test_the_model_scores_as_before(plain: MERModel) -> None:
     quick = copy.deepcopy(plain)
     accelerate(quick)

@@ -51,6 +51,7 @@ def face(x, y, size):
 # --- real pictures ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clip", ["talker_512.mp4", "talker_700.mp4", "two_people_interview.mp4"])
 def test_a_talker_is_found_in_every_frame_upright_and_framed_by_the_template(finder, frames, clip):
     found = finder.find(frames(clip))
@@ -64,6 +65,7 @@ def test_a_talker_is_found_in_every_frame_upright_and_framed_by_the_template(fin
     assert np.abs(again[0].landmarks - 80 - TEMPLATE).max() < 16
 
 
+@pytest.mark.slow
 def test_two_people_are_both_detected_and_one_is_followed(finder, frames):
     pictures = frames("two_people_interview.mp4")
     assert [len(faces) for faces in finder.detect(pictures)] == [2] * 5
@@ -77,12 +79,14 @@ def test_nobody_in_view_gives_no_face(finder, frames):
     assert finder.find(pictures) == [None] * 10
 
 
+@pytest.mark.slow
 def test_several_faces_are_detected_the_largest_first(finder, frames):
     for faces in finder.detect(frames("many_faces_1080p.mp4", 3)):
         assert len(faces) >= 3
         assert [area(one) for one in faces] == sorted(map(area, faces), reverse=True)
 
 
+@pytest.mark.slow
 def test_a_picture_gives_the_same_digits_in_whatever_company(finder, frames):
     pictures = frames("two_people_interview.mp4", 3)
     together = finder.detect([*pictures, frames("talker_700.mp4", 1)[0]])
@@ -194,6 +198,7 @@ def tracked(finder, pictures):
     return tracker.pictures
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "clip", ["talker_grid_120s.mp4", "talker_512.mp4", "talker_700.mp4", "two_people_interview.mp4"]
 )

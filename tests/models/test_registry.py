@@ -232,6 +232,7 @@ def test_what_is_not_for_download_is_said_in_one_line(empty_folder, name, said):
     assert err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_what_the_same_command_continues(empty_folder, mirror):
     mirror.stall_after = 10_000
     process = subprocess.Popen(

@@ -70,6 +70,7 @@ any_settings = st.builds(
 )
 
 
+@pytest.mark.slow
 @given(runs=runs, settings=any_settings, cut=st.integers(0, WINDOW - 1))
 @hypothesis_settings(max_examples=400, deadline=None)
 def test_boundaries_are_those_of_silero(
@@ -81,6 +82,7 @@ def test_boundaries_are_those_of_silero(
     assert boundaries(changes) == silero_boundaries(probabilities, length, settings)
 
 
+@pytest.mark.slow
 @given(runs=runs, settings=any_settings)
 @hypothesis_settings(max_examples=200, deadline=None)
 def test_changes_tell_one_utterance_after_the_other(
@@ -109,6 +111,7 @@ def test_changes_tell_one_utterance_after_the_other(
     assert state == "silent"
 
 
+@pytest.mark.slow
 @given(runs=runs, settings=any_settings, tail_ms=st.sampled_from([0, 100, 300]))
 @hypothesis_settings(max_examples=300, deadline=None)
 def test_speaking_until_grows_and_never_passes_the_end_of_what_a_pause_closes(
@@ -131,6 +134,7 @@ def test_speaking_until_grows_and_never_passes_the_end_of_what_a_pause_closes(
             told = until
 
 
+@pytest.mark.slow
 @given(runs=runs, settings=any_settings, tail_ms=st.sampled_from([0, 100, 300]))
 @hypothesis_settings(max_examples=300, deadline=None)
 def test_what_a_pause_closes_was_foretold_while_it_lasted(
@@ -251,6 +255,7 @@ def levelled(audio: Audio) -> Audio:
     return np.concatenate([leveller.window(window) for window in padded])[: len(audio)]
 
 
+@pytest.mark.slow
 def test_real_speech_has_the_boundaries_of_silero_however_it_is_chopped(
     shared: Path, decode: Callable[[Path], Audio]
 ) -> None:

@@ -139,6 +139,7 @@ def test_a_call_may_close_the_thread_it_runs_in() -> None:
     assert inference.lane().submit(Rank.RESULT, inference.close).result(10) is None
 
 
+@pytest.mark.slow
 def test_a_call_that_is_stuck_fails_and_another_thread_goes_on_with_the_rest() -> None:
     inference = Inference(stuck_s=3)
     begun, let_go = threading.Event(), threading.Event()

@@ -78,6 +78,7 @@ def test_noise_is_no_speech(colour: str, db: float) -> None:
     assert streamed_boundaries(iter([at_rms(noise, db)])) == []
 
 
+@pytest.mark.slow
 def test_sounds_of_animals_rain_and_engines_are_no_more_speech_than_without_gain(
     shared: Path, decode: Callable[[Path], Sound]
 ) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+import pytest
 from clips import beginning_of
 from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
@@ -18,6 +19,8 @@ from realtime.events import SourceWarning, UtteranceFailed
 from realtime.inference import Rank
 from realtime.media import VideoFrame
 from realtime.metrics import observe
+
+pytestmark = pytest.mark.slow
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 

@@ -24,6 +24,8 @@ from realtime.events import SessionEnded, UtteranceResult
 from realtime.session import LiveSession
 from realtime.sources import open_source
 
+pytestmark = pytest.mark.slow
+
 RATE = 16_000
 FPS = 10
 WIDTH, HEIGHT, SIDE = 640, 360, 200

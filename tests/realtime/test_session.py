@@ -37,6 +37,8 @@ from realtime.session import LiveSession
 from realtime.sources import open_source
 from realtime.sources.base import Source
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def analyzer() -> Iterator[LocalAnalyzer]:

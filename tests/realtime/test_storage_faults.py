@@ -146,6 +146,7 @@ def test_a_session_of_an_earlier_version_is_read_back_and_its_neutral_is_not_kno
     assert (end.average.emotions["happiness"], end.average.neutral) == (0.61, None)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 def test_whatever_was_published_is_there_after_any_kill(tmp_path: Path) -> None:
     """200 servers are killed while their sessions publish; ten after one another use one file."""

@@ -29,6 +29,8 @@ from webrtc_client import until
 from realtime import events
 from web.settings import Limits, ServerSettings
 
+pytestmark = pytest.mark.slow
+
 CLOSINGS = {1000, 1003, 1007, 1008, 1009, 1013}
 
 

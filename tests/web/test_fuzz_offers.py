@@ -15,6 +15,8 @@ from webrtc_client import SDP, offer_of, peer, until
 
 from web.settings import Limits, ServerSettings
 
+pytestmark = pytest.mark.slow
+
 
 def own_offers() -> list[str]:
     """What aiortc offers: sound and pictures, sound alone with a channel, and nothing to send."""

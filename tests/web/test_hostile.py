@@ -34,6 +34,8 @@ from web.webrtc import connection as web_peer
 from web.webrtc import packets
 from web.webrtc.packets import MAX_SOURCES, MAX_WAITING
 
+pytestmark = pytest.mark.slow
+
 PACKETS = 3000
 
 

@@ -15,6 +15,8 @@ from websockets.exceptions import ConnectionClosed
 from realtime.analyzers.local import LocalAnalyzer
 from web.settings import Limits, ServerSettings
 
+pytestmark = pytest.mark.slow
+
 STRANGERS = 20
 UTTERANCES = 6  # about 20 s
 

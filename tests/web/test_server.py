@@ -12,9 +12,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+import pytest
 from checkout import REPO
 from web_client import SOON_S
 from websockets.sync.client import connect
+
+pytestmark = pytest.mark.slow
 
 TOKEN = "correct-horse-battery-staple"
 

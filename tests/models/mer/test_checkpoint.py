@@ -23,6 +23,7 @@ def shipped():
 # --- checkpoints ---
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "parts",
     [{}, {"visual": "inception_resnet_v1", "acoustic": TINY_HUBERT, "textual": TINY_ALBERT}],

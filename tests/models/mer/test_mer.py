@@ -103,6 +103,7 @@ batch_of_utterances = st.lists(
 # --- the same input, the same answer ---
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(batch_of_utterances)
 def test_a_batch_gives_what_single_utterances_give(model, drawn):
@@ -117,6 +118,7 @@ def test_a_batch_gives_what_single_utterances_give(model, drawn):
         np.testing.assert_allclose(numbers(scores), numbers(alone), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_same_input_gives_the_same_digits_whatever_came_before(model):
     first = numbers(model.predict(*utterance(5)))
     model.predict_batch(*zip(*(utterance(n, seconds=n / 3) for n in range(1, 7)), strict=True))
@@ -197,6 +199,7 @@ def test_standardised_channels_have_mean_0_and_deviation_1():
     torch.testing.assert_close(found.std(dim=0)[wide], torch.ones(int(wide.sum())))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0.001, 0.5, 11])
 def test_the_papers_backbones_predict_built_from_tiny_configurations(seconds):
     model = tiny(visual="inception_resnet_v1", acoustic=TINY_HUBERT, textual=TINY_ALBERT)
@@ -208,6 +211,7 @@ def test_the_papers_backbones_predict_built_from_tiny_configurations(seconds):
         np.testing.assert_allclose(numbers(scores), numbers(model.predict(*one)), atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "parts",
     [{}, {"visual": "inception_resnet_v1", "acoustic": TINY_HUBERT, "textual": TINY_ALBERT}],

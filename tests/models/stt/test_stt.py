@@ -57,6 +57,7 @@ def test_words_of_clear_sentences(
         assert 0.6 < transcript.confidence < 1
 
 
+@pytest.mark.slow
 def test_transcript_depends_on_the_utterance_alone(
     moonshine: MoonshineTranscriber, sentences: dict[str, Audio]
 ) -> None:
@@ -114,6 +115,7 @@ def test_what_was_guessed_right_is_checked_in_one_call(
         assert calls == expected
 
 
+@pytest.mark.slow
 def test_a_long_recording_is_heard_to_its_end(
     moonshine: MoonshineTranscriber, shared: Path, decode: Callable[[Path], Audio]
 ) -> None:
@@ -157,6 +159,7 @@ def test_a_sequence_counts_as_repeated_from_the_fourth_time_in_a_row() -> None:
     assert not _repeats((5, 5, 9, 5, 5))
 
 
+@pytest.mark.slow
 def test_sounds_of_the_world_have_no_words(
     moonshine: MoonshineTranscriber, shared: Path, decode: Callable[[Path], Audio]
 ) -> None:

@@ -94,6 +94,7 @@ def test_a_folder_without_transcripts_is_said_with_what_is_expected(tmp_path: Pa
         evaluate(Reader(""), tmp_path, ignore)
 
 
+@pytest.mark.slow
 def test_word_error_rate_is_what_the_readme_says(shared: Path) -> None:
     transcriber = load_transcriber("moonshine-tiny")
     report = evaluate(transcriber, shared / "media/speech", ignore)
@@ -105,6 +106,7 @@ def test_word_error_rate_is_what_the_readme_says(shared: Path) -> None:
     assert report.error_rate == pytest.approx(int(told[1]) / 100, abs=0.01)
 
 
+@pytest.mark.slow
 def test_the_command_prints_the_report(folder: Path) -> None:
     command = [sys.executable, str(REPO / "run_live.py"), "evaluate", "stt"]
     done = subprocess.run(

@@ -83,6 +83,7 @@ SAID = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DOWNLOADED)
 def test_words_come_right_and_do_not_mix(engines: dict[str, NetworkTranscriber], name: str) -> None:
     for sound, text in SAID[name]:
@@ -162,6 +163,7 @@ CHORDS = np.concatenate(
 NOTHING_SAID += [level * sound for sound in (HUM, CHORDS) for level in (0.03, 0.3, 1.0)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*DOWNLOADED, "moonshine-tiny"])
 def test_silence_and_noise_have_no_words(
     trained: Path, weights: Path, monkeypatch: pytest.MonkeyPatch, name: str
@@ -314,6 +316,7 @@ def name_of(asked: str) -> str:
     return engine.name
 
 
+@pytest.mark.slow
 def test_the_default_is_the_best_that_is_here_and_can_follow(trained: Path, weights: Path) -> None:
     assert name_of("auto") == "moonshine-tiny"
     save_whisper(weights / "whisper-small", multilingual=True)
@@ -396,6 +399,7 @@ def test_what_is_no_network_is_said_in_one_line(weights: Path, asked: str, place
     assert str(weights / place) in str(caught.value)
 
 
+@pytest.mark.slow
 def test_the_session_says_which_engine_the_default_is(shared: Path, weights: Path) -> None:
     command = [sys.executable, str(REPO / "run_live.py"), "analyze", "--events", "-"]
     clip = str(shared / "media/talker_700.mp4")

@@ -52,6 +52,7 @@ def test_clips_are_read_when_they_are_asked_for(tmp_path):
         list(clips)
 
 
+@pytest.mark.slow
 def test_the_sets_have_their_sizes_and_labels(data):
     assert [(one.name, len(one)) for one in data.train] == [
         ("FER+", 28561),

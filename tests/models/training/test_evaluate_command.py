@@ -22,6 +22,8 @@ from models.training.datasets import (
 from models.training.evaluation import evaluate, judge
 from models.training.picture import draw_report
 
+pytestmark = pytest.mark.slow
+
 # --- card and picture ---
 
 

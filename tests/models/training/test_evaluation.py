@@ -28,6 +28,8 @@ from models.training.metrics import (
 )
 from models.training.report import Classification, Report, SetReport
 
+pytestmark = pytest.mark.slow
+
 
 def cells(table_row):
     return [cell.strip() for cell in table_row.strip("|").split("|")]

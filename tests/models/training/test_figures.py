@@ -27,6 +27,7 @@ decisions = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=2, max_si
 # --- metrics ---
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(decisions)
 def test_f1_and_wacc_are_scikit_learns(pairs):
@@ -42,6 +43,7 @@ def test_f1_and_wacc_are_scikit_learns(pairs):
     assert found.positives == truth.sum()
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from(THRESHOLDS) | st.floats(0, 1), st.booleans()), min_size=1)
@@ -58,6 +60,7 @@ def test_thresholds_go_from_5_to_95_percent_in_steps_of_5():
     assert [round(100 * t) for t in THRESHOLDS] == list(range(5, 100, 5))
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(decisions)
 def test_precision_and_recall_are_scikit_learns_where_something_is_claimed_and_true(pairs):
@@ -78,6 +81,7 @@ def said(seed, *, slope=1.0, offset=0.0, examples=400):
 # --- calibration ---
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.integers(0, 1000), st.floats(0.2, 3), st.floats(-3, 3))
 def test_the_calibration_is_the_logistic_regression_on_platts_targets(seed, slope, offset):

@@ -22,6 +22,7 @@ torch.set_num_threads(1)
 # --- cutting ---
 
 
+@pytest.mark.slow
 def test_what_cannot_be_cut_is_listed_with_its_reason(built):
     folder, result, seen = built
     assert [one.done for one in seen] == list(range(1, 8))

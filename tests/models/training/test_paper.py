@@ -66,6 +66,7 @@ def here(weights, monkeypatch):
 # --- the starting points ---
 
 
+@pytest.mark.slow
 def test_the_paper_model_starts_from_weights_in_their_true_formats(weights, here, tmp_path):
     _, face, voice, words = weights
     model = starting_model("paper", tmp_path).eval()
@@ -149,6 +150,7 @@ def small(monkeypatch):
     return schedule
 
 
+@pytest.mark.slow
 def test_a_batch_is_of_seed_and_step_alone_and_a_pass_shows_each_once(built, here, small, tmp_path):
     mosei = read_mosei(built[0])
     model = starting_model("paper", tmp_path)
@@ -186,6 +188,7 @@ class InterruptedTrainingError(Exception):
     pass
 
 
+@pytest.mark.slow
 def test_resumed_training_comes_to_the_same_checkpoint(built, here, small, tmp_path, monkeypatch):
     monkeypatch.setattr(paper, "_BATCH", 16)
 
@@ -209,6 +212,7 @@ def test_resumed_training_comes_to_the_same_checkpoint(built, here, small, tmp_p
     assert json.loads(whole.to_json())["parts"][1]["f1"] == whole.parts[1].f1
 
 
+@pytest.mark.slow
 def test_the_command_learns_32_examples_by_heart(built, here, small, tmp_path, monkeypatch, capsys):
     folder, out = tmp_path / "mosei", tmp_path / "paper.safetensors"
     shutil.copytree(built[0], folder)

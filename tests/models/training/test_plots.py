@@ -18,6 +18,7 @@ RESULT = Result(
 )
 
 
+@pytest.mark.slow
 def test_every_stage_has_a_column_with_its_curves(tmp_path):
     widths = []
     for stages in ({"one": RESULT}, {"one": RESULT, "two": RESULT}):

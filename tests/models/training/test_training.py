@@ -35,6 +35,7 @@ from models.training.voices import encoded
 # --- augmentation ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_augmented_examples_keep_their_form_and_follow_the_generator(seed):
@@ -198,6 +199,7 @@ def test_clips_are_heard_once_each_in_several_ways(tmp_path):
         hear(sets)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", [Faces, Voice, Words])
 def test_a_batch_depends_on_seed_and_step_alone(stage, toys, tmp_path):
     model = untrained()
@@ -244,6 +246,7 @@ class InterruptedTrainingError(Exception):
     pass
 
 
+@pytest.mark.slow
 def test_resumed_training_comes_to_the_same_checkpoint(toys, tmp_path, quick):
     def run(name, **options):
         return fit_stages(
@@ -282,6 +285,7 @@ def test_resumed_training_comes_to_the_same_checkpoint(toys, tmp_path, quick):
     assert set(model.predict(faces, None, None).contributions["anger"]) == {"visual"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", [Faces, Voice, Words])
 def test_each_stage_learns_what_its_toys_show(stage, quick, tmp_path):
     model = untrained()
@@ -349,6 +353,7 @@ def test_what_is_missing_is_told_in_one_line(tmp_path, monkeypatch):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_stage_that_fails_in_its_process_fails_the_training(tmp_path):
     with pytest.raises(UsageError):
         fitting._learn_at_once(tmp_path, tmp_path / "x", 1, lambda progress: None)

@@ -31,7 +31,7 @@ from realtime.events import Event, TranscriptPartial, UtteranceFailed, Utterance
 from realtime.session import LiveSession
 from realtime.sources import open_source
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.timeout(900), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -106,6 +106,7 @@ def test_growth_is_from_the_second_to_the_last_quarter_whatever_peaks() -> None:
     assert "growth in 0.2 h of media +30.0" in " ".join(str(found).split())
 
 
+@pytest.mark.slow
 async def test_a_recording_played_over_and_over_is_one_session(
     shared: Path, transcriber: Transcriber
 ) -> None:
@@ -130,6 +131,7 @@ def transcriber() -> Iterator[Transcriber]:
     transcriber.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clip", ["talker_512.mp4", "talker_700.mp4"])
 async def test_the_plain_path_finds_the_utterances_of_the_program(
     shared: Path, transcriber: Transcriber, clip: str
@@ -154,6 +156,7 @@ async def test_the_plain_path_finds_the_utterances_of_the_program(
         assert utterance.emotions.keys() == result.emotions.keys()
 
 
+@pytest.mark.slow
 def test_the_plain_path_does_without_pictures(shared: Path, transcriber: Transcriber) -> None:
     reference = ReferencePath("embedded", transcriber)
     (utterance,) = reference.analyze(str(shared / "media/speech/LJ001-0002.wav"))
@@ -161,6 +164,7 @@ def test_the_plain_path_does_without_pictures(shared: Path, transcriber: Transcr
     assert utterance.text
 
 
+@pytest.mark.slow
 def test_the_plain_path_takes_another_engine_as_it_is(shared: Path, tmp_path: Path) -> None:
     save_silero(tmp_path / "tiny.jit")
     engine = SileroTranscriber("silero", tmp_path / "tiny.jit")

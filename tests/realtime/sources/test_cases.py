@@ -15,6 +15,8 @@ from realtime.analyzers.local import LocalAnalyzer
 from realtime.events import SessionEnded
 from realtime.sources import open_source
 
+pytestmark = pytest.mark.slow
+
 CASES = {
     # How many utterances, whether each has faces (some pictures show nobody), what is warned of.
     "plain_short.flac": (1, False, []),

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from damaged_media import upload_all
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.timeout(600)
 async def test_damaged_uploads_end_in_results_or_clear_errors(shared: Path) -> None:

@@ -26,6 +26,7 @@ from realtime.sources import open_source
 from realtime.sources.timeline import media_time
 
 
+@pytest.mark.slow
 async def test_both_paces_deliver_the_same(tmp_path: Path) -> None:
     path = write(tmp_path / "a.mkv", [(0.2, tone(1.2, 44100))], 44100, frames=film(1.4))
     fast = await read(path)
@@ -78,6 +79,7 @@ async def test_closing_ends_a_consumer_that_waits(tmp_path: Path) -> None:
     await threads_end()
 
 
+@pytest.mark.slow
 async def test_a_consumer_that_is_cancelled_leaves_nothing_behind(tmp_path: Path) -> None:
     path = write(tmp_path / "a.mkv", [(0, tone(30))], frames=film(30))
     consumer = asyncio.create_task(take(await open_source(str(path))))

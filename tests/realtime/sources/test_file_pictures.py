@@ -38,6 +38,7 @@ async def test_frames_are_thinned_and_true_to_their_time(tmp_path: Path) -> None
         assert frame.image.mean() == pytest.approx(n * 2 + 20, abs=3)
 
 
+@pytest.mark.slow
 async def test_of_pictures_coded_alone_those_that_are_kept_are_decoded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,6 +120,7 @@ async def test_pictures_are_upright(
     assert part.mean(axis=(0, 1)) == pytest.approx([200, 0, 0], abs=12)
 
 
+@pytest.mark.slow
 async def test_decoded_pictures_are_let_go_without_the_collector_of_cycles(tmp_path: Path) -> None:
     def alive() -> list[object]:
         return [one for one in gc.get_objects() if isinstance(one, av.VideoFrame)]

@@ -71,6 +71,7 @@ def nothing_is_left() -> Any:
 # --- the same media ---
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "clip", ["talker_700.mp4", "many_faces_1080p.mp4", "speech/LJ001-0002.wav"]
 )
@@ -83,6 +84,7 @@ async def test_the_media_is_that_of_a_file_source(shared: Path, clip: str) -> No
     assert digest(await take(source)) == digest(await take(plain))
 
 
+@pytest.mark.slow
 async def test_live_pace_gives_the_same_on_time(tmp_path: Path) -> None:
     path = write(tmp_path / "a.mkv", [(0, tone(1.5))], frames=film(1.5))
     source = await isolated(path, pace="live")
@@ -112,6 +114,7 @@ async def test_gaps_and_damage_are_told_alike(tmp_path: Path) -> None:
     assert [item.code for item in items if hasattr(item, "code")] == ["audio.gap"]
 
 
+@pytest.mark.slow
 async def test_errors_are_those_of_a_file_source(tmp_path: Path, shared: Path) -> None:
     (tmp_path / "text.mp4").write_text("This is no video. " * 1000)
     (tmp_path / "empty.mp4").touch()
@@ -159,6 +162,7 @@ def test_the_process_imports_what_decoding_needs() -> None:
 # --- its process ---
 
 
+@pytest.mark.slow
 async def test_a_consumer_that_waits_makes_the_process_wait(tmp_path: Path) -> None:
     path = write(tmp_path / "a.mkv", [(0, tone(20))], frames=film(20))
     async with aclosing(await isolated(path)) as source:
@@ -202,6 +206,7 @@ async def test_opening_may_be_cancelled(tmp_path: Path, after_s: float) -> None:
     await _until(lambda: not decoders())
 
 
+@pytest.mark.slow
 @posix
 @pytest.mark.parametrize(
     ("fatal", "fate"), [("SIGKILL", "was killed, .* no memory left"), ("SIGSEGV", "crashed .*-11")]
@@ -220,6 +225,7 @@ async def test_a_decoder_that_dies_ends_its_source_alone(
     assert digest(await take(other)) == digest(await take(await open_source(str(path), "fast")))
 
 
+@pytest.mark.slow
 @posix
 async def test_a_decoder_that_is_stuck_is_ended(tmp_path: Path) -> None:
     path = write(tmp_path / "a.wav", [(0, tone(60))])
@@ -246,6 +252,7 @@ async def test_a_decoder_that_is_stuck_from_the_start_is_ended(
     await _until(lambda: not decoders())
 
 
+@pytest.mark.slow
 async def test_a_consumer_that_is_slow_is_no_stuck_decoder(tmp_path: Path) -> None:
     path = write(tmp_path / "a.wav", [(0, tone(20))])
     async with aclosing(await isolated(path, replace(GENEROUS, stall_s=2))) as source:
@@ -256,6 +263,7 @@ async def test_a_consumer_that_is_slow_is_no_stuck_decoder(tmp_path: Path) -> No
     assert items[-1].stop == 20 * 16_000
 
 
+@pytest.mark.slow
 @posix
 async def test_ctrl_c_is_for_the_program_alone(tmp_path: Path) -> None:
     path = write(tmp_path / "a.wav", [(0, tone(60))])
@@ -266,6 +274,7 @@ async def test_ctrl_c_is_for_the_program_alone(tmp_path: Path) -> None:
     assert digest(items) == digest(await take(await open_source(str(path), "fast")))
 
 
+@pytest.mark.slow
 def test_the_process_dies_with_its_parent(tmp_path: Path) -> None:
     path = write(tmp_path / "a.wav", [(0, tone(60))])
     code = f"""

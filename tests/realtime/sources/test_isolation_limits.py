@@ -38,6 +38,7 @@ def huge(path: Path, pictures: int) -> Path:
 # --- limits ---
 
 
+@pytest.mark.slow
 @LINUX
 async def test_a_decoder_that_takes_too_much_memory_ends_its_source(tmp_path: Path) -> None:
     path = huge(tmp_path / "a.mkv", MEMORY_FAILURES + 5)
@@ -45,6 +46,7 @@ async def test_a_decoder_that_takes_too_much_memory_ends_its_source(tmp_path: Pa
         await take(await isolated(path, SCANT))
 
 
+@pytest.mark.slow
 @LINUX
 async def test_some_pictures_that_take_too_much_memory_are_passed_over(tmp_path: Path) -> None:
     path = huge(tmp_path / "a.mkv", MEMORY_FAILURES // 2)
@@ -106,6 +108,7 @@ async def test_a_recording_that_is_too_long_is_refused(tmp_path: Path) -> None:
         await isolated(path, replace(GENEROUS, max_hours=0.01))
 
 
+@pytest.mark.slow
 async def test_a_stream_that_goes_on_for_too_long_ends(tmp_path: Path) -> None:
     path = write(tmp_path / "a.ts", [(0, tone(60, 48000))], 48000, codec="mp2")
     handler = type("Endless", (Breaking,), {"data": path.read_bytes(), "hang": False})

@@ -101,6 +101,7 @@ def test_whatever_is_damaged_gives_places_in_the_file(content: bytes) -> None:
     assert found[-1] <= len(content)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "content",
     [
@@ -134,6 +135,7 @@ def analyzer() -> Iterator[LocalAnalyzer]:
     analyzer.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("suffix", "codec"),
     [
@@ -180,6 +182,7 @@ def join(path: Path, *pieces: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "avi", "flv"])
 async def test_each_piece_has_its_own_rate_channels_and_size(tmp_path: Path, suffix: str) -> None:
     a = write(

@@ -42,6 +42,7 @@ def power(sound: npt.NDArray[np.float32]) -> float:
     return float(np.mean(np.square(sound[SAMPLE_RATE // 10 :])))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["flt", "fltp"])
 @pytest.mark.parametrize("count", [*range(1, 17), 24, 32])
 def test_any_number_of_like_channels_is_each_of_them(count: int, format: str) -> None:

@@ -16,6 +16,7 @@ from recordings import (
 from realtime.media import SAMPLE_RATE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("clip", "seconds", "frames", "shape"),
     [

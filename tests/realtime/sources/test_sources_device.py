@@ -24,6 +24,8 @@ from realtime.media import SAMPLE_RATE, AudioBlock, Media, SourceNotice, VideoFr
 from realtime.sources import Device, Source, list_devices, open_source
 from realtime.sources.catalog import choose
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def microphone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[VirtualMicrophone]:

@@ -56,6 +56,7 @@ async def test_resampling_keeps_time_and_loudness(tmp_path: Path, rate: int, cha
     assert np.sqrt(np.mean((heard - expected)[100:-100] ** 2)) < 0.012
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(1, 5000), min_size=1, max_size=20))
 def test_any_chunks_give_the_same_samples(lengths: list[int]) -> None:
     sound = as_written(tone(sum(lengths) / 44100, 44100, channels=2))
@@ -146,6 +147,7 @@ def timeline_of(pieces: list[tuple[float | None, Sound]]) -> list[Media]:
     return [*items, *timeline.finish()]
 
 
+@pytest.mark.slow
 @given(st.lists(st.floats(-0.015, 0.015), min_size=50, max_size=50))
 def test_jitter_moves_no_sample(jitter: list[float]) -> None:
     sound = tone(1)
@@ -202,6 +204,7 @@ def test_merging_waits_no_longer_than_its_bound() -> None:
     assert len(taken) >= 89
 
 
+@pytest.mark.slow
 async def test_timestamps_that_begin_anew_go_on(tmp_path: Path) -> None:
     """As of a stream that was restarted: two recordings from 0, one after the other."""
     for n in (1, 2):
@@ -213,6 +216,7 @@ async def test_timestamps_that_begin_anew_go_on(tmp_path: Path) -> None:
     assert np.abs(sound_of(items)[30 * SAMPLE_RATE :]).max() > 0.2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("suffix", "codec", "video_codec"),
     [
@@ -272,6 +276,7 @@ async def test_every_piece_of_a_joined_recording_is_heard_where_it_stands(
         assert [" 3 clocks" in message for message in told] == [True]
 
 
+@pytest.mark.slow
 async def test_silence_that_a_sender_left_out_is_told_once_and_summed_up(
     shared: Path, tmp_path: Path
 ) -> None:
@@ -304,6 +309,7 @@ async def test_silence_that_a_sender_left_out_is_told_once_and_summed_up(
     assert np.corrcoef(loudness)[0, 1] > 0.9
 
 
+@pytest.mark.slow
 async def test_a_stream_with_discontinuities_is_one_recording(tmp_path: Path) -> None:
     """HLS: the clock of each segment begins anew."""
     playlist = ["#EXTM3U", "#EXT-X-TARGETDURATION:3", "#EXT-X-VERSION:3"]

@@ -56,6 +56,7 @@ def notices(items: list[Media]) -> list[str]:
     return [item.code for item in items if isinstance(item, SourceNotice)]
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.lists(st.integers(1, 6000), min_size=1, max_size=12), st.floats(-1e9, 1e9))
 def test_any_pieces_from_any_first_time_give_the_same_sound(

@@ -23,6 +23,8 @@ from realtime.media import SAMPLE_RATE, AudioBlock, Media, SourceNotice, VideoFr
 from realtime.sources import webrtc
 from realtime.sources.webrtc import WebRTCSource
 
+pytestmark = pytest.mark.slow
+
 RATE = 48_000
 PACKET = RATE // 50
 

@@ -47,6 +47,7 @@ def pausing(path: Path) -> Path:
     return write(path, [(0, tone(1))], frames=[*film(1), (50.0, (100, 100, 100))])
 
 
+@pytest.mark.slow
 @IN_PROCESS_AND_OUT
 async def test_a_recording_at_live_pace(tmp_path: Path, isolation: Isolation | None) -> None:
     path = pausing(tmp_path / "a.mkv")
@@ -59,6 +60,7 @@ def hanging(data: bytes) -> Iterator[str]:
         yield url
 
 
+@pytest.mark.slow
 @IN_PROCESS_AND_OUT
 async def test_a_server_that_sends_nothing_more(
     tmp_path: Path, isolation: Isolation | None
@@ -81,6 +83,7 @@ async def test_a_server_that_never_answers(isolation: Isolation | None) -> None:
         assert time.perf_counter() - began < 1
 
 
+@pytest.mark.slow
 async def test_a_camera_that_hangs(tmp_path: Path) -> None:
     path = write(tmp_path / "a.ts", frames=film(3), video_codec="mpeg2video")
     with hanging(path.read_bytes()) as url:
@@ -118,6 +121,7 @@ async def test_a_client_that_pushes_nothing() -> None:
 POLITE = [signal.SIGINT, *([signal.SIGTERM] if sys.platform != "win32" else [])]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("polite", POLITE, ids=lambda s: s.name)
 def test_a_command_that_waits_for_the_pace(
     shared: Path, tmp_path: Path, polite: signal.Signals

@@ -45,6 +45,7 @@ async def test_a_file_over_http_is_that_file(tmp_path: Path) -> None:
     assert "secret" not in message
 
 
+@pytest.mark.slow
 async def test_what_a_browser_recorded_is_a_recording_over_http_too(tmp_path: Path) -> None:
     """It has neither duration nor index, and the size of its segment is unknown."""
     write(
@@ -72,6 +73,7 @@ async def test_an_unreachable_url_is_refused() -> None:
         assert "connection refused" in message
 
 
+@pytest.mark.slow
 async def test_a_server_that_answers_and_sends_nothing_is_refused_in_time() -> None:
     handler = type("Hanging", (Breaking,), {"data": b"", "hang": True})
     with serving(handler) as url:
@@ -87,6 +89,7 @@ async def test_a_server_that_never_answers_is_refused_in_time(scheme: str) -> No
         assert time.perf_counter() - began < 60  # however busy the machine is
 
 
+@pytest.mark.slow
 async def test_a_stream_that_falls_silent_ends_with_an_error(tmp_path: Path) -> None:
     path = write(tmp_path / "a.ts", [(0, tone(5, 48000))], 48000, codec="mp2")
     handler = type("Hanging", (Breaking,), {"data": path.read_bytes(), "hang": True})
@@ -144,6 +147,7 @@ class RtspCamera(socketserver.StreamRequestHandler):
             self.wfile.write(data)
 
 
+@pytest.mark.slow
 async def test_an_rtsp_stream_is_live() -> None:
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), RtspCamera) as server:
         threading.Thread(target=server.serve_forever).start()

@@ -25,7 +25,7 @@ from web.access import gate
 from web.access.keys import Guest, Keys
 from web.settings import Limits, ServerSettings
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
 
 
 PUBLIC, GUEST, ROOM, OWN, HOST = "everybody", "every guest", "guests of the room", "its guest", ""

@@ -21,7 +21,7 @@ from web.settings import ServerSettings
 TOKEN = "correct-horse-battery-staple"
 SOON = 60_000  # ms; generous, for two busy cores
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -49,6 +49,7 @@ def follow(http: httpx.AsyncClient, room: str) -> websockets.connect:
     return websockets.connect(f"ws://{http.base_url.netloc.decode()}/api/calls/{room}/events")
 
 
+@pytest.mark.slow
 async def test_two_people_see_and_hear_each_other_and_are_told_apart(
     http: httpx.AsyncClient, shared: Path
 ) -> None:
@@ -150,6 +151,7 @@ async def small() -> AsyncIterator[httpx.AsyncClient]:
             yield client.http
 
 
+@pytest.mark.slow
 async def test_there_are_no_more_people_and_calls_than_may_be(
     small: httpx.AsyncClient, shared: Path
 ) -> None:
@@ -177,6 +179,7 @@ async def test_there_are_no_more_people_and_calls_than_may_be(
     await other.end()
 
 
+@pytest.mark.slow
 async def test_there_are_no_more_viewers_than_may_be(
     small: httpx.AsyncClient, shared: Path
 ) -> None:

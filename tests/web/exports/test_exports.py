@@ -296,6 +296,7 @@ def test_a_report_holds_all_in_itself_and_nothing_said_is_taken_for_markup(
     assert page.tags.count("tr") == 2 + 3 + 1
 
 
+@pytest.mark.slow
 def test_a_report_draws_its_charts_without_a_network(tmp_path: Path, store: SessionStore) -> None:
     path = tmp_path / "report.html"
     path.write_text(report("Call", people(store)), encoding="utf-8")
@@ -328,6 +329,7 @@ def test_a_report_draws_its_charts_without_a_network(tmp_path: Path, store: Sess
 # --- over HTTP ---
 
 
+@pytest.mark.slow
 async def test_what_a_call_found_is_told_by_person(shared: Path) -> None:
     async with serving() as client:
         room = (await client.http.post("/api/calls", json={"name": "Eve"})).json()["room"]

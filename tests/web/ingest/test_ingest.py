@@ -87,6 +87,7 @@ def of_type(type: str, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [event for event in events if event["type"] == type]
 
 
+@pytest.mark.slow
 async def test_what_is_sent_is_analysed_and_told_on_the_same_socket(
     client: Client, shared: Path, talker_truth: list[dict[str, Any]]
 ) -> None:
@@ -126,6 +127,7 @@ async def test_pictures_alone_are_enough(client: Client, shared: Path) -> None:
     assert len(result["faces"]) == 5
 
 
+@pytest.mark.slow
 async def test_whoever_goes_without_a_word_has_ended(client: Client, shared: Path) -> None:
     clip = shared / "media" / "talker_512.mp4"
     async with client.connect("/api/ingest") as socket:
@@ -228,6 +230,7 @@ async def test_nothing_comes_after_the_end(client: Client) -> None:
         assert socket.close_code in (1000, 1008)  # the session may have ended before
 
 
+@pytest.mark.slow
 async def test_silence_of_the_client_ends_the_session(client: Client) -> None:
     async with client.connect("/api/ingest") as socket:
         id = await begin(socket)
@@ -255,6 +258,7 @@ async def test_too_many_messages_end_the_conversation(client: Client) -> None:
     assert (await client.events(id))[-1]["type"] == "session.ended"
 
 
+@pytest.mark.slow
 async def test_a_recording_may_be_sent_as_fast_as_it_is_analysed(shared: Path) -> None:
     """In time, these are far more messages a second than are taken; in media, fewer."""
     clip = shared / "media" / "talker_grid_120s.mp4"

@@ -53,6 +53,7 @@ def strings(value: Any) -> Iterator[str]:
             yield from strings(part)
 
 
+@pytest.mark.slow
 async def test_no_word_no_face_no_score_and_no_name_is_logged(shared: Path, tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     logs.configure(path)

@@ -64,6 +64,7 @@ def store(tmp_path: Path) -> Iterator[SessionStore]:
 # --- one session ---
 
 
+@pytest.mark.slow
 def test_whoever_follows_gets_each_event_once_and_in_order(store: SessionStore) -> None:
     """While the session runs, and as well when only the store knows it."""
 

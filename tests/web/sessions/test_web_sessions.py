@@ -46,6 +46,7 @@ def uploads() -> list[Path]:
 # --- uploads ---
 
 
+@pytest.mark.slow
 async def test_an_upload_is_analysed_and_followed_from_any_event_on(
     client: Client, shared: Path
 ) -> None:
@@ -78,6 +79,7 @@ async def test_an_upload_is_analysed_and_followed_from_any_event_on(
     assert session in (await client.json("/api/sessions"))["sessions"]
 
 
+@pytest.mark.slow
 async def test_an_utterance_is_shown_with_what_the_model_was_given(
     client: Client, shared: Path
 ) -> None:
@@ -129,6 +131,7 @@ async def test_an_utterance_is_taken_for_rest_and_what_follows_is_told_without_i
     assert (await client.error("POST", f"/api/sessions/{id}/rest"))[:2] == (409, "not_running")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "clip", ["no_face.mp4", "many_faces_1080p.mp4", "talker_portrait_hevc.mp4"]
 )
@@ -311,6 +314,7 @@ async def test_a_session_that_runs_can_be_forgotten_while_it_is_followed(
         assert (await rest_of(feed))[-1]["type"] == "session.ended"
 
 
+@pytest.mark.slow
 async def test_no_more_sessions_run_than_may(client: Client, shared: Path) -> None:
     body = {"source": str(shared / "media" / "talker_grid_120s.mp4"), "pace": "live"}
     begun = [(await client.http.post("/api/sessions", json=body)).json()["id"] for _ in range(3)]
@@ -321,6 +325,7 @@ async def test_no_more_sessions_run_than_may(client: Client, shared: Path) -> No
     assert not client.hub._tasks
 
 
+@pytest.mark.slow
 async def test_what_a_session_held_is_released_with_its_end(client: Client, shared: Path) -> None:
     await asyncio.sleep(0.1)
     tasks, threads = len(asyncio.all_tasks()), threading.active_count()
@@ -394,6 +399,7 @@ async def test_pages_schema_and_description_are_served(client: Client) -> None:
 # --- models that load, or do not ---
 
 
+@pytest.mark.slow
 async def test_the_page_answers_and_sessions_wait_while_the_models_load(shared: Path) -> None:
     go_on = threading.Event()
 

@@ -26,7 +26,7 @@ from realtime.storage import SessionStore
 from web.app import create_app
 from web.settings import Limits, ServerSettings
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
 
 FEW = Limits(max_inputs=1)
 """In memory the inputs of the last utterance alone."""

@@ -9,7 +9,7 @@ from browser import FakeDevices, chromium, violations
 from pages import LONG, SOON, expect_utterance, new_page, rows, until, upload
 from playwright.sync_api import Browser, Page, Playwright, expect
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.slow]
 
 
 class TestCall:

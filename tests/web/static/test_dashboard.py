@@ -20,7 +20,7 @@ from web_client import loading, served
 from realtime.analyzers.local import LocalAnalyzer
 from web.settings import Limits, ServerSettings
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.slow]
 
 
 def start(page: Page) -> None:

@@ -35,7 +35,7 @@ from web.webrtc import connection as web_peer
 FRAGMENT = {"Content-Type": "application/trickle-ice-sdpfrag"}
 
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
