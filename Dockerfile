@@ -4,6 +4,7 @@
 # It prints the link that lets you in. Browsers send cameras by UDP: for those add --network host.
 FROM python:3.11-slim
 
+# hadolint ignore=DL3008 # the release's newest, so that it is patched
 RUN apt-get update \
     && apt-get install -y --no-install-recommends libgl1 libglib2.0-0 libportaudio2 \
     && rm -rf /var/lib/apt/lists/* \
@@ -16,11 +17,12 @@ COPY models models
 COPY realtime realtime
 COPY web web
 # uv, because pip alone would bring CUDA along: 4 GB.
+# hadolint ignore=DL3013
 RUN pip install --no-cache-dir uv \
     && uv pip install --system --no-cache --torch-backend=cpu . \
     && rm -rf /source
 
-USER analyser
+USER 1000
 WORKDIR /data
 ENV LIVE_EMOTION_STORE=/data/sessions.sqlite
 VOLUME /data
