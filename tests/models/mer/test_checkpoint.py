@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from mer_numbers import calibrated, numbers
-from toys import TINY_ALBERT, TINY_HUBERT, tiny, utterance
+from toys import HALVES, TINY_ALBERT, TINY_HUBERT, tiny, utterance
 
 from models.errors import MissingWeights, UsageError
 from models.mer import MERModel
@@ -32,6 +32,7 @@ def shipped():
 def test_a_checkpoint_brings_everything_back(tmp_path, parts):
     before = tiny(**parts, classifiers={"FER+": ("x", "y", "z")})
     before.calibration = calibrated().calibration
+    before.resting = {given: {**row, "fear": 0.125} for given, row in HALVES.items()}
     before.save(tmp_path / "a.safetensors", training={"epochs": 3})
     after = MERModel.load(tmp_path / "a.safetensors")
     given = utterance(7, faces=1)
@@ -41,6 +42,8 @@ def test_a_checkpoint_brings_everything_back(tmp_path, parts):
     )
     assert read_training(tmp_path / "a.safetensors") == {"epochs": 3}
     assert after.calibration == before.calibration
+    assert after.resting == before.resting
+    assert after.predict(*given).resting["fear"] == 0.125
     assert after.classes == before.classes
     vectors = torch.rand(1, 3, 8)
     torch.testing.assert_close(

@@ -116,6 +116,17 @@ def test_thresholds_are_raised_alike_until_one_in_ten_is_a_false_alarm():
     assert false_alarms(chosen) <= 0.1 < false_alarms(chosen - 0.05)
 
 
+def test_resting_is_the_median_of_what_expresses_nothing():
+    rng = np.random.default_rng(0)
+    truths = np.zeros((101, 6), dtype=bool)
+    truths[:50, 2] = True
+    logits = rng.normal(0, 1, (101, 6)) + 5.0 * truths
+    look = evaluation._Look("talk", "textual", torch.zeros(0), logits, truths, (), {})
+    resting = evaluation._resting([look], None)
+    expected = np.median(calibrated(logits[50:], (1, 0)), axis=0)
+    np.testing.assert_allclose([resting[label] for label in EMOTIONS], expected, atol=1e-4)
+
+
 def test_a_set_that_expresses_nothing_has_false_alarms_and_no_f1(toys):
     voices = toys[1]
     plain = ~voices.truths.any(axis=1)
