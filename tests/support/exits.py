@@ -1,7 +1,7 @@
 """Runs the program again and again while all cores are busy, and counts how it exits.
 
 ``python tests/support/exits.py CLIP [ROUNDS]``: a round analyses CLIP by the command line, by the
-README's Python example, and live until two Ctrl-C. Two rounds a core at once keep the cores busy.
+documented Python example, and live until two Ctrl-C. Two rounds a core at once keep the cores busy.
 Exit status: 0 if all programs exited as they should.
 """
 
@@ -42,8 +42,8 @@ def all_cores_busy() -> Iterator[None]:
 
 
 def readme_example(clip: Path) -> str:
-    """The program under "In Python" in the README, for another file."""
-    text = (REPO / "README.md").read_text(encoding="utf-8")
+    """The program under "In Python" in the documents, for another file."""
+    text = (REPO / "realtime" / "README.md").read_text(encoding="utf-8")
     example = text.partition("## In Python")[2].partition("```python\n")[2].partition("```")[0]
     return re.sub(r'"talk\.mp4"', lambda _: repr(str(clip)), example)
 
