@@ -236,6 +236,7 @@ def test_goals_are_met_or_not_by_what_was_measured():
     together = dict(zip(COMBINATIONS, (0.5, 0.6, 0.7, 0.605, 0.689, 0.72, 0.75), strict=True))
     report = Report(
         {},
+        {},
         None,
         (
             one("GoEmotions", "textual", 0.639),
