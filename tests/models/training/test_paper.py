@@ -213,6 +213,7 @@ def test_resumed_training_comes_to_the_same_checkpoint(built, here, small, tmp_p
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # minutes on slow cores
 def test_the_command_learns_32_examples_by_heart(built, here, small, tmp_path, monkeypatch, capsys):
     folder, out = tmp_path / "mosei", tmp_path / "paper.safetensors"
     shutil.copytree(built[0], folder)
