@@ -19,6 +19,10 @@ from checkout import REPO
 pytestmark = pytest.mark.slow
 
 
+ALONE = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+"""An environment in which nothing leads to the checkout."""
+
+
 @pytest.fixture(scope="module")
 def command(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`live-emotion`, installed away from the checkout; what it depends on is that of the tests."""
@@ -41,6 +45,7 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> Path:
     where = subprocess.run(
         [scripts / "python", "-c", "import models, web, run_live; print(run_live.__file__)"],
         cwd=folder,
+        env=ALONE,
         capture_output=True,
         text=True,
         check=True,
@@ -52,7 +57,12 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_recording_is_analysed(command: Path, shared: Path, tmp_path: Path) -> None:
     clip = shared / "media" / "talker_512.mp4"
     done = subprocess.run(
-        [command, "analyze", clip], cwd=tmp_path, capture_output=True, text=True, check=False
+        [command, "analyze", clip],
+        cwd=tmp_path,
+        env=ALONE,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert "expressed" in done.stdout
@@ -61,7 +71,9 @@ def test_a_recording_is_analysed(command: Path, shared: Path, tmp_path: Path) ->
 @contextmanager
 def dashboard(command: Path, folder: Path) -> Iterator[str]:
     options = ["--port", "0", "--no-browser", "--store", str(folder / "sessions.sqlite")]
-    server = subprocess.Popen([command, *options], cwd=folder, stdout=subprocess.PIPE, text=True)
+    server = subprocess.Popen(
+        [command, *options], cwd=folder, env=ALONE, stdout=subprocess.PIPE, text=True
+    )
     try:
         assert server.stdout is not None
         yield next(word for word in server.stdout.readline().split() if word.startswith("http"))
