@@ -251,16 +251,20 @@ def test_what_is_said_into_a_microphone_is_analysed(
 def test_a_minute_live_equals_the_same_at_full_speed(shared: Path, tmp_path: Path) -> None:
     clip = beginning_of(shared / "media/talker_grid_120s.mp4", 60, tmp_path / "talker.mp4")
     process = start("watch", clip, "--events", tmp_path / "live.jsonl")
+    began = time.monotonic()
     memory: list[float] = []
     while process.poll() is None:
         time.sleep(1)
         memory.append(_resident_mib(process.pid))
+    took = time.monotonic() - began
     assert process.returncode == 0
     live = [json.loads(line) for line in (tmp_path / "live.jsonl").read_text().splitlines()]
     status, _, _ = run("analyze", clip, "--events", tmp_path / "fast.jsonl")
     assert status == 0
     fast = [json.loads(line) for line in (tmp_path / "fast.jsonl").read_text().splitlines()]
     assert lasting(live) == lasting(fast)
+    assert took < 120  # kept up: the clip lasts 60 s, the rest is loading
+    assert not any(e.get("code") == "overload" for e in live)
 
     results = lasting(live)["utterance.result"]
     assert len(results) == 20

@@ -48,11 +48,8 @@ async def test_those_who_are_in_keep_their_results_and_the_others_are_told(
     assert [result["utterance"] for result in expected] == list(range(1, UTTERANCES + 1))
     for events in both:
         assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
-        told = found(events)
-        assert [result["utterance"] for result in told] == list(range(1, UTTERANCES + 1))
-        # On a machine that other tests keep busy frames may be left out, which must be told.
-        if "overload" not in {event.get("code") for event in events}:
-            assert told == expected
+        assert "overload" not in {event.get("code") for event in events}
+        assert found(events) == expected
     delays = [
         event["latency"]["close_to_result"]
         for events in both

@@ -152,15 +152,14 @@ def test_a_command_that_cannot_be_done_is_said_in_one_line(tmp_path, options, na
 # --- the shipped checkpoint ---
 
 
-@pytest.mark.timeout(600)  # minutes on slow cores
+@pytest.mark.timeout(900)  # minutes of two cores, more on slow ones
 def test_the_shipped_checkpoint_beats_a_coin_on_every_modality(data, monkeypatch):
     """A part of each set, evenly drawn, to be quick; `evaluate` takes all."""
     monkeypatch.setattr(evaluation, "_TOGETHER_EXAMPLES", 150)
     model = MERModel.load("embedded")
     parts = []
     for one in data.valid:
-        most = 80 if one.modality == "acoustic" else 400  # voices take longest
-        chosen = np.linspace(0, len(one) - 1, min(len(one), most)).astype(int)
+        chosen = np.linspace(0, len(one) - 1, min(len(one), 400)).astype(int)
         parts.append(
             ExampleSet(one.name, one.modality, [one.items[i] for i in chosen], one.truths[chosen])
         )
@@ -169,11 +168,10 @@ def test_the_shipped_checkpoint_beats_a_coin_on_every_modality(data, monkeypatch
     for one in report.sets:
         if one.wacc is None:
             assert one.false_alarms < 0.1, one  # nobody expresses anything
-        else:
-            assert one.wacc > 0.5, one
-    for combination in COMBINATIONS:
-        sets = [one for one in report.sets if one.given == combination and one.wacc is not None]
-        assert np.mean([one.wacc for one in sets]) > 0.58, sets
+            continue
+        assert one.wacc > 0.55, one
+        # Always saying yes has a good F1 where most lines express something, as in this one.
+        assert one.f1 > one.guess_f1 or one.name == "EmoryNLP", one
     assert report.thresholds == model.thresholds
 
 
