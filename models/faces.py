@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from models.libraries import opencv
+from models.libraries import facenet, opencv
 
 Image: TypeAlias = npt.NDArray[np.uint8]
 """uint8 (height, width, 3), RGB."""
@@ -92,12 +92,10 @@ class FaceFinder:
     """
 
     def __init__(self, device: str = "cpu") -> None:
-        from facenet_pytorch import MTCNN
-
         from models.acceleration import accelerate_pooling
 
         opencv()  # rather than in the middle of the first utterance
-        networks = MTCNN(device=device)  # the weights lie inside the package
+        networks = facenet().MTCNN(device=device)  # the weights lie inside the package
         self._device = device
         self._networks = (networks.pnet, networks.rnet, networks.onet)
         for network in self._networks:

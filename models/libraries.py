@@ -1,6 +1,7 @@
 """Libraries that a machine may lack, or that it cannot load: what to say, and what to do.
 
-In: what Python raised. Out: one line with the remedies. And OpenCV, which often is such a library.
+In: what Python raised. Out: one line with the remedies. And OpenCV, which often is such a library,
+and facenet-pytorch, which takes its time.
 """
 
 from __future__ import annotations
@@ -22,6 +23,26 @@ def opencv() -> ModuleType:
         sys.path[:] = path
         raise unloadable(error) from error
     module: ModuleType = cv2
+    return module
+
+
+def facenet() -> ModuleType:
+    """facenet-pytorch, without the two seconds in which torchvision loads PyTorch's compiler.
+
+    Of that its `roi_align` wants a function, should somebody compile it; nobody here does.
+    """
+    compiler = "torch._dynamo.utils"
+    if not {"torchvision", compiler} & sys.modules.keys():
+        stand_in = ModuleType(compiler)
+        stand_in.is_compile_supported = lambda device: False  # type: ignore[attr-defined]
+        sys.modules[compiler] = stand_in
+        try:
+            import torchvision  # noqa: F401 - for what comes next
+        finally:
+            del sys.modules[compiler]
+    import facenet_pytorch
+
+    module: ModuleType = facenet_pytorch
     return module
 
 

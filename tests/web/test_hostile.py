@@ -21,6 +21,7 @@ import pylibsrtp
 import pytest
 from aiortc import RTCDtlsTransport, RTCRtpCodecParameters
 from aiortc.jitterbuffer import JitterFrame
+from clips import beginning_of
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from web_client import application
 from web_client import serving as serving_whole
@@ -233,10 +234,10 @@ def test_pictures_of_enormous_size_are_not_decoded(
 
 
 async def test_a_follower_that_reads_nothing_is_cut_off_and_costs_little(
-    shared: Path, monkeypatch: pytest.MonkeyPatch
+    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(web_server, "PONG_S", 5)
-    clip = shared / "media" / "talker_grid_120s.mp4"
+    clip = beginning_of(shared / "media/talker_grid_120s.mp4", 40, tmp_path / "talker.mp4")
     async with serving_whole() as client:
         await client.hub.ready()
         id = (await client.upload(clip, pace="fast")).json()["id"]
@@ -262,7 +263,7 @@ async def test_a_follower_that_reads_nothing_is_cut_off_and_costs_little(
         told = await following
         assert told[-1]["type"] == "session.ended"
         assert [event["seq"] for event in told] == list(range(1, len(told) + 1))
-        assert len([event for event in told if event["type"] == "utterance.result"]) > 30
+        assert len([event for event in told if event["type"] == "utterance.result"]) > 10
         assert most < 1_000_000
         if hasattr(socket, "TCP_USER_TIMEOUT"):
             await until(lambda: socket_of_deaf.disconnected)

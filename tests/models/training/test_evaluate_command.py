@@ -159,7 +159,8 @@ def test_the_shipped_checkpoint_beats_a_coin_on_every_modality(data, monkeypatch
     model = MERModel.load("embedded")
     parts = []
     for one in data.valid:
-        chosen = np.linspace(0, len(one) - 1, min(len(one), 400)).astype(int)
+        most = 120 if one.modality == "acoustic" else 400  # a voice takes ten times as long
+        chosen = np.linspace(0, len(one) - 1, min(len(one), most)).astype(int)
         parts.append(
             ExampleSet(one.name, one.modality, [one.items[i] for i in chosen], one.truths[chosen])
         )
