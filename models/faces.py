@@ -235,21 +235,30 @@ class FaceTracker:
         self.pictures.append(faces)
 
 
-def main_track(pictures: Sequence[Sequence[DetectedFace]]) -> list[DetectedFace | None]:
-    """The faces of the person who fills the most of a sequence of pictures.
+class FaceTracks:
+    """Which face in a picture is which of those in the pictures before it.
 
     A face continues the track whose last face is nearest, if their centres are no farther apart
-    than one face is wide, and neither is twice as wide as the other.
+    than one face is wide, and neither is twice as wide as the other. So a track goes on after
+    pictures in which its face was not found.
 
     Args:
-        pictures: the faces in each picture, in the order of time.
+        most: so many tracks are begun; a face that would begin another is passed over.
 
-    Returns:
-        One item a picture, None where that person is not seen.
+    Attributes:
+        tracks: each maps the number of a picture, from 0, to the face there.
     """
-    tracks: list[dict[int, DetectedFace]] = []
-    for number, faces in enumerate(pictures):
-        last = [track[max(track)] for track in tracks]
+
+    def __init__(self, most: float = math.inf) -> None:
+        self.tracks: list[dict[int, DetectedFace]] = []
+        self._most = most
+        self._pictures = 0
+
+    def add(self, faces: Sequence[DetectedFace]) -> None:
+        """Link the faces of the next picture, the largest first."""
+        number = self._pictures
+        self._pictures += 1
+        last = [track[max(track)] for track in self.tracks]
         nearest_first = sorted(
             (_distance(before, face), track, index)
             for track, before in enumerate(last)
@@ -257,11 +266,27 @@ def main_track(pictures: Sequence[Sequence[DetectedFace]]) -> list[DetectedFace 
         )
         linked: set[int] = set()
         for distance, track, index in nearest_first:
-            if distance <= 1 and number not in tracks[track] and index not in linked:
-                tracks[track][number] = faces[index]
+            if distance <= 1 and number not in self.tracks[track] and index not in linked:
+                self.tracks[track][number] = faces[index]
                 linked.add(index)
-        tracks += [{number: face} for index, face in enumerate(faces) if index not in linked]
-    main = max(tracks, key=lambda track: sum(map(area, track.values())), default={})
+        for index, face in enumerate(faces):
+            if index not in linked and len(self.tracks) < self._most:
+                self.tracks.append({number: face})
+
+
+def main_track(pictures: Sequence[Sequence[DetectedFace]]) -> list[DetectedFace | None]:
+    """The faces of the person who fills the most of a sequence of pictures.
+
+    Args:
+        pictures: the faces in each picture, in the order of time.
+
+    Returns:
+        One item a picture, None where that person is not seen.
+    """
+    linked = FaceTracks()
+    for faces in pictures:
+        linked.add(faces)
+    main = max(linked.tracks, key=lambda track: sum(map(area, track.values())), default={})
     return [main.get(number) for number in range(len(pictures))]
 
 

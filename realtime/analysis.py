@@ -16,6 +16,7 @@ from realtime.media import SAMPLE_RATE, Samples, VideoFrame
 
 if TYPE_CHECKING:
     from models.faces import Box, Image
+    from realtime.speakers import Vector
 
 FACES = 5
 """Faces of an utterance that the model takes."""
@@ -54,7 +55,7 @@ class Utterance:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SeenFace:
-    """A face of the main person, cut out of a frame of the source.
+    """A face cut out of a frame of the source.
 
     Attributes:
         time: media seconds of the frame.
@@ -70,19 +71,55 @@ class SeenFace:
     confidence: float
     image: Image
 
+    @property
+    def told_box(self) -> Box:
+        """`box` in tenths of a pixel."""
+        x, y, width, height = (round(value, 1) for value in self.box)
+        return x, y, width, height
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SeenPerson:
+    """Somebody who was in view during an utterance.
+
+    Attributes:
+        faces: up to `FACES` pictures of the face, at least one.
+        identity: of the face, see `models.people.identity`; None where nobody asked for it.
+        speaks: whether it is who speaks.
+        confidence: of that, 0 to 1; None where lips were not looked at.
+    """
+
+    faces: list[SeenFace]
+    identity: Vector | None
+    speaks: bool
+    confidence: float | None
+
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
     """What was found in one utterance.
 
     Attributes:
+        people: who was in view, the largest face first; at most one of them speaks.
+        voice: see `models.people.voices`; None without sound, or where nobody asked for it.
         stages: wall seconds each stage took: ``stt``, ``faces`` (from the last frame on), ``mer``.
     """
 
     transcript: Transcript
-    faces: list[SeenFace]
+    people: list[SeenPerson]
+    voice: Vector | None
     scores: EmotionScores
     stages: dict[str, float]
+
+    @property
+    def speaker(self) -> SeenPerson | None:
+        """Who speaks, if they are in view."""
+        return next((person for person in self.people if person.speaks), None)
+
+    @property
+    def faces(self) -> list[SeenFace]:
+        """Of who speaks: what the model was shown."""
+        return self.speaker.faces if self.speaker else []
 
 
 class Analyzer(Protocol):
@@ -111,11 +148,12 @@ class Analyzer(Protocol):
     def capacity(self) -> int:
         """How many live streams can be served, as far as can be told just now."""
 
-    def stream(self, *, live: bool = False) -> UtteranceStream:
+    def stream(self, *, live: bool = False, alone: bool = False) -> UtteranceStream:
         """A stream for one new utterance.
 
         Args:
             live: whether frames may be given up where they come too fast.
+            alone: there is one speaker, and it is the largest face; nobody looks for others.
         """
 
     def close(self) -> None:
@@ -130,8 +168,12 @@ class UtteranceStream(Protocol):
     blocks. All are made in one event loop.
     """
 
-    def see(self, frame: VideoFrame) -> bool:
-        """Take the next frame; False if it was given up, because too many wait already."""
+    def see(self, frame: VideoFrame, *, held: bool = False) -> bool:
+        """Take the next frame; False if it was given up, because too many wait already.
+
+        Args:
+            held: it is one of many that were held until now, and is not given up.
+        """
 
     def seen(self, stop_s: float) -> int:
         """How many frames from before `stop_s`, in seconds of media time, were taken."""

@@ -66,6 +66,18 @@ class RunningAverage:
         """
         return above(self.emotions, self.thresholds) if self._count else ()
 
+    def absorb(self, other: RunningAverage) -> None:
+        """Count the utterances of `other`, too."""
+        self._count += other._count
+        self._neutral += other._neutral
+        self._with_neutral += other._with_neutral
+        if other._resting is not None:
+            self._resting = max(self._resting or 0, other._resting)
+        for label in EMOTIONS:
+            self._sums[label] += other._sums[label]
+            self._thresholds[label] += other._thresholds[label]
+            self._adjusted[label] += other._adjusted[label]
+
     def add(
         self,
         emotions: Mapping[str, float],

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from realtime.bench.cluster import ClusterMeasurement
     from realtime.bench.report import Measurement
     from realtime.events import Event
+    from realtime.media import FrameThinner
     from realtime.session import LiveSession
 
 app = typer.Typer()
@@ -52,6 +53,10 @@ Events = Annotated[
     str | None,
     typer.Option(metavar="PATH", help="Also write each event as a line of JSON; - for stdout."),
 ]
+People = Annotated[
+    Literal["auto", "1"],
+    typer.Option("--speakers", help="1: one person; nobody looks for others, which saves time."),
+]
 Baseline = Annotated[
     Literal["off", "auto"],
     typer.Option(
@@ -69,6 +74,7 @@ async def watch_in_terminal(
     events: EventsFile,
     models: tuple[str, str, str],
     baseline: bool,
+    alone: bool,
 ) -> int:
     """Analyse one live source on the screen until it ends or is stopped; gives the exit status."""
     from realtime.loading import load_in_thread
@@ -88,11 +94,17 @@ async def watch_in_terminal(
         device = spec.split(":")[0] == "webcam"
         analyzer = await load() if device else None
         source = await open_source(
-            spec, "live", audio_track=audio_track, microphone=microphone, camera=camera
+            spec,
+            "live",
+            thinner=thinner_for(alone),
+            audio_track=audio_track,
+            microphone=microphone,
+            camera=camera,
         )
         async with contextlib.aclosing(source):
             outputs = cleanup.enter_context(Outputs(events))
-            session = LiveSession(source, analyzer or await load(), baseline=baseline)
+            analyzer = analyzer or await load()
+            session = LiveSession(source, analyzer, alone=alone, baseline=baseline)
             console = console_on(outputs.screen)
             view = LiveView(console, session) if console.is_terminal else PlainView(console)
             with _stopped_by_signals(session), view:
@@ -105,6 +117,7 @@ def analyze(
     audio_track: AudioTrack = None,
     events: Events = None,
     force: Force = False,
+    speakers: People = "auto",
     baseline: Baseline = "off",
     profile: Profile = "embedded",
     stt: Stt = "auto",
@@ -113,7 +126,8 @@ def analyze(
     """Analyse recordings as fast as this machine can, one after the other."""
     file = EventsFile(events, files, force=force)
     models = analyzer, profile, stt
-    raise typer.Exit(asyncio.run(_analyze(files, audio_track, file, models, baseline == "auto")))
+    learns, alone = baseline == "auto", speakers == "1"
+    raise typer.Exit(asyncio.run(_analyze(files, audio_track, file, models, learns, alone)))
 
 
 async def _analyze(
@@ -122,6 +136,7 @@ async def _analyze(
     events: EventsFile,
     models: tuple[str, str, str],
     baseline: bool,
+    alone: bool,
 ) -> int:
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
@@ -149,7 +164,9 @@ async def _analyze(
     with contextlib.ExitStack() as cleanup, progress:
         for file in files:
             try:
-                source = await open_source(file, "fast", audio_track=audio_track)
+                source = await open_source(
+                    file, "fast", thinner=thinner_for(alone), audio_track=audio_track
+                )
             except UsageError as error:
                 complain(str(error))
                 statuses.append(2)
@@ -159,7 +176,7 @@ async def _analyze(
                     cleanup.enter_context(outputs)
                     analyzer = await load_in_thread(lambda: _load(*models))
                     cleanup.callback(analyzer.close)
-                session = LiveSession(source, analyzer, baseline=baseline)
+                session = LiveSession(source, analyzer, alone=alone, baseline=baseline)
                 bar = progress.add_task(source.name, total=source.duration)
 
                 def show(event: Event, bar: TaskID = bar) -> None:
@@ -172,6 +189,13 @@ async def _analyze(
                 if session.stopped:
                     break
     return 1 if 1 in statuses else max(statuses)
+
+
+def thinner_for(alone: bool) -> FrameThinner | None:
+    """For one person without the film, which shows whose lips move; else the default."""
+    from realtime.media import FrameThinner
+
+    return FrameThinner(film_rate=0) if alone else None
 
 
 def _load(analyzer: str, profile: str, stt: str) -> Analyzer:

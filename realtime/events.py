@@ -14,11 +14,12 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from realtime.average import RunningAverage
 from realtime.baseline import Adjusted
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """Raised when a field changes its meaning, goes away, or is new and always there, or takes a value
 it never had: since 2, every `utterance.result` has its `contributions`; since 3, a session may have
 been `cut_off`; since 4, every transcript has its `confidence`; since 5, `neutral` and `adjusted`
-stand beside the `emotions` of an utterance and of an average."""
+stand beside the `emotions`; since 6, an utterance has its `speaker` and who was `in_view`, an
+average its `speakers`, and there is `speaker.changed`."""
 
 
 EndReason: TypeAlias = Literal["end", "stopped", "source_error", "cut_off"]
@@ -52,7 +53,7 @@ class SessionStarted(_Event):
 
     Example:
         {"type": "session.started", "session": "9f2c", "time": 0.0, "source": "talk.mp4",
-         "profile": "embedded", "stt": "moonshine-tiny", "schema_version": 5, "duration": 120.0}
+         "profile": "embedded", "stt": "moonshine-tiny", "schema_version": 6, "duration": 120.0}
     """
 
     type: Literal["session.started"] = "session.started"
@@ -169,6 +170,34 @@ class WireFace(_Wire):
     """The detector's, 0 to 1."""
 
 
+class WireSpeaker(_Wire):
+    """To whom an utterance is given."""
+
+    id: int
+    """Number of the speaker in the session, from 1, in the order in which they were first heard."""
+    name: str
+    """``Speaker 1``, or what somebody has called them."""
+    by: Literal["face", "voice", "both"]
+    """What told it: the face that spoke, the voice, or both."""
+    confidence: float
+    """0 to 1; against all others who have been heard, and somebody new."""
+
+
+class WirePerson(_Wire):
+    """Somebody who was in view during an utterance."""
+
+    speaks: bool
+    """Of several, whose lips go with the sound."""
+    confidence: float | None = None
+    """Of that, 0 to 1; null if nobody else was in view, or the source has too few pictures."""
+    speaker: int | None = None
+    """The speaker whose face it is, if they were seen speaking before."""
+    time: float
+    """Media time of the last picture of the face."""
+    box: tuple[float, float, float, float]
+    """Where it was then: x, y, width, height, in pixels of the source."""
+
+
 class Latency(_Wire):
     """How long the answer took, in seconds of wall time."""
 
@@ -192,7 +221,10 @@ class UtteranceResult(_Event):
          "transcript": {"text": "Set green.", "engine": "moonshine-tiny", "confidence": 0.87,
          "words": [{"text": "Set", "start": 0.5, "end": 0.8},
          {"text": "green.", "start": 0.8, "end": 1.2}]},
+         "speaker": {"id": 1, "name": "Speaker 1", "by": "both", "confidence": 0.98},
          "faces": [{"time": 0.6, "box": [120.0, 60.5, 96.0, 128.0], "confidence": 0.999}],
+         "in_view": [{"speaks": true, "confidence": 0.97, "speaker": 1, "time": 1.8, "box":
+         [121.0, 60.5, 96.0, 128.0]}],
          "emotions": {"happiness": 0.61, "sadness": 0.04, "anger": 0.02, "fear": 0.01,
          "disgust": 0.03, "surprise": 0.2}, "neutral": 0.22,
          "thresholds": {"happiness": 0.5, "sadness": 0.35, "anger": 0.4, "fear": 0.3,
@@ -219,7 +251,12 @@ class UtteranceResult(_Event):
     reason: Literal["silence", "limit", "end"]
     """What closed it: a pause, the longest duration, or the end of the source."""
     transcript: WireTranscript
+    speaker: WireSpeaker | None = None
+    """Who speaks; null where that is not looked for, or cannot be told."""
     faces: tuple[WireFace, ...]
+    """Of who speaks; none if the speaker is not in view."""
+    in_view: tuple[WirePerson, ...] = ()
+    """Who was in view, the largest face first."""
     emotions: dict[str, float]
     neutral: Neutral = None
     thresholds: dict[str, float]
@@ -251,8 +288,42 @@ class UtteranceFailed(_Event):
     message: str
 
 
+class SpeakerChanged(_Event):
+    """A speaker has a name, or what was given to another speaker is theirs.
+
+    It may come after `session.ended`, from somebody who names the speakers of a recording.
+
+    Example:
+        {"type": "speaker.changed", "session": "9f2c", "time": 31.0, "speaker": 1,
+         "name": "Ann", "gone": 3, "utterances": [4, 5]}
+    """
+
+    type: Literal["speaker.changed"] = "speaker.changed"
+    speaker: int
+    name: str
+    gone: int | None = None
+    """The speaker who is one with this one, and is no more; null if only the name is new."""
+    utterances: tuple[int, ...] = ()
+    """What was given to that speaker."""
+
+
+class WireSpeakerAverage(_Wire):
+    """One speaker's share of an average."""
+
+    id: int
+    name: str
+    utterances: int
+    spoken: float
+    """Seconds."""
+    emotions: dict[str, float]
+    neutral: Neutral = None
+    thresholds: dict[str, float]
+    expressed: tuple[str, ...]
+    adjusted: Adjusted | None = None
+
+
 class AverageUpdated(_Event):
-    """The mean over all utterances so far; follows each `utterance.result`.
+    """The mean over all utterances so far; follows `utterance.result` and `speaker.changed`.
 
     Example:
         {"type": "average.updated", "session": "9f2c", "time": 2.4, "utterances": 1,
@@ -262,7 +333,12 @@ class AverageUpdated(_Event):
          "disgust": 0.3, "surprise": 0.45}, "expressed": ["happiness"],
          "adjusted": {"resting": 3, "emotions": {"happiness": 0.42, "sadness": 0.04,
          "anger": 0.02, "fear": 0.01, "disgust": 0.03, "surprise": 0.2},
-         "expressed": []}}
+         "expressed": []},
+         "speakers": [{"id": 1, "name": "Ann", "utterances": 1, "spoken": 1.5, "neutral": 0.22,
+         "emotions": {"happiness": 0.61, "sadness": 0.04, "anger": 0.02, "fear": 0.01,
+         "disgust": 0.03, "surprise": 0.2}, "thresholds": {"happiness": 0.5, "sadness": 0.35,
+         "anger": 0.4, "fear": 0.3, "disgust": 0.3, "surprise": 0.45}, "expressed": ["happiness"],
+         "adjusted": null}]}
     """
 
     type: Literal["average.updated"] = "average.updated"
@@ -274,6 +350,8 @@ class AverageUpdated(_Event):
     adjusted: Adjusted | None = None
     """The mean of what was adjusted, and of the scores themselves before anything was; null if
     nothing was."""
+    speakers: tuple[WireSpeakerAverage, ...] = ()
+    """The same of each speaker, in the order of their numbers."""
 
 
 class SourceWarning(_Event):
@@ -298,6 +376,7 @@ class WireAverage(_Wire):
     thresholds: dict[str, float]
     expressed: tuple[str, ...]
     adjusted: Adjusted | None = None
+    speakers: tuple[WireSpeakerAverage, ...] = ()
 
     @classmethod
     def of(cls, average: AverageUpdated | RunningAverage | None) -> WireAverage:
@@ -308,7 +387,7 @@ class WireAverage(_Wire):
 
 
 class SessionEnded(_Event):
-    """The last event of every session.
+    """The session is over; only a `speaker.changed`, and its average, may still follow.
 
     Example:
         {"type": "session.ended", "session": "9f2c", "time": 120.0, "reason": "end",
@@ -319,7 +398,7 @@ class SessionEnded(_Event):
          "disgust": 0.3, "surprise": 0.45}, "expressed": ["happiness"],
          "adjusted": {"resting": 3, "emotions": {"happiness": 0.42, "sadness": 0.04,
          "anger": 0.02, "fear": 0.01, "disgust": 0.03, "surprise": 0.2},
-         "expressed": []}}}
+         "expressed": []}, "speakers": []}}
     """
 
     type: Literal["session.ended"] = "session.ended"
@@ -340,6 +419,7 @@ Event: TypeAlias = (
     | UtteranceProvisional
     | UtteranceResult
     | UtteranceFailed
+    | SpeakerChanged
     | AverageUpdated
     | SourceWarning
     | SessionEnded

@@ -40,6 +40,23 @@ class AudioBlock:
         return self.start + len(self.samples)
 
 
+GreyImage: TypeAlias = npt.NDArray[np.uint8]
+"""uint8 (height, width), grey."""
+
+
+@dataclass(frozen=True, slots=True)
+class GreyPicture:
+    """A picture without colour, in which the movement of lips can be seen.
+
+    Attributes:
+        time: media time in seconds.
+        image: uint8 (height, width), upright, of the same size as that of its frame.
+    """
+
+    time: float
+    image: GreyImage
+
+
 @dataclass(frozen=True, slots=True)
 class VideoFrame:
     """One picture, already reduced to what analysis needs.
@@ -49,11 +66,19 @@ class VideoFrame:
         image: uint8 (height, width, 3) RGB, upright.
         scale: source pixels per pixel of `image` (1.0 when the picture was not reduced), so that
             a box found in `image` can be told in source pixels.
+        film: the pictures since the frame before, this one included, 25 a second; empty where the
+            source does not give so many.
     """
 
     time: float
     image: Image
     scale: float = 1.0
+    film: tuple[GreyPicture, ...] = ()
+
+    @property
+    def nbytes(self) -> int:
+        """Of all its pixels."""
+        return self.image.nbytes + sum(picture.image.nbytes for picture in self.film)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,32 +104,49 @@ class FrameThinner:
 
     Frame times alone decide, so a recording gives the same frames however it is paced. Sources
     ask before they convert a frame to RGB, because conversion costs more than the decision.
+
+    Args:
+        rate: frames a second.
+        film_rate: pictures a second of the film between them; 0: there is none.
+        longest_side: pixels, of both.
     """
 
-    def __init__(self, *, rate: float = 5.0, longest_side: int = 640) -> None:
+    def __init__(
+        self, *, rate: float = 5.0, film_rate: float = 25.0, longest_side: int = 640
+    ) -> None:
         if not rate > 0:
             raise ValueError(f"rate must be above 0 frames a second, not {rate}")
         if longest_side < 64:
             raise ValueError(f"longest_side must be at least 64 pixels, not {longest_side}")
         self.rate = rate
+        self.film_rate = film_rate
         self.longest_side = longest_side
-        self._last_slot = -1
+        self._last_slot = self._last_film_slot = -1
 
     def wants(self, time: float) -> bool:
         """True for the first frame in each slot of 1/rate seconds; call once a frame, in order."""
-        if self.has(time):
-            return False
-        self._last_slot = self._slot(time)
-        return True
+        slot = _slot(time, self.rate)
+        wanted = slot > self._last_slot
+        self._last_slot = max(slot, self._last_slot)
+        return wanted
+
+    def wants_in_film(self, time: float) -> bool:
+        """The same for the film between the frames."""
+        slot = _slot(time, self.film_rate)
+        wanted = self.film_rate > 0 and slot > self._last_film_slot
+        self._last_film_slot = max(slot, self._last_film_slot)
+        return wanted
 
     def has(self, time: float) -> bool:
-        """True if the slot already has its frame, so that another one need not be decoded."""
-        return self._slot(time) <= self._last_slot
-
-    def _slot(self, time: float) -> int:
-        return int(time * self.rate + 1e-6)
+        """True if nothing is wanted of a frame any more, so that it need not be decoded."""
+        film = self.film_rate > 0 and _slot(time, self.film_rate) > self._last_film_slot
+        return not film and _slot(time, self.rate) <= self._last_slot
 
     def reduced_size(self, width: int, height: int) -> tuple[int, int]:
         """(width, height) with the longest side at most `longest_side`, aspect kept."""
         scale = min(1.0, self.longest_side / max(width, height))
         return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def _slot(time: float, rate: float) -> int:
+    return int(time * rate + 1e-6)

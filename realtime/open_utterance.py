@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 from models.errors import AnalysisError
@@ -202,7 +202,8 @@ class OpenUtterance:
         frames = self.stream.seen(closed.stop / SAMPLE_RATE)
         ahead = self._ahead
         if ahead and (ahead.utterance.stop, ahead.frames) == (closed.stop, frames):
-            return ahead.utterance, ahead.task
+            # A pause that lasted as long as the utterance might is told as its limit.
+            return replace(ahead.utterance, reason=closed.reason), ahead.task
         self.drop_ahead()
         utterance = self._complete(closed)
         return utterance, analysing(self.stream, utterance, self._spawn)

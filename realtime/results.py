@@ -1,13 +1,21 @@
-"""The result of an utterance, as it is told.
+"""What was found, as it is told.
 
-In: the utterance and its analysis. Out: `UtteranceResult`.
+In: utterances with their analyses, and speakers. Out: `UtteranceResult` and `SpeakerChanged`.
 """
 
 from __future__ import annotations
 
 from realtime.analysis import Analysis, SeenFace, Utterance
-from realtime.baseline import Adjusted
-from realtime.events import Latency, UtteranceResult, WireFace, WireTranscript, WireWord
+from realtime.events import (
+    Latency,
+    SpeakerChanged,
+    UtteranceResult,
+    WireFace,
+    WireTranscript,
+    WireWord,
+)
+from realtime.roster import Account
+from realtime.speakers import Merged
 
 
 def result_event(
@@ -15,7 +23,7 @@ def result_event(
     heard: float,
     utterance: Utterance,
     analysis: Analysis,
-    adjusted: Adjusted | None,
+    account: Account,
     took: float,
     late: float | None,
 ) -> UtteranceResult:
@@ -24,7 +32,7 @@ def result_event(
     Args:
         session: which one.
         heard: media time at which the utterance was known to be over, seconds.
-        adjusted: the scores without the person's rest, where that is asked for.
+        account: of the people in it.
         took: wall seconds from then to the result.
         late: wall seconds from the end of the utterance; None if not at live pace.
     """
@@ -49,18 +57,33 @@ def result_event(
                 for word in transcript.words
             ),
         ),
+        speaker=account.speaker,
         faces=tuple(_wire_face(face) for face in analysis.faces),
+        in_view=account.in_view,
         emotions=scores.probabilities,
         neutral=scores.neutral,
         thresholds=scores.thresholds,
         expressed=scores.expressed,
         modalities=scores.modalities,
         contributions=scores.contributions,
-        adjusted=adjusted,
+        adjusted=account.adjusted,
         latency=Latency(close_to_result=took, end_to_result=late, stages=analysis.stages),
     )
 
 
+def change_event(
+    session: str, time: float, speaker: int, name: str, merged: Merged | None = None
+) -> SpeakerChanged:
+    """What is told of a speaker who is called anew, or into whom another was merged."""
+    return SpeakerChanged(
+        session=session,
+        time=time,
+        speaker=speaker,
+        name=name,
+        gone=merged.gone if merged else None,
+        utterances=merged.utterances if merged else (),
+    )
+
+
 def _wire_face(face: SeenFace) -> WireFace:
-    x, y, width, height = (round(value, 1) for value in face.box)
-    return WireFace(time=face.time, box=(x, y, width, height), confidence=face.confidence)
+    return WireFace(time=face.time, box=face.told_box, confidence=face.confidence)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -78,8 +79,13 @@ class AudioRing:
         return np.concatenate([before_end, self._buffer[: stop - start - len(before_end)]])
 
 
+FILM_S = 3.0
+"""How long the film between the frames is held: for as long as it may take to know that somebody
+has begun to speak."""
+
+
 class FrameRing:
-    """The last frames, bounded by age and by memory.
+    """The last frames, bounded by age and by memory. Older ones than `FILM_S` have lost their film.
 
     Args:
         seconds: frames older than this, counted back from the newest, are given up.
@@ -95,6 +101,7 @@ class FrameRing:
         self._max_bytes = max_bytes
         self._frames: deque[VideoFrame] = deque()
         self._bytes = 0
+        self._with_film = 0  # how many of the newest frames have theirs
         self._lost_until = float("-inf")
 
     @property
@@ -110,14 +117,20 @@ class FrameRing:
         """
         if self._frames and frame.time < self._frames[-1].time:
             raise ValueError(f"frame of {frame.time} s came after one of {self._frames[-1].time} s")
-        if frame.image.nbytes > self._max_bytes:
-            raise ValueError(f"one frame of {frame.image.nbytes} bytes is over {self._max_bytes}")
+        if frame.nbytes > self._max_bytes:
+            raise ValueError(f"one frame of {frame.nbytes} bytes is over {self._max_bytes}")
         self._frames.append(frame)
-        self._bytes += frame.image.nbytes
+        self._bytes += frame.nbytes
+        self._with_film += 1
+        while frame.time - (old := self._frames[-self._with_film]).time > FILM_S:
+            self._frames[-self._with_film] = replace(old, film=())
+            self._bytes -= old.nbytes - old.image.nbytes
+            self._with_film -= 1
         while self._bytes > self._max_bytes or frame.time - self._frames[0].time > self._seconds:
             oldest = self._frames.popleft()
-            self._bytes -= oldest.image.nbytes
+            self._bytes -= oldest.nbytes
             self._lost_until = oldest.time
+        self._with_film = min(self._with_film, len(self._frames))
 
     def read(self, start: float, stop: float) -> list[VideoFrame]:
         """All frames with start <= time < stop (media seconds), oldest first; may be empty.

@@ -17,13 +17,10 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from models.emotions import EmotionScores
 from models.errors import AnalysisError, SourceError
 from models.vad import load_vad
 from realtime import metrics
 from realtime.analysis import Analysis, Analyzer, Utterance, UtteranceStream
-from realtime.average import RunningAverage
-from realtime.baseline import RestingBaseline, looks_neutral
 from realtime.endpointing import (
     EndpointingSettings,
     SpeechChange,
@@ -40,7 +37,6 @@ from realtime.events import (
     SessionStarted,
     SourceWarning,
     UtteranceFailed,
-    WireAverage,
 )
 from realtime.events import SpeechPaused as SpeechPausedEvent
 from realtime.events import SpeechResumed as SpeechResumedEvent
@@ -49,8 +45,9 @@ from realtime.listener import Listener
 from realtime.live_clock import LiveClock
 from realtime.media import SAMPLE_RATE, AudioBlock, Media, SourceNotice, VideoFrame
 from realtime.open_utterance import OpenUtterance, analysing
-from realtime.results import result_event
-from realtime.rings import AudioRing, FrameRing
+from realtime.results import change_event, result_event
+from realtime.rings import FILM_S, AudioRing, FrameRing
+from realtime.roster import Roster
 from realtime.sources import Source
 
 T = TypeVar("T")
@@ -62,6 +59,7 @@ _OVERLOAD_S = 2.0  # further behind a live source than this is worth a warning
 _OVERLOAD_OVER_S = 10.0  # after so much media without another reason, it may be warned of again
 _FRAME_BYTES = 640 * 640 * 3  # of the largest reduced frame
 _FRAMES_PER_SECOND = 5
+_FILM_BYTES = int(FILM_S + 1) * 25 * 640 * 640  # of the film that the ring holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +80,14 @@ class LiveSession:
         source: where media comes from; the session closes it.
         analyzer: the models, shared with other sessions.
         endpointing: where utterances begin and end.
-        baseline: whether the person's rest is learnt from what looks neutral, and the scores are
+        alone: there is one speaker; nobody looks for others.
+        baseline: whether each person's rest is learnt from what looks neutral, and the scores are
             told without it as well. Otherwise both begin with `rest`.
         session_id: how the session is called; None: it makes up 12 hexadecimal digits.
         on_analysis: gets each analysed utterance, with all it was made from, just before its
             result is told.
 
     Attributes:
-        average: over the utterances so far.
-        baseline: the person's rest, as far as it is known.
         picture: the newest frame; None before the first.
         now: media time up to which the source was followed, in seconds.
 
@@ -104,17 +101,16 @@ class LiveSession:
         analyzer: Analyzer,
         *,
         endpointing: EndpointingSettings | None = None,
+        alone: bool = False,
         baseline: bool = False,
         session_id: str | None = None,
         on_analysis: Callable[[Utterance, Analysis], None] | None = None,
     ) -> None:
         self.id = session_id or uuid.uuid4().hex[:12]
-        self.average = RunningAverage()
-        self.baseline = RestingBaseline()
         self.picture: VideoFrame | None = None
         self.now = 0.0
-        self._learns_rest = self._adjusts = baseline
-        self._last: EmotionScores | None = None
+        self._alone = alone
+        self._roster = Roster(baseline=baseline)
         self._on_analysis = on_analysis
         self._source = source
         self._analyzer = analyzer
@@ -128,7 +124,8 @@ class LiveSession:
         held = longest + self._endpointing.min_silence_duration_ms / 1000 + _RING_MARGIN_S
         self._audio = AudioRing(seconds=held)
         self._frames = FrameRing(
-            seconds=held, max_bytes=int(held * _FRAMES_PER_SECOND + 2) * _FRAME_BYTES
+            seconds=held,
+            max_bytes=int(held * _FRAMES_PER_SECOND + 2) * _FRAME_BYTES + _FILM_BYTES,
         )
         self._listener = Listener(self._audio, load_vad().stream(), self._endpointing)
         self._open: OpenUtterance | None = None
@@ -185,10 +182,28 @@ class LiveSession:
         Raises:
             ValueError: no utterance has been analysed.
         """
-        if self._last is None:
-            raise ValueError("no utterance has been analysed")
-        self.baseline.learn(self._last)
-        self._adjusts = True
+        self._roster.learn_rest()
+
+    async def rename(self, speaker: int, name: str) -> None:
+        """Call a speaker by a name.
+
+        Raises:
+            KeyError: there is no such speaker.
+        """
+        self._roster.rename(speaker, name)
+        await self._tell(change_event(self.id, self.now, speaker, name))
+        await self._tell_average(self.now)
+
+    async def merge(self, gone: int, into: int) -> None:
+        """Two speakers are one: what was given to `gone` is `into`'s.
+
+        Raises:
+            KeyError: one of them is not known.
+            ValueError: they are the same.
+        """
+        merged, name = self._roster.merge(gone, into)
+        await self._tell(change_event(self.id, self.now, into, name, merged))
+        await self._tell_average(self.now)
 
     async def _run(self) -> None:
         telling = asyncio.create_task(self._tell_results())
@@ -216,7 +231,7 @@ class LiveSession:
                     time=self.now,
                     reason=reason,
                     utterances=self._count,
-                    average=WireAverage.of(self.average),
+                    average=self._roster.told(),
                 )
             )
         finally:
@@ -313,10 +328,11 @@ class LiveSession:
                     spawn=self._spawn,
                     tell=self._tell_if_room,
                 )
-                # Where sound comes long after the pictures, the first of them may be gone.
+                # Where sound comes long after the pictures, the first of them may be gone. Where
+                # an utterance was split, this one may have begun seconds ago.
                 seen_from = max(start / SAMPLE_RATE, self._frames.start)
                 for frame in self._frames.read(seen_from, math.inf):
-                    await self._see(self._open.stream, frame)
+                    self._open.stream.see(frame, held=True)
                 await self._tell(SpeechStartedEvent(session=self.id, time=heard))
             case SpeechPaused():
                 await self._tell(SpeechPausedEvent(session=self.id, time=heard))
@@ -337,7 +353,7 @@ class LiveSession:
         return spoken
 
     def _new_stream(self) -> UtteranceStream:
-        stream = self._analyzer.stream(live=self._clock is not None)
+        stream = self._analyzer.stream(live=self._clock is not None, alone=self._alone)
         self._streams.add(stream)
         return stream
 
@@ -398,18 +414,19 @@ class LiveSession:
             finally:
                 self._forget(closed.stream)
             took = time.perf_counter() - closed.at
-            scores = self._last = analysis.scores
-            adjusted = self.baseline.adjust(scores) if self._adjusts else None
-            self.average.add(scores.probabilities, scores.neutral, scores.thresholds, adjusted)
+            account = self._roster.take(utterance, analysis)
             if self._on_analysis is not None:
                 self._on_analysis(utterance, analysis)
             late = self._clock.since(utterance.stop_s) if self._clock else None
-            result = result_event(self.id, closed.heard, utterance, analysis, adjusted, took, late)
-            await self._tell(result)
-            average = dict(WireAverage.of(self.average))
-            await self._tell(AverageUpdated(session=self.id, time=closed.heard, **average))
-            if self._learns_rest and looks_neutral(scores):
-                self.baseline.learn(scores)
+            await self._tell(
+                result_event(self.id, closed.heard, utterance, analysis, account, took, late)
+            )
+            for merged, name in self._roster.settle():
+                await self._tell(change_event(self.id, closed.heard, merged.speaker, name, merged))
+            await self._tell_average(closed.heard)
+
+    async def _tell_average(self, time: float) -> None:
+        await self._tell(AverageUpdated(session=self.id, time=time, **dict(self._roster.told())))
 
     async def _warn(self, code: str, message: str) -> None:
         await self._tell(SourceWarning(session=self.id, time=self.now, code=code, message=message))

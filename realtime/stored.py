@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
-from realtime.events import AverageUpdated, Event, SessionEnded, WireAverage
+from realtime.events import AverageUpdated, Event, SessionEnded, SpeakerChanged, WireAverage
 
 Statement: TypeAlias = tuple[str, tuple[object, ...]]
 """SQL, and its values."""
@@ -104,7 +104,7 @@ def cutting_off(db: sqlite3.Connection, id: str) -> list[Statement]:
 
 
 def appending(id: str, seq: int, event: Event) -> list[Statement]:
-    """Keep one event; the last one is noted with its session, too."""
+    """Keep one event; the end, and what is told after it, is noted with its session, too."""
     statements: list[Statement] = [
         # A transaction of which nobody knows whether it came through may be written again.
         (
@@ -118,6 +118,14 @@ def appending(id: str, seq: int, event: Event) -> list[Statement]:
                 "UPDATE sessions SET time = ?, utterances = ?, last_seq = ?, reason = ?"
                 " WHERE id = ?",
                 (event.time, event.utterances, seq, event.reason, id),
+            )
+        )
+    elif isinstance(event, SpeakerChanged | AverageUpdated):
+        statements.append(
+            (
+                "UPDATE sessions SET last_seq = max(last_seq, ?)"
+                " WHERE id = ? AND reason IS NOT NULL",
+                (seq, id),
             )
         )
     return statements

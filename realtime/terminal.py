@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from models.emotions import EMOTIONS, NEUTRAL
+from realtime.attribution import Attribution, share_of_talk
 from realtime.baseline import Adjusted
 from realtime.events import (
     AverageUpdated,
@@ -23,6 +24,7 @@ from realtime.events import (
     SessionEnded,
     SessionStarted,
     SourceWarning,
+    SpeakerChanged,
     SpeechPaused,
     SpeechResumed,
     SpeechStarted,
@@ -30,6 +32,7 @@ from realtime.events import (
     UtteranceFailed,
     UtteranceProvisional,
     UtteranceResult,
+    WireAverage,
     neutral_shown,
 )
 
@@ -98,6 +101,8 @@ class PlainView:
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._known = Attribution()
+        self._several = False  # speakers; once there were, each line says who speaks
 
     def __enter__(self) -> PlainView:
         return self
@@ -112,11 +117,14 @@ class PlainView:
 
     def show(self, event: Event) -> None:
         """Print what the event tells, if it is worth a line."""
+        if isinstance(event, SessionStarted):
+            self._known, self._several = Attribution(), False
+        self._known.take(event)
+        self._several |= len(self._known.names) > 1
         if line := self._line(event):
             self._console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
-    @staticmethod
-    def _line(event: Event) -> str | None:
+    def _line(self, event: Event) -> str | None:
         match event:
             case SessionStarted():
                 return f"source    {event.source}  (model {event.profile}, words {event.stt})"
@@ -125,9 +133,11 @@ class PlainView:
                 delay = "" if late is None else f"  {late:.2f} s after its end"
                 said = event.transcript
                 words = f'"{said.text}"' if said.text else said.shown
+                speaker = self._known.of(event).speaker if self._several else None
+                who = f"{speaker.name}: " if speaker else ""
                 less_rest = f"{_less_rest(event.adjusted)}  " if event.adjusted else ""
                 return (
-                    f"{clock(event.start)}-{clock(event.end)}  {words}  "
+                    f"{clock(event.start)}-{clock(event.end)}  {who}{words}  "
                     f"expressed: "
                     f"{expression(event.emotions, event.expressed, event.contributions)}  "
                     f"{NEUTRAL} {neutral_shown(event.neutral)}  "
@@ -138,6 +148,10 @@ class PlainView:
                 return f"{span}  failed in {event.stage}: {event.message}"
             case SourceWarning():
                 return f"warning   {event.message}"
+            case SpeakerChanged(speaker=number, name=name, gone=None):
+                return f"speaker   {number} is now called {name}"
+            case SpeakerChanged(speaker=number, name=name, gone=gone):
+                return f"speaker   {gone} is the same as {number} ({name})"
             case SessionEnded():
                 average = event.average
                 if not average.utterances:
@@ -151,9 +165,21 @@ class PlainView:
                     f"          expressed on average: "
                     f"{expression(average.emotions, average.expressed)}\n"
                     f"{beyond}"
+                    f"{_each_speaker(average)}"
                     f"ended     {_ENDINGS[event.reason]}"
                 )
         return None
+
+
+def _each_speaker(average: WireAverage) -> str:
+    """A line for each; none if there is one, for whom the average has told it."""
+    if len(average.speakers) < 2:
+        return ""
+    return "".join(
+        f"speaker   {speaker.name}: {share_of_talk(speaker, average)} of the talk, expressed on "
+        f"average: {expression(speaker.emotions, speaker.expressed)}\n"
+        for speaker in average.speakers
+    )
 
 
 _ENDINGS = {

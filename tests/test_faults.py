@@ -79,9 +79,11 @@ def outcomes(events: list[Event]) -> list[UtteranceResult | UtteranceFailed]:
 
 
 def found(events: list[Event]) -> dict[int, dict[str, Any]]:
-    """The results by number, without what the wall clock says."""
+    """The results by number, without what the wall clock says, and without how sure the speaker is:
+    that depends on all that was heard of them before."""
+    without = {"session": True, "latency": True, "speaker": {"confidence"}}
     return {
-        event.utterance: event.model_dump(exclude={"session": True, "latency": True})
+        event.utterance: event.model_dump(exclude=without)
         for event in outcomes(events)
         if isinstance(event, UtteranceResult)
     }

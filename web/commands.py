@@ -18,7 +18,15 @@ import typer
 from models.commands import Force, Profile, Stt
 from models.errors import UsageError
 from models.libraries import opencv
-from realtime.commands import AudioTrack, Baseline, Events, Where, watch_in_terminal
+from realtime.commands import (
+    AudioTrack,
+    Baseline,
+    Events,
+    People,
+    Where,
+    thinner_for,
+    watch_in_terminal,
+)
 from realtime.outputs import EventsFile
 from web.settings import DEFAULT_STORE, IceServer, Limits, ServerSettings
 
@@ -124,6 +132,7 @@ def dashboard(
         float | None,
         typer.Option(min=0.01, metavar="DAYS", help="Delete sessions after so many days."),
     ] = None,
+    speakers: People = "auto",
     baseline: Baseline = "off",
     record: Annotated[
         bool,
@@ -167,6 +176,7 @@ def dashboard(
             allow_paths=tuple(allow_paths or ()),
             store=store,
             keep_days=keep,
+            alone=speakers == "1",
             baseline=baseline == "auto",
             record=record,
             limits=limits,
@@ -218,6 +228,7 @@ def watch(
     audio_track: AudioTrack = None,
     events: Events = None,
     force: Force = False,
+    speakers: People = "auto",
     baseline: Baseline = "off",
     profile: Profile = "embedded",
     stt: Stt = "auto",
@@ -231,6 +242,7 @@ def watch(
 
     A file is played as if it were live. Ctrl-C ends the session with its average.
     """
+    learns, alone = baseline == "auto", speakers == "1"
     if web:
         if events is not None:
             raise UsageError("--events is not for --web: the page gives the results away")
@@ -243,13 +255,14 @@ def watch(
             return await open_source(
                 source,
                 "live",
+                thinner=thinner_for(alone),
                 audio_track=audio_track,
                 microphone=microphone,
                 camera=camera,
             )
 
         _serve(
-            ServerSettings(port=port, store=store, baseline=baseline == "auto"),
+            ServerSettings(port=port, store=store, alone=alone, baseline=learns),
             browser=not no_browser,
             models=(analyzer, profile, stt),
             first=first,
@@ -257,6 +270,7 @@ def watch(
         return
     models = analyzer, profile, stt
     file = EventsFile(events, [source], force=force)
-    learns = baseline == "auto"
-    watching = watch_in_terminal(source, audio_track, microphone, camera, file, models, learns)
+    watching = watch_in_terminal(
+        source, audio_track, microphone, camera, file, models, baseline=learns, alone=alone
+    )
     raise typer.Exit(asyncio.run(watching))

@@ -138,6 +138,7 @@ class ServerSettings:
         allow_paths: folders of this machine, of which files may be named as a source.
         store: the file in which sessions are kept.
         keep_days: after so many days a session is deleted; None: never.
+        alone: whether each session shows one person, so that nobody looks for others.
         baseline: whether sessions learn each person's rest, and tell the scores without it as well.
         record: keep, too, the sound and the faces of each utterance.
         limits: what clients may use.
@@ -158,6 +159,7 @@ class ServerSettings:
     allow_paths: tuple[Path, ...] = ()
     store: Path = DEFAULT_STORE
     keep_days: float | None = None
+    alone: bool = False
     baseline: bool = False
     record: bool = False
     limits: Limits = Limits()

@@ -27,13 +27,15 @@ from models.errors import AnalysisError, UsageError
 from models.faces import FaceFinder
 from models.stt import Hypothesis, Transcript
 from models.worker import STUCK_S
-from realtime.analysis import WAITING_FRAMES, Analysis, SeenFace, Utterance
+from realtime.analysis import WAITING_FRAMES, Analysis, SeenFace, SeenPerson, Utterance
 from realtime.analyzers.deployments import APPLICATION, Models, Question, application, packed
 from realtime.analyzers.following import Following
-from realtime.analyzers.local import load_faces
+from realtime.analyzers.local import load_faces, load_people
+from realtime.analyzers.people import People
 from realtime.inference import Inference, Rank
-from realtime.media import Samples, VideoFrame
+from realtime.media import SAMPLE_RATE, Samples, VideoFrame
 from realtime.metrics import CROSSED_BYTES, CROSSED_SECONDS, FRAMES_DROPPED
+from realtime.speakers import Vector
 
 T = TypeVar("T")
 
@@ -56,6 +58,7 @@ class ClusterAnalyzer:
         profile: how the emotion model was asked for; for display.
         engine: the name of the speech-to-text engine.
         faces: follows faces from frame to frame.
+        people: tells people apart, and who of them speaks.
         emotions: the application's ingress.
         stuck_s: seconds after which an answer is no longer waited for.
     """
@@ -66,12 +69,14 @@ class ClusterAnalyzer:
         profile: str,
         engine: str,
         faces: FaceFinder,
+        people: People,
         emotions: DeploymentHandle[Any],
         stuck_s: float = STUCK_S,
     ) -> None:
         self.profile = profile
         self.engine = engine
         self.faces = faces
+        self.people = people
         self.inference = Inference(stuck_s)
         self._handles = {
             "mer": emotions,
@@ -138,6 +143,7 @@ class ClusterAnalyzer:
             profile=there[0],
             engine=there[1],
             faces=load_faces(),
+            people=load_people(),
             emotions=emotions,
             stuck_s=stuck_s,
         )
@@ -161,9 +167,9 @@ class ClusterAnalyzer:
         """How many live streams this gateway can hold; the replicas must be as many as it takes."""
         return _STREAMS_PER_CORE * (os.cpu_count() or 1)
 
-    def stream(self, *, live: bool = False) -> ClusterStream:
+    def stream(self, *, live: bool = False, alone: bool = False) -> ClusterStream:
         """A stream for one new utterance, see `realtime.analysis.Analyzer.stream`."""
-        return ClusterStream(self, live=live)
+        return ClusterStream(self, live=live, alone=alone)
 
     def close(self) -> None:
         """Leave the cluster; one that was started for this process alone ends."""
@@ -218,19 +224,21 @@ class ClusterAnalyzer:
 class ClusterStream:
     """See `realtime.analysis.UtteranceStream`."""
 
-    def __init__(self, analyzer: ClusterAnalyzer, *, live: bool) -> None:
+    def __init__(self, analyzer: ClusterAnalyzer, *, live: bool, alone: bool) -> None:
         self._analyzer = analyzer
         self._live = live
+        self._alone = alone
         self._hypothesis: Hypothesis | None = None
         self._lane = analyzer.inference.lane()
-        self._following = Following(analyzer.faces)
+        self._following = Following(analyzer.faces, lips=not alone)
         self._times: list[float] = []  # of the frames taken
         self._tracking: list[asyncio.Task[None]] = []
 
-    def see(self, frame: VideoFrame) -> bool:
-        """Take the next frame; False if it was given up, because too many wait already."""
+    def see(self, frame: VideoFrame, *, held: bool = False) -> bool:
+        """See `realtime.analysis.UtteranceStream.see`."""
         latest = self._tracking[-WAITING_FRAMES:]
-        if self._live and sum(not tracking.done() for tracking in latest) >= WAITING_FRAMES:
+        waiting = sum(not tracking.done() for tracking in latest)
+        if self._live and not held and waiting >= WAITING_FRAMES:
             FRAMES_DROPPED.labels("analysis").inc()
             return False
         self._times.append(frame.time)
@@ -254,22 +262,26 @@ class ClusterStream:
 
     async def provisional(self, samples: Samples, text: str, stop_s: float) -> EmotionScores:
         """The emotions so far, see `realtime.analysis.UtteranceStream.provisional`."""
-        faces = await self._main_faces(self.seen(stop_s))
-        return await self._score(Rank.PROVISIONAL, faces, samples, text)
+        people = await self._people(self.seen(stop_s), stop_s - len(samples) / SAMPLE_RATE, samples)
+        return await self._score(Rank.PROVISIONAL, _speaking(people), samples, text)
 
     async def result(self, utterance: Utterance) -> Analysis:
         """What was found in it, see `realtime.analysis.UtteranceStream.result`."""
         frames = self.seen(utterance.stop_s)
-        (transcript, stt_s), (faces, faces_s) = await asyncio.gather(
-            _timed(self._transcript(utterance.samples)), _timed(self._main_faces(frames))
+        samples = utterance.samples
+        (transcript, stt_s), (people, faces_s), voice = await asyncio.gather(
+            _timed(self._transcript(samples)),
+            _timed(self._people(frames, utterance.start_s, samples)),
+            self._voice(samples),
         )
+        faces = _speaking(people)
         if not faces and not len(utterance.samples) and not transcript.text:
             raise AnalysisError("mer", "neither face nor sound: there is nothing to score")
         scores, mer_s = await _timed(
             self._score(Rank.RESULT, faces, utterance.samples, transcript.text)
         )
         stages = {"stt": stt_s, "faces": faces_s, "mer": mer_s}
-        return Analysis(transcript, faces, scores, stages)
+        return Analysis(transcript, people, voice, scores, stages)
 
     def cancel(self) -> None:
         """Nobody waits for the result any more. Harmless after it."""
@@ -286,9 +298,22 @@ class ClusterStream:
             faces = await self._analyzer.ask("faces", "detect", picture, size=len(picture))
             await self._infer(Rank.FACES, "faces", lambda: self._following.found(frame, faces))
 
-    async def _main_faces(self, count: int) -> list[SeenFace]:
+    async def _people(self, count: int, start_s: float, samples: Samples) -> list[SeenPerson]:
         await asyncio.gather(*self._tracking[:count])
-        return await self._infer(Rank.RESULT, "faces", lambda: self._following.main_faces(count))
+        following, people = self._following, self._analyzer.people
+
+        def look() -> list[SeenPerson]:
+            if self._alone:
+                return following.main(count)
+            return people.seen(following, count, start_s, samples)
+
+        return await self._infer(Rank.RESULT, "faces", look)
+
+    async def _voice(self, samples: Samples) -> Vector | None:
+        if self._alone:
+            return None
+        people = self._analyzer.people
+        return await self._infer(Rank.RESULT, "mer", lambda: people.voice(samples))
 
     async def _transcript(self, samples: Samples) -> Transcript:
         if not len(samples):
@@ -316,6 +341,10 @@ class ClusterStream:
         except Exception as error:
             logger.exception("stage %s failed", stage)
             raise AnalysisError(stage, f"{type(error).__name__}: {error}") from error
+
+
+def _speaking(people: list[SeenPerson]) -> list[SeenFace]:
+    return [face for person in people if person.speaks for face in person.faces]
 
 
 async def _timed(work: Awaitable[T]) -> tuple[T, float]:

@@ -17,7 +17,7 @@ from models.emotions import EmotionScores
 from models.errors import AnalysisError
 from models.stt import Hypothesis, Transcriber, Transcript, load_transcriber
 from models.worker import STUCK_S
-from realtime.analysis import FACES, WAITING_FRAMES, Analysis, SeenFace, Utterance
+from realtime.analysis import FACES, WAITING_FRAMES, Analysis, SeenPerson, Utterance
 from realtime.analyzers.following import Following
 from realtime.inference import Inference, Rank
 from realtime.media import SAMPLE_RATE, Samples, VideoFrame
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from models.faces import FaceFinder
     from models.mer import MERModel
     from models.mer.model import Encoded
+    from realtime.analyzers.people import People
+    from realtime.speakers import Vector
 
 T = TypeVar("T")
 
@@ -43,6 +45,7 @@ class LocalAnalyzer:
     Args:
         transcriber: the speech-to-text engine.
         faces: the face detector.
+        people: tells people apart, and who of them speaks.
         mer: the emotion model.
         profile: how `mer` was asked for; for display.
         stuck_s: seconds after which a network that gives no answer is given up.
@@ -53,6 +56,7 @@ class LocalAnalyzer:
         *,
         transcriber: Transcriber,
         faces: FaceFinder,
+        people: People,
         mer: MERModel,
         profile: str,
         stuck_s: float = STUCK_S,
@@ -61,6 +65,7 @@ class LocalAnalyzer:
         self.profile = profile
         self.engine = transcriber.name
         self.faces = faces
+        self.people = people
         self.mer = mer
         self.inference = Inference(stuck_s)
 
@@ -73,6 +78,7 @@ class LocalAnalyzer:
         return cls(
             transcriber=load_transcriber(stt, stuck_s),
             faces=load_faces(),
+            people=load_people(),
             mer=mer,
             profile=profile,
             stuck_s=stuck_s,
@@ -101,9 +107,9 @@ class LocalAnalyzer:
         )
         return max(1, int(cores / (_STREAM_COST * took)))
 
-    def stream(self, *, live: bool = False) -> LocalStream:
+    def stream(self, *, live: bool = False, alone: bool = False) -> LocalStream:
         """A stream for one new utterance, see `realtime.analysis.Analyzer.stream`."""
-        return LocalStream(self, live=live)
+        return LocalStream(self, live=live, alone=alone)
 
     def close(self) -> None:
         """Release threads."""
@@ -143,6 +149,15 @@ def load_faces(device: str = "cpu") -> FaceFinder:
     return finder
 
 
+def load_people() -> People:
+    """The networks that tell people apart, warm."""
+    from realtime.analyzers.people import People
+
+    people = People()
+    people.warm_up()
+    return people
+
+
 def _prediction_s(mer: MERModel) -> float:
     """Wall seconds that one prediction takes, from five faces and two seconds of sound."""
     began = time.perf_counter()
@@ -154,18 +169,19 @@ def _prediction_s(mer: MERModel) -> float:
 class LocalStream:
     """See `realtime.analysis.UtteranceStream`."""
 
-    def __init__(self, analyzer: LocalAnalyzer, *, live: bool) -> None:
+    def __init__(self, analyzer: LocalAnalyzer, *, live: bool, alone: bool) -> None:
         self._analyzer = analyzer
         self._live = live
+        self._alone = alone
         self._hypothesis: Hypothesis | None = None
         self._lane = analyzer.inference.lane()
-        self._following = Following(analyzer.faces)
+        self._following = Following(analyzer.faces, lips=not alone)
         self._times: list[float] = []  # of the frames taken
         self._tracking: list[Future[None]] = []
 
-    def see(self, frame: VideoFrame) -> bool:
-        """Take the next frame; False if it was given up, because too many wait already."""
-        if self._live and len(self._lane.calls) >= WAITING_FRAMES:
+    def see(self, frame: VideoFrame, *, held: bool = False) -> bool:
+        """See `realtime.analysis.UtteranceStream.see`."""
+        if self._live and not held and len(self._lane.calls) >= WAITING_FRAMES:
             FRAMES_DROPPED.labels("analysis").inc()
             return False
         self._times.append(frame.time)
@@ -190,14 +206,15 @@ class LocalStream:
         frames = self.seen(stop_s)
 
         def score() -> EmotionScores:
-            crops = [face.image for face in self._main_faces(frames)]
+            people = self._people(frames, stop_s - len(samples) / SAMPLE_RATE, samples)
+            crops = [face.image for one in people if one.speaks for face in one.faces]
             return mer.decide(mer.encode(crops, samples, text))
 
         return await self._infer(Rank.PROVISIONAL, "mer", score)
 
     async def result(self, utterance: Utterance) -> Analysis:
         """See `realtime.analysis.UtteranceStream.result`."""
-        (transcript, stt_s), (faces, encoded, faces_s, mer_s) = await asyncio.gather(
+        (transcript, stt_s), (people, voice, encoded, faces_s, mer_s) = await asyncio.gather(
             self._transcript(utterance), self._seen_and_heard(utterance)
         )
         mer = self._analyzer.mer
@@ -211,7 +228,7 @@ class LocalStream:
             raise AnalysisError("mer", "neither face nor sound: there is nothing to score")
         scores, decide_s = await self._infer(Rank.RESULT, "mer", decide)
         stages = {"stt": stt_s, "faces": faces_s, "mer": mer_s + decide_s}
-        return Analysis(transcript, faces, scores, stages)
+        return Analysis(transcript, people, voice, scores, stages)
 
     def cancel(self) -> None:
         """Nobody waits for the result any more. Harmless after it."""
@@ -229,35 +246,40 @@ class LocalStream:
 
     async def _seen_and_heard(
         self, utterance: Utterance
-    ) -> tuple[list[SeenFace], Encoded, float, float]:
-        """The faces, and what the model makes of them and of the sound; the seconds of each."""
+    ) -> tuple[list[SeenPerson], Vector | None, Encoded, float, float]:
+        """Who was in view, the voice, and what the model makes of face and sound; the seconds of
+        the first and of the others."""
 
         frames = self.seen(utterance.stop_s)
 
-        def choose() -> tuple[list[SeenFace], float]:
+        def look() -> tuple[list[SeenPerson], float]:
             began = time.perf_counter()
-            return self._main_faces(frames), time.perf_counter() - began
+            people = self._people(frames, utterance.start_s, utterance.samples)
+            return people, time.perf_counter() - began
 
-        faces, faces_s = await self._infer(Rank.RESULT, "faces", choose)
+        people, faces_s = await self._infer(Rank.RESULT, "faces", look)
 
-        def listen() -> tuple[Encoded, float]:
+        def listen() -> tuple[Encoded, Vector | None, float]:
             began = time.perf_counter()
-            crops = [face.image for face in faces]
+            crops = [face.image for one in people if one.speaks for face in one.faces]
             encoded = self._analyzer.mer.encode(crops, utterance.samples)
-            return encoded, time.perf_counter() - began
+            voice = None if self._alone else self._analyzer.people.voice(utterance.samples)
+            return encoded, voice, time.perf_counter() - began
 
-        encoded, mer_s = await self._infer(Rank.RESULT, "mer", listen)
-        return faces, encoded, faces_s, mer_s
+        encoded, voice, mer_s = await self._infer(Rank.RESULT, "mer", listen)
+        return people, voice, encoded, faces_s, mer_s
 
-    def _main_faces(self, count: int) -> list[SeenFace]:
-        """See `Following.main_faces`.
+    def _people(self, count: int, start_s: float, samples: Samples) -> list[SeenPerson]:
+        """Who was in view in the first `count` frames.
 
         Called in the lane: the frames that had been taken when the call was made are tracked, but a
         later one may wait behind it.
         """
         for tracking in self._tracking[:count]:
             tracking.result()  # is done; what went wrong is raised
-        return self._following.main_faces(count)
+        if self._alone:
+            return self._following.main(count)
+        return self._analyzer.people.seen(self._following, count, start_s, samples)
 
     async def _infer(self, rank: Rank, stage: str, call: Callable[[], T]) -> T:
         try:

@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from models.libraries import opencv
-from realtime.media import FrameThinner, VideoFrame
+from realtime.media import FrameThinner, GreyPicture, VideoFrame
 from realtime.sources.catalog import Device, quiet_stderr
 
 OPEN_S = 15.0
@@ -70,6 +70,7 @@ class Camera:
         self._thinner = thinner
         self._media_time = media_time
         self._latest: VideoFrame | None = None
+        self._film: list[GreyPicture] = []  # since the frame before
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._tried = threading.Event()
@@ -124,7 +125,7 @@ class Camera:
     def _see(self, capture: Any, instant: float) -> None:
         cv2 = self._cv2
         media_time = self._media_time(instant)
-        if media_time is None or not self._thinner.wants(media_time):
+        if media_time is None or self._thinner.has(media_time):
             return
         retrieved, image = capture.retrieve()
         if not retrieved:
@@ -132,9 +133,15 @@ class Camera:
         height, width = image.shape[:2]
         size = self._thinner.reduced_size(width, height)
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        if self._thinner.wants_in_film(media_time):
+            grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+            self._film.append(GreyPicture(media_time, grey))
+        if not self._thinner.wants(media_time):
+            return
         image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+        film, self._film = tuple(self._film), []
         with self._lock:
-            self._latest = VideoFrame(media_time, image, max(width, height) / max(size))
+            self._latest = VideoFrame(media_time, image, max(width, height) / max(size), film)
 
 
 def _opens(index: int) -> bool:

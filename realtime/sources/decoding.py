@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import av
 import numpy as np
+import numpy.typing as npt
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.sidedata.sidedata import SideDataContainer
@@ -21,7 +22,15 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 
 from models.errors import SourceError
-from realtime.media import SAMPLE_RATE, FrameThinner, Image, Media, SourceNotice, VideoFrame
+from realtime.media import (
+    SAMPLE_RATE,
+    FrameThinner,
+    GreyPicture,
+    Image,
+    Media,
+    SourceNotice,
+    VideoFrame,
+)
 from realtime.sources.clocks import RecordingClock
 from realtime.sources.timeline import AudioTimeline, Interleaver
 
@@ -222,10 +231,11 @@ class MediaReader:
             return
         time = self._clock.picture(stamp_s, self._timeline.end_s)
         self._merger.video_s = max(self._merger.video_s, time)
-        if time >= 0 and self._thinner.wants(time):
+        if time >= 0:
             assert self._video is not None
-            aspect = float(self._video.sample_aspect_ratio or 1)
-            yield self._reducer.reduce(picture, time, aspect)
+            yield from self._reducer.take(
+                picture, time, float(self._video.sample_aspect_ratio or 1)
+            )
 
     def _is_unwanted(self, packet: av.Packet[Stream]) -> bool:
         """Whether the picture is coded without others, and need not be decoded either."""
@@ -259,26 +269,49 @@ class MediaReader:
 
 
 class FrameReducer:
-    """Makes pictures what analysis needs: small, their pixels square, RGB and upright."""
+    """Makes pictures what analysis needs: few, small, their pixels square, and upright.
+
+    In colour there are few, with the film between them in grey.
+    """
 
     def __init__(self, thinner: FrameThinner) -> None:
         self._thinner = thinner
         self._reformatter = VideoReformatter()
+        self._film_reformatter = VideoReformatter()
+        self._film: list[GreyPicture] = []
 
-    def reduce(self, picture: av.VideoFrame, time: float, aspect: float = 1.0) -> VideoFrame:
-        """Reduce `picture`, whose pixels are `aspect` times as wide as high, in order of cost."""
-        shown_width = round(picture.width * aspect)
-        width, height = self._thinner.reduced_size(shown_width, picture.height)
-        reduced = self._reformatter.reformat(
+    def take(
+        self, picture: av.VideoFrame, time: float, aspect: float = 1.0
+    ) -> Iterator[VideoFrame]:
+        """The frame that `picture` completes, if it completes one.
+
+        Args:
+            aspect: how many times as wide as high the pixels of the picture are.
+        """
+        if self._thinner.wants_in_film(time):
+            grey = self._reduced(self._film_reformatter, picture, aspect, "gray")
+            self._film.append(GreyPicture(time, grey))
+        if not self._thinner.wants(time):
+            return
+        image = self._reduced(self._reformatter, picture, aspect, "rgb24")
+        shown = max(round(picture.width * aspect), picture.height)
+        film, self._film = tuple(self._film), []
+        yield VideoFrame(time, image, shown / max(image.shape), film)
+
+    def _reduced(
+        self, reformatter: VideoReformatter, picture: av.VideoFrame, aspect: float, pixels: str
+    ) -> npt.NDArray[np.uint8]:
+        """The picture in another format of pixels; all at once, in order of cost."""
+        width, height = self._thinner.reduced_size(round(picture.width * aspect), picture.height)
+        reduced = reformatter.reformat(
             picture,
             width,
             height,
-            "rgb24",
+            pixels,
             src_color_range=picture.color_range,
             interpolation=Interpolation.AREA,
         )
-        scale = max(shown_width, picture.height) / max(width, height)
-        return VideoFrame(time, _upright(cast(Image, reduced.to_ndarray()), picture), scale)
+        return _upright(cast(Image, reduced.to_ndarray()), picture)
 
 
 def _stamp(frame: av.AudioFrame | av.VideoFrame) -> float | None:
@@ -292,7 +325,7 @@ def why(error: av.error.FFmpegError) -> str:
     return (error.strerror or "unknown reason").lower()
 
 
-def _upright(image: Image, picture: av.VideoFrame) -> Image:
+def _upright(image: npt.NDArray[np.uint8], picture: av.VideoFrame) -> npt.NDArray[np.uint8]:
     """Turn and mirror `image` as the display matrix of `picture` says it is to be shown."""
     # Not `picture.side_data`: that refers to the picture, which keeps it, so only the collector of
     # cycles would find both, hundreds of decoded pictures later.
@@ -303,5 +336,5 @@ def _upright(image: Image, picture: av.VideoFrame) -> Image:
     # Source (x, y) is shown at (a x + c y, b x + d y): quarter turns and mirrors, by their signs.
     a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].tolist()
     if abs(b) > abs(a):
-        image, a, d = image.transpose(1, 0, 2), c, b
+        image, a, d = image.swapaxes(0, 1), c, b
     return np.ascontiguousarray(image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])

@@ -26,7 +26,14 @@ from typing import IO, Any
 import numpy as np
 
 from models.errors import AnalyserError, SourceError, UsageError
-from realtime.media import AudioBlock, FrameThinner, Media, SourceNotice, VideoFrame
+from realtime.media import (
+    AudioBlock,
+    FrameThinner,
+    GreyPicture,
+    Media,
+    SourceNotice,
+    VideoFrame,
+)
 from realtime.sources.base import Isolation
 from realtime.sources.file import About, FileSource, Pace, Recording
 
@@ -64,6 +71,7 @@ class IsolatedSource(FileSource):
             "timeout_s": timeout_s,
             "audio_track": audio_track,
             "rate": thinner.rate,
+            "film_rate": thinner.film_rate,
             "longest_side": thinner.longest_side,
             **asdict(isolation),
         }
@@ -209,7 +217,9 @@ def decode() -> None:
     try:
         recording = Recording(
             job["spec"],
-            thinner=FrameThinner(rate=job["rate"], longest_side=job["longest_side"]),
+            thinner=FrameThinner(
+                rate=job["rate"], film_rate=job["film_rate"], longest_side=job["longest_side"]
+            ),
             timeout_s=job["timeout_s"],
             audio_track=job["audio_track"],
             max_frame_mpx=job["max_frame_mpx"],
@@ -266,9 +276,11 @@ def _write_item(out: IO[bytes], item: Media) -> None:
     match item:
         case AudioBlock(start, samples):
             _write_message(out, ["block", start], samples.data.cast("B"))
-        case VideoFrame(time, image, scale):
-            pixels = np.ascontiguousarray(image).data  # its lines may have padding between
-            _write_message(out, ["frame", time, image.shape, scale], pixels.cast("B"))
+        case VideoFrame(time, image, scale, film):
+            images = [image, *(picture.image for picture in film)]
+            pixels = b"".join(np.ascontiguousarray(one).tobytes() for one in images)
+            times = [picture.time for picture in film]
+            _write_message(out, ["frame", time, image.shape, scale, times], pixels)
         case SourceNotice(time, code, message):
             _write_message(out, ["notice", time, code, message])
 
@@ -277,8 +289,10 @@ def _item(head: list[Any], body: bytearray) -> Media:
     match head:
         case ["block", start]:
             return AudioBlock(start, np.frombuffer(body, np.float32))
-        case ["frame", time, shape, scale]:
-            return VideoFrame(time, np.frombuffer(body, np.uint8).reshape(shape), scale)
+        case ["frame", time, (height, width, _), scale, times]:
+            pixels = np.frombuffer(body, np.uint8).reshape(-1, height, width)
+            film = map(GreyPicture, times, pixels[3:])
+            return VideoFrame(time, pixels[:3].reshape(height, width, 3), scale, tuple(film))
         case _:
             _, time, code, message = head
             return SourceNotice(time, code, message)

@@ -207,10 +207,10 @@ class WebRTCSource(Source):
             if self._began is None or self.paused:
                 continue
             time = clock.zero + picture.time - self._began
-            if time < 0 or not self._thinner.wants(time):
+            if time < 0 or self._thinner.has(time):
                 continue
-            frame = await asyncio.to_thread(self._reducer.reduce, picture, time)
-            if not self.paused:
+            frames = await asyncio.to_thread(list, self._reducer.take(picture, time))
+            for frame in frames if not self.paused else ():
                 if len(self._frames) >= HELD_FRAMES:
                     FRAMES_DROPPED.labels("webrtc").inc(HELD_FRAMES // 2)
                     self._frames = deque(islice(self._frames, 0, None, 2))

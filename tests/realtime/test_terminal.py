@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from realtime import events
+from realtime.attribution import Attribution, averages_of
 from realtime.terminal import LiveView, PlainView, bar, clock, moved_by
 
 
@@ -116,3 +117,40 @@ def test_what_is_not_expressed_needs_no_reason_and_a_score_on_the_way_has_none_y
         console.print(view.screen())
     assert "(so far)" in out.getvalue()
     assert "+0.31" not in out.getvalue()
+
+
+def by(speaker: int, utterance: int) -> events.UtteranceResult:
+    result = example(events.UtteranceResult)
+    assert isinstance(result, events.UtteranceResult)
+    who = events.WireSpeaker(id=speaker, name=f"Speaker {speaker}", by="voice", confidence=0.9)
+    return result.model_copy(update={"speaker": who, "utterance": utterance})
+
+
+def test_speakers_are_named_as_soon_as_there_are_two() -> None:
+    out = io.StringIO()
+    view = PlainView(Console(file=out, width=40))
+    told = [by(1, 1), by(2, 2), by(3, 3)]
+    changes = [
+        events.SpeakerChanged(session="s", time=3, speaker=1, name="Speaker 1", gone=3),
+        events.SpeakerChanged(session="s", time=3, speaker=2, name="Ann"),
+    ]
+    known = Attribution([*told, *changes])
+    average = averages_of(known.of(result) for result in told)
+    ended = example(events.SessionEnded).model_copy(update={"average": average})
+    again = [example(events.SessionStarted), by(2, 1)]  # another file
+    for event in [*told, *changes, by(2, 4), ended, *again]:
+        view.show(event)
+    lines = out.getvalue().splitlines()
+    assert '  "Set green."' in lines[0]
+    assert '  Speaker 2: "Set green."' in lines[1]
+    assert lines[3:5] == [
+        "speaker   3 is the same as 1 (Speaker 1)",
+        "speaker   2 is now called Ann",
+    ]
+    assert '  Ann: "Set green."' in lines[5]
+    assert lines[-5:-2] == [
+        "speaker   Speaker 1: 67 % of the talk, expressed on average: happiness 0.61",
+        "speaker   Ann: 33 % of the talk, expressed on average: happiness 0.61",
+        "ended     the source ended",
+    ]
+    assert '  "Set green."' in lines[-1]

@@ -73,13 +73,22 @@ def dashboard(*options: str) -> Iterator[str]:
 
 
 def chromium(
-    playwright: Playwright, *, devices: FakeDevices | None = None, options: tuple[str, ...] = ()
+    playwright: Playwright,
+    *,
+    devices: FakeDevices | None = None,
+    options: tuple[str, ...] = (),
+    muted: bool = True,
 ) -> Browser:
-    """Chromium without a window; without `devices` its computer has no camera and microphone."""
+    """Chromium without a window; without `devices` its computer has no camera and microphone.
+
+    What a tab plays is silent, also to those who share the tab, unless it is not `muted`.
+    """
     executable = shutil.which("chromium") or require_or_skip("chromium")
     fakes = () if devices is None else devices.options()
     return playwright.chromium.launch(
-        executable_path=executable, args=["--no-sandbox", *fakes, *options]
+        executable_path=executable,
+        args=["--no-sandbox", *fakes, *options],
+        ignore_default_args=None if muted else ["--mute-audio"],
     )
 
 

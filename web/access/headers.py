@@ -13,7 +13,9 @@ _ALWAYS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(self), microphone=(self), display-capture=(), geolocation=()",
+    "Permissions-Policy": (
+        "camera=(self), microphone=(self), display-capture=(self), geolocation=()"
+    ),
 }
 
 _FRAMED_BY_NOBODY = "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"

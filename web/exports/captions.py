@@ -18,16 +18,16 @@ def to_vtt(people: Iterable[Findings]) -> str:
     """
     cues = sorted(
         (
-            (person.began_s + event.start, person.began_s + event.end, person.person, event)
-            for person in people
-            for event in person.results
+            (found.began_s + event.start, found.began_s + event.end, found.voice_of(event), event)
+            for found in people
+            for event in found.results
         ),
         key=lambda cue: cue[:2],
     )
     parts = ["WEBVTT\n"]
-    for number, (start, end, person, event) in enumerate(cues, 1):
+    for number, (start, end, voice, event) in enumerate(cues, 1):
         words = _caption(event.transcript.shown)
-        said = f"<v {_caption(person)}>{words}</v>" if person else words
+        said = f"<v {_caption(voice)}>{words}</v>" if voice else words
         mood = f"\n({', '.join(event.expressed)})" if event.expressed else ""
         parts.append(f"{number}\n{_vtt_time(start)} --> {_vtt_time(end)}\n{said}{mood}\n")
     return "\n".join(parts)

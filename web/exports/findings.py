@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from models.emotions import EMOTIONS, above
-from realtime.average import RunningAverage
+from realtime.attribution import Attribution, averages_of
 from realtime.events import (
     SessionStarted,
     SourceWarning,
@@ -28,10 +28,10 @@ class Findings:
     """All that lasts of one session, judged by the thresholds of whoever asks.
 
     Attributes:
-        person: who speaks; empty where nobody has said so, as of a file.
+        person: who is analysed; empty where nobody has said so, as of a file.
         began_s: when, in seconds after the first of the sessions that are told together.
         started: which models were used; None if the session has not begun.
-        utterances: in order.
+        utterances: in order, each with its speaker as it is known now.
     """
 
     session: Session
@@ -46,6 +46,22 @@ class Findings:
     def results(self) -> list[UtteranceResult]:
         """The utterances that could be analysed."""
         return [event for event in self.utterances if isinstance(event, UtteranceResult)]
+
+    @property
+    def several(self) -> bool:
+        """Whether more than one speaker was told apart."""
+        return len(self.average.speakers) > 1
+
+    def voice_of(self, result: UtteranceResult) -> str:
+        """Who says it, as far as that is worth telling; empty if it is not.
+
+        Of one speaker whom nobody has named there is nothing to tell.
+        """
+        if self.person or result.speaker is None:
+            return self.person
+        speaker = result.speaker
+        named = speaker.name != f"Speaker {speaker.id}"
+        return speaker.name if named or self.several else ""
 
     def to_json(self) -> dict[str, Any]:
         """Everything."""
@@ -71,21 +87,21 @@ def _find(hosted: AnySession, thresholds: Mapping[str, float], began_s: float) -
     utterances: list[UtteranceResult | UtteranceFailed] = []
     warnings: list[SourceWarning] = []
     started: SessionStarted | None = None
-    average = RunningAverage()
-    for _, event in hosted.events:
+    events = [event for _, event in hosted.events]
+    known = Attribution(events)
+    for event in events:
         match event:
             case UtteranceResult():
                 judged = {**event.thresholds, **thresholds}
                 adjusted = event.adjusted and replace(
                     event.adjusted, expressed=above(event.adjusted.emotions, judged)
                 )
-                average.add(event.emotions, event.neutral, judged, adjusted)
                 changes = {
                     "thresholds": judged,
                     "expressed": above(event.emotions, judged),
                     "adjusted": adjusted,
                 }
-                utterances.append(event.model_copy(update=changes))
+                utterances.append(known.of(event).model_copy(update=changes))
             case UtteranceFailed():
                 utterances.append(event)
             case SourceWarning():
@@ -99,7 +115,7 @@ def _find(hosted: AnySession, thresholds: Mapping[str, float], began_s: float) -
         started=started,
         utterances=tuple(utterances),
         warnings=tuple(warnings),
-        average=WireAverage.of(average),
+        average=averages_of(event for event in utterances if isinstance(event, UtteranceResult)),
     )
 
 

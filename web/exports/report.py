@@ -14,7 +14,14 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from models.emotions import EMOTIONS, NEUTRAL, OUTPUTS
-from realtime.events import UtteranceFailed, UtteranceResult, WireAverage, neutral_shown
+from realtime.attribution import share_of_talk
+from realtime.events import (
+    UtteranceFailed,
+    UtteranceResult,
+    WireAverage,
+    WireSpeakerAverage,
+    neutral_shown,
+)
 from web.exports.findings import Findings
 
 Figure: TypeAlias = dict[str, Any]
@@ -107,7 +114,7 @@ def _section(found: Findings, figures: dict[str, Figure]) -> str:
 """
         for which in titles
     )
-    return f"""{head}<div class="charts">{charts}</div>
+    return f"""{head}{_people(found, name)}<div class="charts">{charts}</div>
 <h3>Timeline</h3>
 <div class="chart" id="time-{id}" role="img" aria-label="Chart; told in words below"></div>
 {_table(found, name)}</section>
@@ -130,16 +137,39 @@ def _in_words(scores: UtteranceResult | WireAverage) -> str:
     return f"{words} Less what is usual for this person at rest, expressed: {found}."
 
 
+def _people(found: Findings, name: str) -> str:
+    """The average of each speaker; nothing if there is one."""
+    if not found.several:
+        return ""
+    heads = "".join(f'<th scope="col">{label}</th>' for label in EMOTIONS)
+    rows = "".join(
+        f"""<tr><th scope="row">{escape(speaker.name)}</th>\
+<td>{share_of_talk(speaker, found.average)}</td><td>{speaker.utterances}</td>\
+<td>{", ".join(speaker.expressed) or "none"}</td>{_means(speaker)}</tr>
+"""
+        for speaker in found.average.speakers
+    )
+    return f"""<h3>People</h3>
+<div class="wide" tabindex="0" role="region" aria-label="People in {escape(name)}">
+<table>
+<thead><tr><th scope="col">Name</th><th scope="col">Share of talk</th>
+<th scope="col">Utterances</th><th scope="col">Expressed on average</th>{heads}</tr></thead>
+<tbody>{rows}</tbody>
+</table></div>
+"""
+
+
 def _table(found: Findings, name: str) -> str:
     heads = "".join(f'<th scope="col">{label}</th>' for label in OUTPUTS)
+    speaker = '<th scope="col">Speaker</th>' if found.several else ""
     rows = "".join(
-        _failed_row(event) if isinstance(event, UtteranceFailed) else _row(event)
+        _failed_row(event, found) if isinstance(event, UtteranceFailed) else _row(event, found)
         for event in found.utterances
     )
     return f"""<h3>Utterances</h3>
 <div class="wide" tabindex="0" role="region" aria-label="Utterances of {escape(name)}">
 <table>
-<thead><tr><th scope="col">No.</th><th scope="col">From</th><th scope="col">To</th>
+<thead><tr><th scope="col">No.</th><th scope="col">From</th><th scope="col">To</th>{speaker}
 <th scope="col">Words</th><th scope="col">Confidence</th>
 <th scope="col">Expressed</th>{heads}</tr></thead>
 <tbody>{rows or '<tr><td colspan="13">No utterance was heard.</td></tr>'}</tbody>
@@ -147,21 +177,26 @@ def _table(found: Findings, name: str) -> str:
 """
 
 
-def _row(event: UtteranceResult) -> str:
-    cells = "".join(
-        f'<td class="above">{p:.2f}</td>' if label in event.expressed else f"<td>{p:.2f}</td>"
-        for label, p in ((label, event.emotions[label]) for label in EMOTIONS)
+def _means(scores: UtteranceResult | WireSpeakerAverage) -> str:
+    return "".join(
+        f'<td class="above">{p:.2f}</td>' if label in scores.expressed else f"<td>{p:.2f}</td>"
+        for label, p in ((label, scores.emotions[label]) for label in EMOTIONS)
     )
+
+
+def _row(event: UtteranceResult, found: Findings) -> str:
+    name = event.speaker.name if event.speaker else ""
+    speaker = f"<td>{escape(name)}</td>" if found.several else ""
     sure = event.transcript.confidence
-    return f"""<tr>{_span(event)}<td>{escape(event.transcript.shown)}</td>\
+    return f"""<tr>{_span(event)}{speaker}<td>{escape(event.transcript.shown)}</td>\
 <td>{"" if sure is None else f"{sure:.2f}"}</td>\
-<td>{", ".join(event.expressed) or "none"}</td>{cells}\
+<td>{", ".join(event.expressed) or "none"}</td>{_means(event)}\
 <td class="apart">{neutral_shown(event.neutral)}</td></tr>
 """
 
 
-def _failed_row(event: UtteranceFailed) -> str:
-    return f"""<tr>{_span(event)}<td colspan="10">Could not be analysed \
+def _failed_row(event: UtteranceFailed, found: Findings) -> str:
+    return f"""<tr>{_span(event)}<td colspan="{10 + found.several}">Could not be analysed \
 ({escape(event.stage)}): {escape(event.message)}</td></tr>
 """
 

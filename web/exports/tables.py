@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from models.emotions import EMOTIONS, NEUTRAL
 from realtime.baseline import Adjusted
-from realtime.events import UtteranceFailed, UtteranceResult
+from realtime.events import UtteranceFailed, UtteranceResult, WireSpeaker
 from web.exports.findings import Findings
 
 COLUMNS = (
@@ -20,6 +20,9 @@ COLUMNS = (
     "source",
     "session_started",
     "utterance",
+    "speaker",
+    "speaker_by",
+    "speaker_confidence",
     "start_s",
     "end_s",
     "reason",
@@ -34,6 +37,7 @@ COLUMNS = (
     "expressed_less_rest",
     "utterances_at_rest",
     "faces",
+    "faces_in_view",
     "stt",
     "close_to_result_s",
     "failed",
@@ -67,6 +71,7 @@ def to_csv(people: Iterable[Findings]) -> str:
 def _result_cells(event: UtteranceResult) -> dict[str, object]:
     sure = event.transcript.confidence
     return {
+        **_speaker_cells(event.speaker),
         "reason": event.reason,
         "text": _cell(event.transcript.text),
         "confidence": "" if sure is None else f"{sure:.4f}",
@@ -77,8 +82,19 @@ def _result_cells(event: UtteranceResult) -> dict[str, object]:
         **{f"threshold_{emotion}": f"{event.thresholds[emotion]:.4f}" for emotion in EMOTIONS},
         **_adjusted_cells(event.adjusted),
         "faces": len(event.faces),
+        "faces_in_view": len(event.in_view),
         "stt": event.transcript.engine,
         "close_to_result_s": f"{event.latency.close_to_result:.3f}",
+    }
+
+
+def _speaker_cells(speaker: WireSpeaker | None) -> dict[str, object]:
+    if speaker is None:
+        return {}
+    return {
+        "speaker": _cell(speaker.name),
+        "speaker_by": speaker.by,
+        "speaker_confidence": f"{speaker.confidence:.4f}",
     }
 
 

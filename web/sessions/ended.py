@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import Literal, TypeAlias, cast
 
 from typing_extensions import TypedDict  # pydantic, which documents it, wants this one
@@ -15,6 +16,8 @@ from realtime.events import EndReason, Event, UtteranceResult
 from realtime.storage import SessionStore
 from realtime.stored import StoredSession, UtteranceInputs
 from web.errors import ApiError
+from web.observability.logs import log_event
+from web.sessions.speakers import Correction
 
 Kind: TypeAlias = Literal["camera", "upload", "source", "call", "ingest"]
 
@@ -92,6 +95,21 @@ class Kept:
 
     def stop(self) -> None:
         """It has ended already."""
+
+    async def correct(self, correction: Correction) -> None:
+        """Tell something of a speaker after the end; one at a time.
+
+        Raises:
+            ApiError: it cannot be so, or the store cannot be written now.
+        """
+        told = await asyncio.to_thread(self._store.events, self.id)
+        for event in correction.events(self.id, self._row.time, (event for _, event in told)):
+            seq = self._row.last_seq + 1
+            problem = await asyncio.wrap_future(self._store.append(self.id, seq, event))
+            if problem is not None:
+                raise ApiError(503, problem.code, problem.message)
+            self._row = replace(self._row, last_seq=seq)
+            log_event(self.kind, event)
 
     async def follow(self, after: int = 0) -> AsyncIterator[tuple[int, Event]]:
         """All events after number `after`."""

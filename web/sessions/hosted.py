@@ -41,6 +41,7 @@ from web.errors import ApiError
 from web.observability.logs import log_event
 from web.sessions.ended import Kind, Session, State, not_pausable, not_running
 from web.sessions.inputs import inputs_of, wav
+from web.sessions.speakers import Correction
 from web.settings import ServerSettings
 
 logger = logging.getLogger(__name__)
@@ -95,6 +96,7 @@ class Hosted:
         self._limits = settings.limits
         self._recorded = settings.record
         self._baseline = settings.baseline
+        self._alone = settings.alone or kind == "call"  # where each has a microphone
         self._store = store
         self._session: LiveSession | None = None
         self._stop = asyncio.Event()
@@ -106,7 +108,7 @@ class Hosted:
         self._reason: EndReason | None = None
         self._inputs: dict[int, UtteranceInputs] = {}  # of the last utterances
         self._changed = asyncio.Event()
-        self._ending = False  # the last event is recorded
+        self._ending = False  # the end is recorded
         self._warned = False  # that events cannot be stored
         store.begin(
             StoredSession(
@@ -165,6 +167,43 @@ class Hosted:
         except ValueError as error:
             raise ApiError(409, "no_utterance", f"{error}: speak first, calmly") from error
 
+    async def correct_running(self, correction: Correction) -> bool:
+        """Have the session tell something of a speaker, and wait until it has.
+
+        Returns:
+            False if the session does not run, or ended before it could tell.
+
+        Raises:
+            ApiError: it cannot be so.
+        """
+        session = self._session
+        if session is None:
+            return False
+        before = self._numbered
+        asking = asyncio.ensure_future(correction.ask(session))
+        ended = asyncio.ensure_future(self.ended.wait())
+        try:
+            # A session that breaks off may never take what it is asked.
+            await asyncio.wait({asking, ended}, return_when=asyncio.FIRST_COMPLETED)
+            if asking.done():
+                asking.result()
+        finally:
+            asking.cancel()
+            ended.cancel()
+        while not any(
+            seq > before and correction.is_told_by(event) for seq, event in reversed(self._events)
+        ):
+            if self.ended.is_set():
+                return False
+            await self._changed.wait()
+        return True
+
+    async def correct(self, correction: Correction) -> None:
+        """Tell something of a speaker after the end, one at a time; `ApiError` if it cannot be."""
+        for event in correction.events(self.id, self._time, (event for _, event in self._events)):
+            self.record(event)
+        await self._published()
+
     def _pausable(self) -> Pausable | None:
         source: object = self._media
         return source if isinstance(source, Pausable) else None
@@ -178,7 +217,8 @@ class Hosted:
     async def follow(self, after: int = 0) -> AsyncIterator[tuple[int, Event]]:
         """All events after number `after`: the stored ones, then each as it happens.
 
-        Ends after `session.ended`. How slow the reader is concerns nobody else.
+        Ends after `session.ended`, and what was told after that. How slow the reader is concerns
+        nobody else.
         """
         while True:
             changed, ended = self._changed, self.ended.is_set()
@@ -258,6 +298,7 @@ class Hosted:
         self._session = LiveSession(
             self._media,
             analyzer,
+            alone=self._alone,
             baseline=self._baseline,
             session_id=self.id,
             on_analysis=self._keep_inputs,
@@ -294,7 +335,7 @@ class Hosted:
         """Store an event under the next number; when it is durable, it is published."""
         self._numbered += 1
         seq = self._numbered
-        self._ending = isinstance(event, SessionEnded)
+        self._ending |= isinstance(event, SessionEnded)
         loop = asyncio.get_running_loop()
         self._store.append(self.id, seq, event).add_done_callback(
             lambda stored: loop.call_soon_threadsafe(self._publish, seq, event, stored.result())

@@ -25,6 +25,7 @@ from realtime.stored import StoredSession
 from web.errors import ApiError
 from web.sessions.ended import Kept, Kind
 from web.sessions.hosted import Hosted
+from web.sessions.speakers import Correction
 from web.settings import ServerSettings
 
 logger = logging.getLogger(__name__)
@@ -71,6 +72,7 @@ class Hub:
         self._tasks: set[asyncio.Task[None]] = set()
         self._tidying: asyncio.Task[None] | None = None
         self._measuring: asyncio.Task[None] | None = None
+        self._correcting = asyncio.Lock()  # who comes second reads what the first has told
         self._measured = -math.inf  # when, on the clock of `time.monotonic`
 
     @property
@@ -198,6 +200,20 @@ class Hub:
                 404, "unknown_session", f"there is no session {id}: it may have been deleted"
             )
         return Kept(row, self.store)
+
+    async def correct(self, id: str, correction: Correction) -> AnySession:
+        """Tell something of a speaker of a session, which runs or has ended; gives the session.
+
+        Raises:
+            ApiError: there is no such session or speaker, or the store cannot be written now.
+        """
+        session = self.get(id)
+        if isinstance(session, Hosted) and await session.correct_running(correction):
+            return session
+        async with self._correcting:
+            session = self.get(id)  # which may have gone from memory meanwhile
+            await session.correct(correction)
+        return session
 
     async def forget(self, id: str) -> None:
         """Stop a session, and delete for good what it found.

@@ -18,6 +18,7 @@ from typing_extensions import TypedDict  # pydantic, which documents it, wants t
 
 from models.errors import UsageError
 from realtime.events import UtteranceResult
+from realtime.media import FrameThinner
 from realtime.sources import Isolation, open_source
 from realtime.stored import UtteranceInputs
 from web.access.keys import check_path
@@ -26,12 +27,13 @@ from web.sessions.ended import Session
 from web.sessions.hosted import Hosted
 from web.sessions.hub import AnySession, Hub
 from web.sessions.inputs import jpeg
+from web.sessions.speakers import Correction, SpeakerWish
 from web.sessions.uploads import Upload
 
 PICTURE_EVERY_S = 0.2
 
 Number = Annotated[int, Path(ge=1, le=10**9)]
-"""Of an utterance in its session."""
+"""Of an utterance, or a speaker, in its session."""
 
 _PICTURE_QUALITY = 80
 
@@ -138,6 +140,12 @@ def routes(hub: Hub) -> APIRouter:
         hosted.rest()
         return hosted.to_json()
 
+    @router.post("/{id}/speakers/{number}")
+    async def speaker(id: str, number: Number, wish: SpeakerWish) -> Session:
+        """Name a speaker, or say that they are the same as another, also after the end."""
+        correction = Correction(number, wish.name, wish.merge_into)
+        return (await hub.correct(id, correction)).to_json()
+
     @router.get("/{id}/utterances/{number}")
     def utterance(id: str, number: Number) -> UtteranceView:
         """One utterance, with what the model was given for it."""
@@ -197,7 +205,9 @@ async def _begin_upload(hub: Hub, request: Request) -> Hosted:
     try:
         await upload.receive(request, field="video", max_mb=hub.settings.limits.max_upload_mb)
         new = _new_session({"source": upload.name, **upload.fields})
-        source = await open_source(str(upload.path), new.pace, isolation=_isolation(hub))
+        source = await open_source(
+            str(upload.path), new.pace, thinner=_thinner(hub), isolation=_isolation(hub)
+        )
     except BaseException as error:
         upload.delete()
         if isinstance(error, UsageError):  # where the server keeps it is of no interest
@@ -211,8 +221,13 @@ async def _begin_source(hub: Hub, body: bytes) -> Hosted:
     path = check_path(hub.settings, new.source)
     if new.source.partition(":")[0] == "webcam":
         await hub.ready()  # a device delivers at once, and nobody would take it
-    source = await open_source(path, new.pace, isolation=_isolation(hub))
+    source = await open_source(path, new.pace, thinner=_thinner(hub), isolation=_isolation(hub))
     return await hub.begin(source, kind="source", name=source.name)
+
+
+def _thinner(hub: Hub) -> FrameThinner | None:
+    """Without the film, which shows whose lips move, where there is one person."""
+    return FrameThinner(film_rate=0) if hub.settings.alone else None
 
 
 def _isolation(hub: Hub) -> Isolation:

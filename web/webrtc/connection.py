@@ -22,6 +22,7 @@ from aiortc import (
 from aiortc.contrib.media import MediaRelay
 from aiortc.sdp import candidate_from_sdp
 
+from realtime.media import FrameThinner
 from realtime.sources.webrtc import WebRTCSource
 from web.errors import ApiError
 from web.sessions.hosted import Hosted, wire
@@ -174,6 +175,9 @@ class Peer(ABC):
 class Publisher(Peer):
     """One who sends sound, pictures or both, which we analyse, and send on to viewers.
 
+    Args:
+        alone: one person is to be seen; nobody looks for others.
+
     Attributes:
         source: what is analysed; made by `accept`.
         viewers: who watches, by id.
@@ -183,9 +187,10 @@ class Publisher(Peer):
     source: WebRTCSource
     viewers: dict[str, Viewer]
 
-    def __init__(self, settings: ServerSettings, name: str) -> None:
+    def __init__(self, settings: ServerSettings, name: str, *, alone: bool) -> None:
         super().__init__(settings, name)
         self.viewers = {}
+        self._alone = alone
         self._limits = settings.limits
         self._tracks: dict[str, MediaStreamTrack] = {}  # the first of each kind
         self._relay = MediaRelay()
@@ -210,6 +215,7 @@ class Publisher(Peer):
             self.relayed("video"),
             idle_s=self._limits.idle_s,
             max_frame_mpx=self._limits.max_frame_mpx,
+            thinner=FrameThinner(film_rate=0) if self._alone else None,
         )
 
     def relayed(self, kind: str) -> MediaStreamTrack | None:

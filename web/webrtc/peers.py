@@ -45,12 +45,14 @@ class Peers:
         if room is not None:
             self._calls.admit(room)
         await self._hub.admit()  # rather than after a connection has begun
-        publisher = Publisher(self._hub.settings, name or "camera")
+        settings = self._hub.settings
+        kind: Kind = "camera" if room is None else "call"
+        alone = settings.alone or kind == "call"
+        publisher = Publisher(settings, name or "camera", alone=alone)
         try:
             answer = await publisher.accept(offer)
             if room is not None:
                 self._calls.admit(room)  # others may have come meanwhile
-            kind: Kind = "camera" if room is None else "call"
             hosted = await self._hub.begin(
                 publisher.source, kind=kind, name=name, room=room, owner=owner
             )

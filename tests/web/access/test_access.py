@@ -49,6 +49,7 @@ ROUTES = {
     "POST /api/sessions/{id}/stop": HOST,
     "POST /api/sessions/{id}/pause": OWN,
     "POST /api/sessions/{id}/rest": HOST,
+    "POST /api/sessions/{id}/speakers/{number}": HOST,
     "GET /api/sessions/{id}/picture": HOST,
     "GET /api/sessions/{id}/utterances/{number}": HOST,
     "GET /api/sessions/{id}/utterances/{number}/sound.wav": HOST,

@@ -6,30 +6,24 @@ import csv
 import io
 import json
 import re
-import uuid
 from collections.abc import Iterator
-from datetime import datetime, timedelta, timezone
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import av
 import pytest
 from browser import chromium, violations
 from earlier import store_earlier
+from found import result, session
 from playwright.sync_api import sync_playwright
 from web_client import Client, serving
 
 from models.emotions import EMOTIONS
 from realtime.events import (
-    Event,
-    SessionStarted,
     UtteranceFailed,
-    UtteranceResult,
 )
 from realtime.sources import open_source
 from realtime.storage import SessionStore
-from realtime.stored import StoredSession
 from web.errors import ApiError
 from web.exports.captions import to_vtt
 from web.exports.findings import Findings, gather, parse_thresholds
@@ -40,58 +34,11 @@ from web.sessions.ended import Kept
 NASTY = '=1+1 </script><img src=x onerror="alert(1)"> & "quoted", --> -2\nWEBVTT'
 
 
-def result(number: int, text: str, happiness: float, **changes: Any) -> UtteranceResult:
-    return UtteranceResult.model_validate(
-        {
-            "session": "s",
-            "time": number * 2.0,
-            "utterance": number,
-            "start": number * 2.0 - 1.5,
-            "end": number * 2.0 - 0.25,
-            "reason": "silence",
-            "transcript": {"text": text, "engine": "moonshine-tiny"},
-            "faces": [{"time": 0.5, "box": [1, 2, 3, 4], "confidence": 0.99}],
-            "emotions": {**dict.fromkeys(EMOTIONS, 0.1), "happiness": happiness},
-            "neutral": 0.25,
-            "thresholds": dict.fromkeys(EMOTIONS, 0.5),
-            "expressed": ["happiness"] if happiness > 0.5 else [],
-            "modalities": ["visual", "acoustic", "textual"],
-            "contributions": {e: {"visual": 0.1} for e in EMOTIONS},
-            "latency": {"close_to_result": 0.25, "end_to_result": None, "stages": {}},
-            **changes,
-        }
-    )
-
-
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SessionStore]:
     opened = SessionStore(tmp_path / "s.sqlite")
     yield opened
     opened.close()
-
-
-def session(
-    store: SessionStore, name: str, *events: Event, after_s: float = 0.0, kind: str = "call"
-) -> Kept:
-    row = StoredSession(
-        id=uuid.uuid4().hex[:12],
-        kind=kind,
-        name=name,
-        source=f"source of {name}",
-        room="r",
-        owner=None,
-        started=datetime(2026, 1, 5, tzinfo=timezone.utc) + timedelta(seconds=after_s),
-        duration=None,
-        recorded=False,
-    )
-    store.begin(row)
-    began = SessionStarted(
-        session="s", time=0, source=name, profile="embedded", stt="moonshine-tiny"
-    )
-    for seq, event in enumerate((began, *events), 1):
-        stored = store.append(row.id, seq, event)
-    stored.result()
-    return Kept(row, store)
 
 
 FAILED = UtteranceFailed(

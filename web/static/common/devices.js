@@ -72,8 +72,7 @@ export class DevicePicker {
       this.#list(); // now that they are allowed, the browser tells their names
       return { stream, notes };
     } catch (error) {
-      const words = REFUSALS[error.name];
-      throw new DeviceError(words ?? `The camera or microphone cannot be opened: ${error.message}`);
+      throw deviceError(error);
     }
   }
 
@@ -89,6 +88,12 @@ export class DevicePicker {
     fill(this.#microphone, microphones);
     return { cameras, microphones };
   }
+}
+
+/** The DeviceError that says for a person why the browser opened no device. */
+export function deviceError(error) {
+  const words = REFUSALS[error.name];
+  return new DeviceError(words ?? `The camera or microphone cannot be opened: ${error.message}`);
 }
 
 /** What to say on a page to which browsers give no camera. */

@@ -14,9 +14,10 @@ export class Feed extends EventTarget {
   #last = 0;
   #over = new AbortController();
 
-  /** `path` of the socket; `resource`, the path of what it tells about. */
-  constructor(path, resource) {
+  /** `path` of the socket; `resource`, the path of what it tells about; `after`, the last known. */
+  constructor(path, resource, after = 0) {
     super();
+    this.#last = after;
     this.path = path;
     this.resource = resource;
     // A socket may take minutes to find out by itself that its network has gone.
@@ -27,6 +28,11 @@ export class Feed extends EventTarget {
   close() {
     this.#over.abort();
     this.#socket.close();
+  }
+
+  /** Number of the last message, for a feed that goes on from there. */
+  get last() {
+    return this.#last;
   }
 
   get #closed() {

@@ -8,6 +8,7 @@ import { showWhatIsKept } from "../common/kept.js";
 import { CallHost } from "./call-host.js";
 import { cameraSource } from "./camera-source.js";
 import { drawExports } from "./exports.js";
+import { screenSource } from "./screen-source.js";
 import { serverSource } from "./server-source.js";
 import { showServerState } from "./server-state.js";
 import { SessionList } from "./session-list.js";
@@ -52,6 +53,7 @@ async function showLink() {
 function chooseOrShow() {
   showWhatIsKept().catch(() => {}); // that the server does not answer is told above
   cameraSource(find("#camera"), begin);
+  screenSource(find("#screen"), begin);
   uploadSource(find("#upload"), begin);
   serverSource(find("#server"), begin);
   onSubmit(find("#call"), async () => {

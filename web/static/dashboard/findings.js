@@ -8,7 +8,11 @@ export class Findings {
   provisional = null; // scores of the utterance being spoken, if it is a long one
   utterances = new Map(); // number -> utterance.result or utterance.failed
   average = null; // the newest average.updated
+  names = new Map(); // id of each speaker -> what they are called now
   warnings = [];
+
+  #given = new Map(); // number of an utterance -> the speaker to whom somebody gave it
+  #gone = new Map(); // id of a speaker who is no more -> the one they are
 
   add(event) {
     switch (event.type) {
@@ -29,7 +33,8 @@ export class Findings {
         this.provisional = event;
         break;
       case "utterance.result":
-        this.caption = { text: event.transcript.text, final: true };
+        this.caption = { text: event.transcript.text, final: true, of: event };
+        if (event.speaker) this.names.set(event.speaker.id, event.speaker.name);
         this.#close(event);
         break;
       case "utterance.failed":
@@ -38,6 +43,9 @@ export class Findings {
         break;
       case "average.updated":
         this.average = event;
+        break;
+      case "speaker.changed":
+        this.#change(event);
         break;
       case "warning":
         this.warnings.push(event);
@@ -53,6 +61,39 @@ export class Findings {
   /** The utterance.result or utterance.failed with the highest number. */
   get latest() {
     return [...this.utterances.values()].at(-1);
+  }
+
+  /** Each speaker's part of the newest average, in the order of their numbers. */
+  get people() {
+    return (this.average?.speakers ?? [])
+      .filter(({ id }) => !this.#gone.has(id))
+      .map((person) => ({ ...person, name: this.names.get(person.id) ?? person.name }));
+  }
+
+  /** Who speaks in an utterance.result: id, name, by, confidence; null if nobody can tell. */
+  speakerOf({ utterance, speaker }) {
+    const id = this.#now(this.#given.get(utterance) ?? speaker?.id);
+    return id === undefined ? null : { ...speaker, id, name: this.nameOf(id) };
+  }
+
+  /** What to call a speaker; "" while there is but one, and nobody gave them a name. */
+  nameOf(speaker) {
+    const id = this.#now(speaker);
+    const name = this.names.get(id) ?? "";
+    return this.names.size > 1 || name !== `Speaker ${id}` ? name : "";
+  }
+
+  #now(id) {
+    while (this.#gone.has(id)) id = this.#gone.get(id);
+    return id;
+  }
+
+  #change({ speaker, name, gone, utterances }) {
+    this.names.set(speaker, name);
+    utterances.forEach((number) => this.#given.set(number, speaker));
+    if (gone == null) return;
+    this.#gone.set(gone, speaker);
+    this.names.delete(gone);
   }
 
   #close(event) {

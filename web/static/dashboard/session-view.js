@@ -8,6 +8,7 @@ import { watch } from "../common/rtc.js";
 import { drawScores, onColourChange } from "./charts.js";
 import { expressedInWords } from "./emotions.js";
 import { Findings } from "./findings.js";
+import { Speakers } from "./speakers.js";
 import { Stage } from "./stage.js";
 import { Timeline } from "./timeline.js";
 import { UtterancePanel } from "./utterance-panel.js";
@@ -18,6 +19,7 @@ const PARTS = {
   "utterance.result": ["caption", "face", "last", "timeline"],
   "utterance.failed": ["caption", "last", "timeline"],
   "average.updated": ["average"],
+  "speaker.changed": ["caption", "last", "timeline", "average"],
   "session.ended": ["caption", "average"],
 };
 
@@ -32,6 +34,7 @@ export class SessionView extends EventTarget {
   #feed;
   #viewer = null; // the connection that brings the picture of somebody else
   #panel;
+  #speakers;
   #timeline;
   #chosen = null; // the number of the utterance the person looks at; null follows the latest
   #shown = null; // the event whose inputs are on the page
@@ -53,6 +56,8 @@ export class SessionView extends EventTarget {
     else this.#showFromServer();
     this.#timeline = new Timeline(this.root.querySelector(".timeline ol"));
     this.#timeline.addEventListener("choose", ({ detail }) => this.#choose(detail));
+    this.#speakers = new Speakers(this.root.querySelector(".average"), (...change) => this.#name(...change));
+    this.#speakers.addEventListener("choose", () => this.#redraw("average"));
     this.root.querySelector(".latest").addEventListener("click", () => this.#choose(null));
     this.root.querySelector(".rest").addEventListener("click", () => this.#rest());
     const redraw = () => this.#redraw("last", "average", "timeline");
@@ -63,14 +68,7 @@ export class SessionView extends EventTarget {
     };
     onColourChange(recolour, { signal: this.#over.signal });
 
-    const path = `/api/sessions/${session.id}`;
-    this.#feed = new Feed(`${path}/events`, path);
-    this.#feed.addEventListener("message", ({ detail }) => this.#take(detail));
-    this.#feed.addEventListener("broken", () => this.#connection("Connection lost, trying again…"));
-    this.#feed.addEventListener("back", () => this.#connection(""));
-    this.#feed.addEventListener("gone", () =>
-      this.#connection("The server does not know this session any more."),
-    );
+    this.#listen();
     this.#followState();
   }
 
@@ -80,6 +78,18 @@ export class SessionView extends EventTarget {
     this.#feed.close();
     this.stage.close();
     this.root.remove();
+  }
+
+  /** Follow the events, from the first or from those that are known. */
+  #listen() {
+    const path = `/api/sessions/${this.session.id}`;
+    this.#feed = new Feed(`${path}/events`, path, this.#feed?.last);
+    this.#feed.addEventListener("message", ({ detail }) => this.#take(detail));
+    this.#feed.addEventListener("broken", () => this.#connection("Connection lost, trying again…"));
+    this.#feed.addEventListener("back", () => this.#connection(""));
+    this.#feed.addEventListener("gone", () =>
+      this.#connection("The server does not know this session any more."),
+    );
   }
 
   #showFromServer() {
@@ -148,14 +158,15 @@ export class SessionView extends EventTarget {
 
   #drawCaption() {
     const { caption, speaking, warnings, latest } = this.findings;
-    this.stage.caption(caption);
+    const name = caption.of && this.#nameOf(caption.of);
+    this.stage.caption({ ...caption, text: named(name, caption.text) });
     this.stage.speaking(speaking);
     const lines = warnings.slice(-3).map(({ time, message }) => `${clock(time)} ${message}`);
     this.root.querySelector(".warnings").replaceChildren(...lines.map((line) => make("li", {}, line)));
     // One sentence an utterance for those who listen to the page.
     if (latest?.type === "utterance.result" && caption.final) {
       const scores = this.#thresholds.judge(latest);
-      const words = `“${wordsOf(latest.transcript)}” ${expressedInWords(scores)}`;
+      const words = named(name, `“${wordsOf(latest.transcript)}” ${expressedInWords(scores)}`);
       const spoken = this.root.querySelector(".spoken");
       if (spoken.textContent !== words) spoken.textContent = words;
     }
@@ -163,7 +174,11 @@ export class SessionView extends EventTarget {
 
   #drawTimeline() {
     const { utterances, latest } = this.findings;
-    this.#timeline.draw(utterances, (scores) => this.#thresholds.judge(scores));
+    this.#timeline.draw(
+      utterances,
+      (scores) => this.#thresholds.judge(scores),
+      (utterance) => this.#nameOf(utterance),
+    );
     const following = this.#chosen === null;
     this.#timeline.choose(this.#chosen ?? latest?.utterance, { scroll: following });
     this.root.querySelector(".latest").hidden = following;
@@ -177,15 +192,20 @@ export class SessionView extends EventTarget {
     if (event.type === "utterance.failed") {
       this.#panel.showFailure(event);
     } else {
-      this.#panel.showScores(this.#thresholds.judge(event));
-      if (event.type === "utterance.result" && event !== this.#shown) this.#loadInputs(event);
+      const final = event.type === "utterance.result";
+      const speaker = final ? this.findings.speakerOf(event) : null;
+      this.#panel.showScores(this.#thresholds.judge(event), speaker);
+      if (final && event !== this.#shown) this.#loadInputs(event);
     }
     this.#shown = event;
   }
 
   #drawFace() {
-    const face = this.findings.latest?.faces?.at(-1);
-    if (face) this.stage.box(face, this.#frameSize);
+    const { latest } = this.findings;
+    const faces = latest?.in_view?.length
+      ? latest.in_view.map((face) => ({ ...face, name: this.#nameOfFace(face, latest) }))
+      : (latest?.faces ?? []).slice(-1).map((face) => ({ ...face, speaks: true })); // of an earlier version
+    if (faces.length) this.stage.boxes(faces, this.#frameSize);
   }
 
   async #loadInputs(event) {
@@ -201,15 +221,17 @@ export class SessionView extends EventTarget {
   }
 
   #drawAverage() {
-    const { average, ended } = this.findings;
+    const { average, ended, people } = this.findings;
     if (!average) return;
+    this.#speakers.draw(people);
+    const shown = people.find(({ id }) => id === this.#speakers.chosen) ?? average;
     const root = this.root.querySelector(".average");
     root.classList.remove("empty");
     root.dataset.utterances = average.utterances;
-    const count = average.utterances === 1 ? "1 utterance" : `${average.utterances} utterances`;
+    const count = shown.utterances === 1 ? "1 utterance" : `${shown.utterances} utterances`;
     root.querySelector("h3").textContent = ended ? "Final average" : "Running average";
     root.querySelector(".when").textContent = `over ${count}`;
-    drawScores(root, this.#thresholds.judge(average));
+    drawScores(root, this.#thresholds.judge(shown));
   }
 
   /** The last utterance showed the person at rest. */
@@ -221,6 +243,20 @@ export class SessionView extends EventTarget {
     this.root.querySelector(".rested").textContent = said;
   }
 
+  /** Have the server change a speaker; the change comes back with the events. */
+  async #name(speaker, change) {
+    await ask("POST", `/api/sessions/${this.session.id}/speakers/${speaker}`, change);
+    if (this.findings.ended) this.#listen(); // the feed had told everything, and closed
+  }
+
+  #nameOf(utterance) {
+    return this.findings.speakerOf(utterance)?.name ?? "";
+  }
+
+  #nameOfFace({ speaks, speaker }, utterance) {
+    return speaks ? this.#nameOf(utterance) : this.findings.nameOf(speaker);
+  }
+
   #choose(number) {
     this.#chosen = number;
     this.#redraw("last", "timeline");
@@ -229,4 +265,8 @@ export class SessionView extends EventTarget {
   #connection(words) {
     this.root.querySelector(".connection").textContent = words;
   }
+}
+
+function named(name, words) {
+  return name && words ? `${name}: ${words}` : words;
 }

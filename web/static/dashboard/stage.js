@@ -1,5 +1,7 @@
-// The picture of a session, with the box around the face, the speech light and the captions.
+// The picture of a session, with a box around each face, the speech light and the captions.
 
+const SVG = "http://www.w3.org/2000/svg";
+const NAME_PX = 15; // height of the names on the screen
 const BOX_S = 4; // a face is where it was found for about that long
 
 export class Stage {
@@ -10,7 +12,7 @@ export class Stage {
   #light;
   #caption;
   #note;
-  #hidden; // timer of the box
+  #hidden; // timer of the boxes
   #live = false; // the video is a file that is played in step with the server
 
   constructor(root) {
@@ -34,13 +36,13 @@ export class Stage {
     return this.#video;
   }
 
-  /** The person's own camera, like a mirror, and without its sound. */
-  showOwn(stream) {
+  /** The person's own camera, like a mirror, or what they share; without its sound. */
+  showOwn(stream, { mirrored = true } = {}) {
     if (stream.getVideoTracks().length) this.#show(this.#video);
     else this.showNote("Microphone only: no picture.");
     this.#video.muted = true;
     this.#video.srcObject = stream;
-    this.#root.classList.add("mirrored");
+    this.#root.classList.toggle("mirrored", mirrored);
   }
 
   /** A stream that comes from the server, silent until the person asks for sound. */
@@ -110,13 +112,17 @@ export class Stage {
     this.#caption.classList.toggle("partial", !final);
   }
 
-  /** Put the box around the newest face; `size` is the [width, height] its numbers refer to. */
-  box(face, size) {
+  /** Put a box around each face: { box, name, speaks }.
+   *
+   * `size` is the [width, height] their numbers refer to.
+   */
+  boxes(faces, size) {
     if (this.#video.hidden && this.#image.hidden) return;
     const [width, height] = size ?? [this.#video.videoWidth, this.#video.videoHeight];
     this.#overlay.setAttribute("viewBox", `0 0 ${width} ${height}`);
-    const rectangle = this.#overlay.firstElementChild;
-    ["x", "y", "width", "height"].forEach((name, i) => rectangle.setAttribute(name, face.box[i]));
+    const shown = this.#overlay.getBoundingClientRect();
+    const scale = Math.min(shown.width / width, shown.height / height) || 1;
+    this.#overlay.replaceChildren(...faces.flatMap((face) => framed(face, NAME_PX / scale)));
     this.#overlay.classList.add("on");
     clearTimeout(this.#hidden);
     this.#hidden = setTimeout(() => this.#overlay.classList.remove("on"), BOX_S * 1000);
@@ -134,4 +140,22 @@ export class Stage {
     this.#note.textContent = words;
     this.#overlay.classList.remove("on");
   }
+}
+
+/** A box and, above it, a name of this height; inside where there is no room above. */
+function framed({ box: [x, y, width, height], name, speaks }, size) {
+  const rectangle = svg("rect", { x, y, width, height, rx: 4 });
+  rectangle.classList.toggle("speaks", speaks);
+  if (!name) return [rectangle];
+  const line = y > 1.4 * size ? y - 0.4 * size : y + 1.2 * size;
+  const text = svg("text", { x: x + width / 2, y: line, "font-size": size });
+  text.classList.toggle("speaks", speaks);
+  text.textContent = name;
+  return [rectangle, text];
+}
+
+function svg(name, attributes) {
+  const element = document.createElementNS(SVG, name);
+  Object.entries(attributes).forEach((pair) => element.setAttribute(...pair));
+  return element;
 }

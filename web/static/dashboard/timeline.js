@@ -17,11 +17,15 @@ export class Timeline extends EventTarget {
     list.addEventListener("keydown", (event) => this.#move(event));
   }
 
-  /** Show these utterances: new ones, or the same under moved thresholds. */
-  draw(utterances, judge) {
+  /** Show these utterances: new ones, or the same under moved thresholds or of other speakers. */
+  draw(utterances, judge, nameOf) {
     for (const [number, utterance] of utterances) {
       if (!this.#rows.has(number)) this.#add(number, utterance);
-      if (utterance.type === "utterance.result") mark(this.#rows.get(number), judge(utterance));
+      if (utterance.type !== "utterance.result") continue;
+      const row = this.#rows.get(number);
+      mark(row, judge(utterance));
+      const name = nameOf(utterance);
+      row.querySelector(".name").textContent = name && `${name}: `;
     }
   }
 
@@ -38,7 +42,7 @@ export class Timeline extends EventTarget {
   #add(number, utterance) {
     const row = make("button", { type: "button" },
       make("span", { className: "start" }, clock(utterance.start)),
-      make("span", { className: "said" }, said(utterance)),
+      make("span", { className: "said" }, make("b", { className: "name" }), said(utterance)),
       make("span", { className: "found" }),
     );
     if (utterance.type === "utterance.result") row.append(sparkline());

@@ -8,14 +8,18 @@ import { EMOTIONS, MODALITIES } from "./emotions.js";
 export class UtterancePanel {
   #root;
   #find;
+  #unseen = false; // others are in view, the speaker is not
 
   constructor(root) {
     this.#root = root;
     this.#find = (name) => root.querySelector(name);
   }
 
-  /** The scores of a result, or of a long utterance so far; judged by the thresholds in them. */
-  showScores(scores) {
+  /** The scores of a result, or of a long utterance so far; judged by the thresholds in them.
+   *
+   * `speaker` is who speaks, where that is known: name (may be ""), by and confidence.
+   */
+  showScores(scores, speaker = null) {
     const final = scores.type === "utterance.result";
     this.#root.classList.remove("empty");
     this.#root.dataset.utterance = scores.utterance;
@@ -23,6 +27,9 @@ export class UtterancePanel {
       ? `${scores.utterance}, from ${clock(scores.start)} to ${clock(scores.end)}`
       : `${scores.utterance}, so far`;
     drawScores(this.#root, scores);
+    const inView = scores.in_view ?? [];
+    this.#unseen = inView.length > 0 && !inView.some(({ speaks }) => speaks);
+    this.#find(".speaker").textContent = speakerInWords(speaker, this.#unseen);
     this.#find(".words").textContent = final ? wordsOf(scores.transcript) : "…";
     this.#find(".confidence").textContent = final ? confidence(scores.transcript) : "";
     this.#find(".contributions").replaceChildren(...(final ? contributions(scores) : []));
@@ -43,7 +50,9 @@ export class UtterancePanel {
     const heard = (inputs?.waveform ?? []).length > 0;
     this.#find(".waveform").hidden = !heard;
     if (heard) drawWaveform(this.#find(".waveform"), inputs.waveform, inputs.duration);
-    this.#find(".no-inputs").textContent = inputs ? missing(faces.length, heard) : "";
+    this.#find(".no-inputs").textContent = inputs
+      ? missing(faces.length || this.#unseen, heard)
+      : "";
   }
 
   /** An utterance that could not be analysed. */
@@ -52,6 +61,18 @@ export class UtterancePanel {
     this.#root.dataset.utterance = failed.utterance;
     this.#find(".when").textContent = `${failed.utterance} could not be analysed: ${failed.message}`;
   }
+}
+
+function speakerInWords(speaker, unseen) {
+  const parts = [];
+  if (speaker?.name) parts.push(speaker.name + told(speaker));
+  if (unseen) parts.push("the speaker is not in view");
+  return parts.join("; ");
+}
+
+function told({ by, confidence: sure }) {
+  const means = { face: "face", voice: "voice", both: "face and voice" }[by];
+  return means ? ` (by ${means}, ${sure.toFixed(2)})` : ""; // else somebody said so
 }
 
 function missing(faces, heard) {

@@ -1,0 +1,198 @@
+"""Who is who in a session: every utterance is given to a speaker, as they come.
+
+In: of each utterance its voice, and the face that was seen speaking. Out: its speaker, and, where
+more is known later, which utterances are given to another. Pure.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Vector: TypeAlias = npt.NDArray[np.float32]
+"""float32 (n,); of length 1, but for sums of them."""
+
+By: TypeAlias = Literal["face", "voice", "both"]
+"""What an utterance was given to its speaker by."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Likeness:
+    """How much the similarity of two vectors says for their being of one person.
+
+    Attributes:
+        even: the similarity that says nothing.
+        slope: log-odds for each unit above it.
+        most: log-odds at most, either way.
+    """
+
+    even: float
+    slope: float
+    most: float
+
+    def __call__(self, similarity: float) -> float:
+        return max(-self.most, min(self.most, self.slope * (similarity - self.even)))
+
+
+_VOICE = _Likeness(even=0.72, slope=30.0, most=6.0)
+_FACE = _Likeness(even=0.30, slope=20.0, most=6.0)
+_UNSURE_FACE = 0.5  # what a face counts that was alone in view, and may be that of a listener
+_NEW = -1.0  # log-odds that an utterance is of somebody new, against any one of those known
+_SHORT_S = 2.4  # a voice that was heard for less says less
+_ENOUGH_S = 4.0  # of an utterance; more of it does not weigh more
+_MERGE = 3.0  # log-odds from which two speakers are one after all
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """An utterance is given to a speaker.
+
+    Attributes:
+        confidence: 0 to 1.
+    """
+
+    speaker: int
+    by: By
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """Two speakers are one.
+
+    Attributes:
+        speaker: who is left.
+        gone: whose utterances are theirs now.
+        utterances: these.
+    """
+
+    speaker: int
+    gone: int
+    utterances: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class _Person:
+    number: int
+    utterances: list[int] = field(default_factory=list)
+    voice: Vector | None = None  # sum of what was heard
+    face: Vector | None = None
+
+
+class Speakers:
+    """The speakers of one session, in the order in which they were first heard.
+
+    Each is a mean voice and a mean face. An utterance goes to whom both are most like; to somebody
+    new, if they are like nobody's.
+    """
+
+    def __init__(self) -> None:
+        self._people: dict[int, _Person] = {}
+        self._count = 0
+
+    def give(
+        self,
+        utterance: int,
+        seconds: float,
+        voice: Vector | None,
+        face: Vector | None,
+        *,
+        sure: bool,
+    ) -> Given | None:
+        """The speaker of the next utterance.
+
+        Args:
+            utterance: its number.
+            seconds: how long it is.
+            voice: of it.
+            face: of who was seen speaking it.
+            sure: that this face spoke, because its lips went with the sound.
+
+        Returns:
+            None if there is neither voice nor face.
+        """
+        if voice is None and face is None:
+            return None
+        heard = min(1.0, seconds / _SHORT_S)
+        odds = {
+            number: _log_odds(person, voice, face, heard, 1.0 if sure else _UNSURE_FACE)
+            for number, person in self._people.items()
+        }
+        best = max(odds, key=lambda number: odds[number], default=None)
+        if best is None or odds[best] < _NEW:
+            self._count += 1
+            best = self._count
+            self._people[best] = _Person(best)
+        person = self._people[best]
+        weight = min(seconds, _ENOUGH_S)
+        person.utterances.append(utterance)
+        person.voice = _added(person.voice, voice, weight)
+        person.face = _added(person.face, face, weight if sure else weight * _UNSURE_FACE)
+        everybody = [math.exp(value) for value in odds.values()] + [math.exp(_NEW)]
+        chosen = math.exp(odds.get(best, _NEW))
+        by: By = "both" if voice is not None and face is not None else "face"
+        return Given(best, "voice" if face is None else by, chosen / sum(everybody))
+
+    def whose(self, face: Vector) -> int | None:
+        """The speaker with this face; None if nobody has been seen speaking with it."""
+        odds = {
+            number: _log_odds(person, None, face, 0.0, 1.0)
+            for number, person in self._people.items()
+        }
+        best = max(odds, key=lambda number: odds[number], default=None)
+        return best if best is not None and odds[best] > 0 else None
+
+    def settle(self) -> Merged | None:
+        """Two speakers of whom it has turned out that they are one; to be asked until there are
+        none."""
+        people = list(self._people.values())
+        for place, first in enumerate(people):
+            for second in people[place + 1 :]:
+                if _log_odds(first, _mean(second.voice), _mean(second.face), 1.0, 1.0) > _MERGE:
+                    return self.merge(second.number, first.number)
+        return None
+
+    def merge(self, gone: int, into: int) -> Merged:
+        """What was given to speaker `gone` is `into`'s.
+
+        Raises:
+            KeyError: one of them is not known.
+            ValueError: they are the same.
+        """
+        if gone == into:
+            raise ValueError("a speaker cannot be merged with itself")
+        kept, lost = self._people[into], self._people[gone]
+        del self._people[gone]
+        moved = tuple(lost.utterances)
+        kept.utterances = sorted([*kept.utterances, *moved])
+        kept.voice = _added(kept.voice, lost.voice, 1.0)
+        kept.face = _added(kept.face, lost.face, 1.0)
+        return Merged(into, gone, moved)
+
+
+def _log_odds(
+    person: _Person, voice: Vector | None, face: Vector | None, heard: float, seen: float
+) -> float:
+    """That what was heard and seen is of that person."""
+    odds = 0.0
+    known_voice, known_face = _mean(person.voice), _mean(person.face)
+    if voice is not None and known_voice is not None:
+        odds += heard * _VOICE(float(voice @ known_voice))
+    if face is not None and known_face is not None:
+        odds += seen * _FACE(float(face @ known_face))
+    return odds
+
+
+def _mean(total: Vector | None) -> Vector | None:
+    return None if total is None else np.asarray(total / np.linalg.norm(total), np.float32)
+
+
+def _added(total: Vector | None, more: Vector | None, weight: float) -> Vector | None:
+    if more is None:
+        return total
+    weighed: Vector = more * np.float32(weight)
+    return weighed if total is None else weighed + total
