@@ -79,12 +79,7 @@ def averages_of(results: Iterable[UtteranceResult]) -> WireAverage:
         for average in averages:
             average.add(result.emotions, result.neutral, result.thresholds, result.adjusted)
     speakers = tuple(
-        WireSpeakerAverage(
-            id=number,
-            name=names[number],
-            spoken=round(spoken_s[number], 3),
-            **{key: value for key, value in WireAverage.of(average) if key != "speakers"},
-        )
+        WireSpeakerAverage.of(number, names[number], spoken_s[number], average)
         for number, average in sorted(each.items())
     )
     return WireAverage.of(whole).model_copy(update={"speakers": speakers})

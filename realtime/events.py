@@ -307,22 +307,35 @@ class SpeakerChanged(_Event):
     """What was given to that speaker."""
 
 
-class WireSpeakerAverage(_Wire):
-    """One speaker's share of an average."""
-
-    id: int
-    name: str
+class _Means(_Wire):
     utterances: int
-    spoken: float
-    """Seconds."""
     emotions: dict[str, float]
     neutral: Neutral = None
     thresholds: dict[str, float]
     expressed: tuple[str, ...]
     adjusted: Adjusted | None = None
+    """The mean of what was adjusted, and of the scores themselves before anything was; null if
+    nothing was."""
 
 
-class AverageUpdated(_Event):
+class WireSpeakerAverage(_Means):
+    """One speaker's share of an average."""
+
+    id: int
+    name: str
+    spoken: float
+    """Seconds."""
+
+    @classmethod
+    def of(
+        cls, number: int, name: str, spoken_s: float, average: RunningAverage
+    ) -> WireSpeakerAverage:
+        """The average of speaker `number` as it stands."""
+        means = {field: getattr(average, field) for field in _Means.model_fields}
+        return cls(id=number, name=name, spoken=round(spoken_s, 3), **means)
+
+
+class AverageUpdated(_Means, _Event):
     """The mean over all utterances so far; follows `utterance.result` and `speaker.changed`.
 
     Example:
@@ -342,14 +355,6 @@ class AverageUpdated(_Event):
     """
 
     type: Literal["average.updated"] = "average.updated"
-    utterances: int
-    emotions: dict[str, float]
-    neutral: Neutral = None
-    thresholds: dict[str, float]
-    expressed: tuple[str, ...]
-    adjusted: Adjusted | None = None
-    """The mean of what was adjusted, and of the scores themselves before anything was; null if
-    nothing was."""
     speakers: tuple[WireSpeakerAverage, ...] = ()
     """The same of each speaker, in the order of their numbers."""
 
@@ -367,15 +372,9 @@ class SourceWarning(_Event):
     message: str
 
 
-class WireAverage(_Wire):
+class WireAverage(_Means):
     """The running average as the session leaves it; no emotions if there was no utterance."""
 
-    utterances: int
-    emotions: dict[str, float]
-    neutral: Neutral = None
-    thresholds: dict[str, float]
-    expressed: tuple[str, ...]
-    adjusted: Adjusted | None = None
     speakers: tuple[WireSpeakerAverage, ...] = ()
 
     @classmethod

@@ -13,12 +13,7 @@ from models.emotions import EmotionScores
 from realtime.analysis import Analysis, SeenPerson, Utterance
 from realtime.average import RunningAverage
 from realtime.baseline import Adjusted, RestingBaseline, looks_neutral
-from realtime.events import (
-    WireAverage,
-    WirePerson,
-    WireSpeaker,
-    WireSpeakerAverage,
-)
+from realtime.events import WireAverage, WirePerson, WireSpeaker, WireSpeakerAverage
 from realtime.speakers import Merged, Speakers
 
 
@@ -148,12 +143,7 @@ class Roster:
         """All averages as they stand."""
         whole = WireAverage.of(self.average)
         each = tuple(
-            WireSpeakerAverage(
-                id=number,
-                name=entry.name,
-                spoken=round(entry.spoken_s, 3),
-                **{key: value for key, value in WireAverage.of(entry.average) if key != "speakers"},
-            )
+            WireSpeakerAverage.of(number, entry.name, entry.spoken_s, entry.average)
             for number, entry in sorted(
                 (number, entry) for number, entry in self._entries.items() if number is not None
             )
