@@ -16,13 +16,14 @@ class File:
         name: its name, within the folder of its weights if they are several files.
         url: its address.
         size: in bytes; None where we do not know it.
-        sha256: in hexadecimal; None where we do not know it.
+        known_hash: SHA-256; of one small file git's SHA-1, because its SHA-256 is not known. What
+            has none is not downloaded: its user fetches and vouches for it.
     """
 
     name: str
     url: str
-    size: int | None = None
-    sha256: str | None = None
+    size: int | None
+    known_hash: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +60,9 @@ def _on_hub(
     licence: str,
     repository: str,
     revision: str,
-    files: dict[str, tuple[int | None, str | None]],
+    files: dict[str, tuple[int | None, str]],
 ) -> Weights:
-    """A model folder of the Hugging Face hub; `files` tells each one's size and sha256."""
+    """A model folder of the Hugging Face hub; `files` tells each one's size and hash."""
     at = f"https://huggingface.co/{repository}/resolve/{revision}"
     return Weights(
         name,
@@ -79,10 +80,10 @@ def _moonshine(
     purpose: str,
     size_mb: float,
     model: str,
-    files: dict[str, tuple[int | None, str | None]],
+    files: dict[str, tuple[int | None, str]],
     package: str = "",
 ) -> Weights:
-    """A model folder of Moonshine's publisher; `files` tells each one's size and sha256."""
+    """A model folder of Moonshine's publisher; `files` tells each one's size and hash."""
     at = f"https://download.moonshine.ai/model/{model}/quantized/{model}"
     return Weights(
         name,
@@ -96,8 +97,6 @@ def _moonshine(
     )
 
 
-_UNKNOWN = (None, None)
-
 _MOONSHINE_TOKENS = (
     249_974,
     "6884b35fd6377d4c4d32336a0bc152f36b64d1e45b6503683cdc238250a8472d",
@@ -106,6 +105,11 @@ _MOONSHINE_TOKENS = (
 _ENGLISH_WHISPER_TOKENS = (
     2_405_679,
     "5eb60cec1e77aeeb6869a2bb5a8e01a84c3fe5d072d75369343021fe6f5310d0",
+)
+
+_WHISPER_FEATURES = (
+    184_990,
+    "9b5cd03a36fbb8a627c64d98a5b5b126ead95a77720723944487311f0110b666",
 )
 
 WEIGHTS = {
@@ -151,12 +155,18 @@ WEIGHTS = {
         _moonshine(
             "moonshine-base",
             "words: English, 62 M parameters",
-            135,  # about: nobody tells
+            141,
             "base-en",
             {
-                "encoder_model.ort": _UNKNOWN,
+                "encoder_model.ort": (
+                    31_326_816,
+                    "7c66495948d0d08ec1af454cd4b5514862ae6511e94712a60e6d83eaec8dc8cf",
+                ),
                 "tokenizer.bin": _MOONSHINE_TOKENS,
-                "decoder_model_merged.ort": _UNKNOWN,
+                "decoder_model_merged.ort": (
+                    109_424_400,
+                    "d9d7b333af34bc552580576ddcf248a1c6c839e0d3b43b09afb9376ed009899d",
+                ),
             },
         ),
         _on_hub(
@@ -171,8 +181,11 @@ WEIGHTS = {
                     1937,
                     "b5366317df280f79e6cc366f259f379674f81a8721d458acf2e00680ccb10b1d",
                 ),
-                "generation_config.json": (1621, None),
-                "preprocessor_config.json": _UNKNOWN,
+                "generation_config.json": (
+                    1621,
+                    "38744c19d5cede6ff4dab5079c6d6ddc02ca726960bbef208fb602ad5a030eab",
+                ),
+                "preprocessor_config.json": _WHISPER_FEATURES,
                 "tokenizer.json": _ENGLISH_WHISPER_TOKENS,
                 "model.safetensors": (
                     151_060_136,
@@ -188,9 +201,12 @@ WEIGHTS = {
             "openai/whisper-base.en",
             "911407f4214e0e1d82085af863093ec0b66f9cd6",
             {
-                "config.json": (1937, None),
-                "generation_config.json": (1531, None),
-                "preprocessor_config.json": _UNKNOWN,
+                "config.json": (
+                    1937,
+                    "160c1df40a60d4ef5a6014d536fd845c33aabfd1f318458ac7f87cfe91ebbe76",
+                ),
+                "generation_config.json": (1531, "1cde9fc2a32ad94f4db760e67a2375e229215f58"),
+                "preprocessor_config.json": _WHISPER_FEATURES,
                 "tokenizer.json": _ENGLISH_WHISPER_TOKENS,
                 "model.safetensors": (
                     290_401_888,
@@ -206,10 +222,19 @@ WEIGHTS = {
             "openai/whisper-small",
             "973afd24965f72e36ca33b3055d56a652f456b4d",
             {
-                "config.json": (1967, None),
-                "generation_config.json": (3868, None),
-                "preprocessor_config.json": _UNKNOWN,
-                "tokenizer.json": _UNKNOWN,
+                "config.json": (
+                    1967,
+                    "e6a2b489da1b5aed65a8eb8d1e7466fa867ad5643a8bc138ba708bd56b2875c4",
+                ),
+                "generation_config.json": (
+                    3868,
+                    "71565b8ef50d0bf7a1193ed4bbed195b94e70c18894d81bba2f1233dcec3ab53",
+                ),
+                "preprocessor_config.json": _WHISPER_FEATURES,
+                "tokenizer.json": (
+                    2_480_466,
+                    "27fc476bfe7f17299480be2273fc0608e4d5a99aba2ab5dec5374b4482d1a566",
+                ),
                 "model.safetensors": (
                     966_995_080,
                     "1d7734884874f1a1513ed9aa760a4f8e97aaa02fd6d93a3a85d27b2ae9ca596b",
@@ -223,8 +248,7 @@ WEIGHTS = {
             118,
             "CC BY-NC-SA 4.0",
             "silero-stt-en-v6.jit",
-            "run_live.py models download silero-stt",
-            files=(File("en_v6.jit", "https://models.silero.ai/models/en/en_v6.jit"),),
+            "no hash of it is known, so get https://models.silero.ai/models/en/en_v6.jit yourself",
         ),
         Weights(
             "mtcnn",
@@ -305,18 +329,14 @@ WEIGHTS = {
                 ),
             },
         ),
-        _on_hub(
+        Weights(
             "albert-base-v2",
             "emotions: the paper's textual starting point",
             49,
             "Apache-2.0",
-            "albert/albert-base-v2",
-            "8e2f239c5f8a2c0f253781ca60135db913e5c80c",
-            {
-                "config.json": _UNKNOWN,
-                "tokenizer.json": _UNKNOWN,
-                "model.safetensors": _UNKNOWN,
-            },
+            "albert-base-v2",
+            "no hash of it is known, so get config.json, tokenizer.json and model.safetensors of "
+            "https://huggingface.co/albert/albert-base-v2 yourself",
         ),
         Weights(
             "minilm-l6",

@@ -1,7 +1,7 @@
 """One file from an address to a place on disk: resumed where it stopped, checked, put in whole.
 
-In: an http, https or file address. Out: the file, or one `FetchError`. Proxies are those that the
-environment names: $HTTP_PROXY, $HTTPS_PROXY, $NO_PROXY.
+In: an https or file address, and the file's hash. Out: the file, or one `FetchError`. Proxies are
+those that the environment names: $HTTP_PROXY, $HTTPS_PROXY, $NO_PROXY.
 """
 
 from __future__ import annotations
@@ -9,15 +9,16 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import http.client
+import ipaddress
 import os
 import re
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from email.message import Message
 from http import HTTPStatus
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import urlsplit
 
 _SILENCE_S = 30.0  # a connection that brings nothing for so long is broken
 _PIECE = 1 << 18
@@ -32,7 +33,7 @@ def fetch(
     path: Path,
     *,
     size: int | None,
-    sha256: str | None,
+    known_hash: str,
     on_bytes: Callable[[int], None],
 ) -> None:
     """Download a file; until it is whole and right it is called PATH.partial.
@@ -41,9 +42,9 @@ def fetch(
     connection that breaks is taken up again as long as each attempt has brought something.
 
     Args:
+        url: https, or file; plain http only from this machine itself.
         size: in bytes; None when unknown.
-        sha256: in hexadecimal; None when unknown. A hash that a Hugging Face server tells is
-            checked as well: it says nothing about the origin, but that all came through.
+        known_hash: SHA-256, or git's SHA-1 of the file, in hexadecimal.
         on_bytes: called with the number of bytes that are here so far.
 
     Raises:
@@ -55,7 +56,7 @@ def fetch(
     while True:
         before = _length(partial)
         try:
-            headers = _continue(url, partial, size, on_bytes)
+            _continue(url, partial, size, on_bytes)
             break
         except _RangeError as error:
             if not before:
@@ -64,7 +65,7 @@ def fetch(
         except _BrokenError as error:
             if _length(partial) <= before:
                 raise FetchError(f"the server cannot be reached ({error})") from error
-    wrong = _what_is_wrong(partial, size, sha256, headers)
+    wrong = _what_is_wrong(partial, size, known_hash)
     if wrong is None:
         os.replace(partial, path)
         _validator(partial).unlink(missing_ok=True)
@@ -73,7 +74,7 @@ def fetch(
     if not resumed:
         raise FetchError(f"the server sent {wrong}")
     # What lay here may have been of another version of the file: once more, from nothing.
-    fetch(url, path, size=size, sha256=sha256, on_bytes=on_bytes)
+    fetch(url, path, size=size, known_hash=known_hash, on_bytes=on_bytes)
 
 
 class _BrokenError(Exception):
@@ -84,10 +85,9 @@ class _RangeError(Exception):
     """The server has nothing from where we want to go on."""
 
 
-def _continue(
-    url: str, partial: Path, size: int | None, on_bytes: Callable[[int], None]
-) -> list[Message]:
-    """One request; appends what it brings. Returns the headers of all its answers."""
+def _continue(url: str, partial: Path, size: int | None, on_bytes: Callable[[int], None]) -> None:
+    """One request; appends what it brings."""
+    _require_protected(url)
     request = urllib.request.Request(url, headers={"User-Agent": "live-emotion"})
     have, validator = _length(partial), _validator(partial)
     version = validator.read_text(encoding="ascii") if validator.exists() else ""
@@ -95,9 +95,8 @@ def _continue(
         request.add_header("Range", f"bytes={have}-")
         # A server whose file has changed sends the new one, from its beginning.
         request.add_header("If-Range", version)
-    redirects = _Redirects()
     with _network():
-        answer = urllib.request.build_opener(redirects).open(request, timeout=_SILENCE_S)
+        answer = urllib.request.build_opener(_Redirects()).open(request, timeout=_SILENCE_S)
     with answer:
         have, total = _extent(answer, have)
         if size is not None and total is not None and total != size:
@@ -113,7 +112,22 @@ def _continue(
                 on_bytes(have)
     if total is not None and have < total:
         raise _BrokenError(f"it ended after {have} of {total} bytes")
-    return [*redirects.headers, answer.headers]
+
+
+def _require_protected(url: str) -> None:
+    """`FetchError` for what the network could read or change on its way."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if parts.scheme in ("https", "file") or (parts.scheme == "http" and _is_this_machine(host)):
+        return
+    raise FetchError(f"{parts.scheme}://{host} is not encrypted: use https, or a folder")
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _extent(answer: Any, have: int) -> tuple[int, int | None]:
@@ -127,9 +141,7 @@ def _extent(answer: Any, have: int) -> tuple[int, int | None]:
     return 0, None if length is None else int(length)
 
 
-def _what_is_wrong(
-    partial: Path, size: int | None, sha256: str | None, headers: list[Message]
-) -> str | None:
+def _what_is_wrong(partial: Path, size: int | None, known_hash: str) -> str | None:
     """What does not match, or None."""
     length = _length(partial)
     if size is not None and length != size:
@@ -140,27 +152,13 @@ def _what_is_wrong(
         while piece := file.read(_PIECE):
             digest.update(piece)
             blob.update(piece)
-    for expected in (sha256, _told_hash(headers)):
-        if expected not in (None, digest.hexdigest(), blob.hexdigest()):
-            return "other bytes than expected (their hash is wrong)"
-    return None
-
-
-def _told_hash(headers: list[Message]) -> str | None:
-    """The hash a Hugging Face server tells: SHA-256 of a large file, git's of a small one."""
-    for answer in headers:
-        if "X-Repo-Commit" in answer:
-            tag = answer.get("X-Linked-Etag") or answer.get("ETag") or ""
-            if told := re.fullmatch(r'(?:W/)?"?([0-9a-f]{64}|[0-9a-f]{40})"?', tag):
-                return told[1]
+    if known_hash not in (digest.hexdigest(), blob.hexdigest()):
+        return "other bytes than expected (their hash is wrong)"
     return None
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects and keeps their headers: the hub tells the hash before it redirects."""
-
-    def __init__(self) -> None:
-        self.headers: list[Message] = []
+    """Follows redirects, but not from https to where the network could read or change it."""
 
     def redirect_request(
         self,
@@ -171,7 +169,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         headers: http.client.HTTPMessage,
         newurl: str,
     ) -> urllib.request.Request | None:
-        self.headers.append(headers)
+        _require_protected(newurl)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 

@@ -1,9 +1,13 @@
 """How loud sound has to be for the networks: quiet speech is brought up, before each of them.
 
-In: the peak of some sound, 1 for full scale. Out: a gain. Pure.
+In: the peak of some sound, 1 for full scale. Out: a gain. And which parts of an utterance are loud,
+and not a pause. Pure.
 """
 
 from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
 
 TARGET_PEAK = 0.05
 """Peak, -26 dBFS, up to which quiet sound is brought; ordinary speech is above it. So 3.7 s of the
@@ -30,3 +34,24 @@ def gain(peak: float) -> float:
     if peak > 1.0:
         return 1.0 / peak
     return min(MOST_GAIN, max(1.0, TARGET_PEAK / max(peak, 1e-9)))
+
+
+FRAME_S = 0.02
+"""Of the frames that are loud or not."""
+
+_FRAME = 320  # samples
+_LOUD_DB = 20.0  # below the loudest: quieter is a pause
+
+
+def loud_frames(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.intp]:
+    """Which frames of `FRAME_S` of an utterance are no pause: their indices.
+
+    Args:
+        samples: float32 (n,), 16 kHz mono.
+    """
+    if not len(samples):
+        return np.zeros(0, np.intp)
+    frames = np.zeros((-(-len(samples) // _FRAME), _FRAME), np.float32)
+    frames.ravel()[: len(samples)] = samples
+    level_db = 10 * np.log10(np.square(frames).mean(axis=1) + 1e-12)
+    return np.flatnonzero(level_db > np.percentile(level_db, 95) - _LOUD_DB)

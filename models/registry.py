@@ -52,7 +52,7 @@ def resolve(name: str) -> Path:
     if where is None:
         raise MissingWeights(
             f"the weights {name} (about {weights.size_mb:g} MB; {weights.purpose}) are not on "
-            f"this machine: {weights.source}, or put them at {weights_folder() / weights.path}"
+            f"this machine: {weights.source}; they belong at {weights_folder() / weights.path}"
         )
     return where
 
@@ -116,7 +116,7 @@ def download(name: str, on_progress: Callable[[int, int], None]) -> Path:
                         _address(weights, file),
                         partial / file.name,
                         size=file.size,
-                        sha256=file.sha256,
+                        known_hash=file.known_hash,
                         on_bytes=tell,
                     )
                 arrived += (partial / file.name).stat().st_size
@@ -192,13 +192,27 @@ def _in_package(weights: Weights) -> Path | None:
     return None
 
 
+@cache
 def _is_same(path: Path, file: File) -> bool:
     """Whether a file in a package is the one that is meant: other versions have other files."""
     if not path.is_file() or path.stat().st_size != file.size:
         return False
-    return _sha256(path) == file.sha256
+    return _sha256(path) == file.known_hash
 
 
-@cache
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def require_vouched(path: Path) -> None:
+    """For weights that are a program: `UsageError` unless PATH.sha256 holds the hash of `path`.
+
+    So nothing runs that came to this place without its user's knowledge.
+    """
+    note = path.with_name(f"{path.name}.sha256")
+    told = note.read_text(encoding="utf-8", errors="replace").split() if note.is_file() else []
+    if told[:1] != [_sha256(path)]:
+        raise UsageError(
+            f"{path} is a program, and {note.name} beside it does not hold its hash: if you trust "
+            f"it, sha256sum {path} > {note}"
+        )

@@ -124,7 +124,11 @@ class Worker:
                 self._running, left = None, self._stuck_s
                 self._busy = threading.RLock()
                 self._thread = self._start(partial(self._work, self._busy))
-            logger.error("%s gave no answer for %g s: begun anew", self._name, self._stuck_s)
+            logger.error(
+                "%s gave no answer for %g s: begun anew",
+                *(self._name, self._stuck_s),
+                extra={"told": {"stage": self._name}},
+            )
             running.future.set_exception(TimeoutError(f"no answer for {self._stuck_s:g} s"))
             del running
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from models.emotions import EmotionScores
+from models.prosody import Prosody
 from models.stt import Transcript
 from realtime.endpointing import CloseReason
 from realtime.media import SAMPLE_RATE, Samples, VideoFrame
@@ -102,12 +103,14 @@ class Analysis:
     Attributes:
         people: who was in view, the largest face first; at most one of them speaks.
         voice: see `models.people.voices`; None without sound, or where nobody asked for it.
+        prosody: how it was said; None without sound.
         stages: wall seconds each stage took: ``stt``, ``faces`` (from the last frame on), ``mer``.
     """
 
     transcript: Transcript
     people: list[SeenPerson]
     voice: Vector | None
+    prosody: Prosody | None
     scores: EmotionScores
     stages: dict[str, float]
 

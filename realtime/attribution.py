@@ -7,7 +7,7 @@ Pure.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from realtime.average import RunningAverage
 from realtime.events import (
@@ -17,6 +17,17 @@ from realtime.events import (
     WireAverage,
     WireSpeakerAverage,
 )
+
+
+def unnamed(speaker: int) -> str:
+    """What a speaker is called until somebody gives a name."""
+    return f"Speaker {speaker}"
+
+
+def joint_name(names: Mapping[int, str], into: int, gone: int) -> str:
+    """What speaker `into` is called who turned out to be `gone`, too: a given name is kept."""
+    given = names[into] != unnamed(into) or names[gone] == unnamed(gone)
+    return names[into] if given else names[gone]
 
 
 class Attribution:
@@ -77,7 +88,13 @@ def averages_of(results: Iterable[UtteranceResult]) -> WireAverage:
             names[number] = result.speaker.name
             spoken_s[number] += result.end - result.start
         for average in averages:
-            average.add(result.emotions, result.neutral, result.thresholds, result.adjusted)
+            average.add(
+                result.emotions,
+                result.neutral,
+                result.thresholds,
+                result.adjusted,
+                result.prosody,
+            )
     speakers = tuple(
         WireSpeakerAverage.of(number, names[number], spoken_s[number], average)
         for number, average in sorted(each.items())

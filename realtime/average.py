@@ -6,8 +6,10 @@ In: the scores of each utterance. Out: the mean probability of each emotion, and
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 
 from models.emotions import EMOTIONS, above
+from models.prosody import Prosody
 from realtime.baseline import Adjusted
 
 
@@ -22,6 +24,7 @@ class RunningAverage:
         self._resting: int | None = None
         self._neutral = 0.0
         self._with_neutral = 0  # utterances
+        self._prosody: dict[str, tuple[float, int]] = {}  # measure to its sum, and of how many
 
     @property
     def utterances(self) -> int:
@@ -52,6 +55,15 @@ class RunningAverage:
         return Adjusted(self._resting, emotions, above(emotions, self.thresholds))
 
     @property
+    def prosody(self) -> Prosody | None:
+        """The mean of each measure over the utterances that have it; None if none has."""
+        if not self._prosody:
+            return None
+        return Prosody(
+            **{name: round(total / count, 2) for name, (total, count) in self._prosody.items()}
+        )
+
+    @property
     def thresholds(self) -> dict[str, float]:
         """Mean threshold of each emotion; empty before the first utterance."""
         if not self._count:
@@ -71,6 +83,7 @@ class RunningAverage:
         self._count += other._count
         self._neutral += other._neutral
         self._with_neutral += other._with_neutral
+        self._add_prosody(other._prosody)
         if other._resting is not None:
             self._resting = max(self._resting or 0, other._resting)
         for label in EMOTIONS:
@@ -84,12 +97,14 @@ class RunningAverage:
         neutral: float | None,
         thresholds: Mapping[str, float],
         adjusted: Adjusted | None = None,
+        prosody: Prosody | None = None,
     ) -> None:
         """Count one more utterance.
 
         Args:
             neutral: None if an earlier version analysed it.
             adjusted: without the person's rest; None where that was not asked for.
+            prosody: None without sound, or if an earlier version analysed it.
         """
         self._count += 1
         without_rest = emotions if adjusted is None else adjusted.emotions
@@ -102,3 +117,11 @@ class RunningAverage:
         if neutral is not None:
             self._neutral += neutral
             self._with_neutral += 1
+        if prosody is not None:
+            measures = asdict(prosody).items()
+            self._add_prosody({name: (value, 1) for name, value in measures if value is not None})
+
+    def _add_prosody(self, more: Mapping[str, tuple[float, int]]) -> None:
+        for name, (total, count) in more.items():
+            known, of = self._prosody.get(name, (0.0, 0))
+            self._prosody[name] = known + total, of + count

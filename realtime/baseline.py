@@ -55,6 +55,10 @@ class RestingBaseline:
                 )
             )
 
+    def absorb(self, other: RestingBaseline) -> None:
+        """What was said at rest by `other` was said by this person."""
+        self._excess = deque([*other._excess, *self._excess], maxlen=_REMEMBERED)
+
     def adjust(self, scores: EmotionScores) -> Adjusted:
         """The scores without the person's rest, as far as it is known."""
         count = len(self._excess)

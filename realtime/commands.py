@@ -10,6 +10,7 @@ import contextlib
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -57,6 +58,10 @@ People = Annotated[
     Literal["auto", "1"],
     typer.Option("--speakers", help="1: one person; nobody looks for others, which saves time."),
 ]
+FormatName = Literal[
+    "json", "csv", "faces", "parquet", "vtt", "srt", "eaf", "textgrid", "bids", "bids-sidecar",
+    "report",
+]  # fmt: skip
 Baseline = Annotated[
     Literal["off", "auto"],
     typer.Option(
@@ -243,6 +248,45 @@ def _stopped_by_signals(session: LiveSession) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@app.command(rich_help_panel="Analyse")
+def export(
+    file: Annotated[
+        Path, typer.Argument(help="A store that no server uses, or what --events has written.")
+    ],
+    format: Annotated[FormatName, typer.Option("--format", help="What to write.")] = "csv",
+    output: Annotated[
+        Path | None, typer.Option(help="Where; left out, to the standard output.")
+    ] = None,
+    session: Annotated[
+        str | None, typer.Option(metavar="ID", help="Of several sessions, this one.")
+    ] = None,
+    speakers: Annotated[bool, typer.Option(help="Whether captions name who speaks.")] = True,
+    emotions: Annotated[bool, typer.Option(help="Whether captions tell emotions.")] = True,
+    force: Force = False,
+) -> None:
+    """Write what was found as a table, captions, annotations or a report."""
+    from realtime.formats.catalogue import FORMATS, Wish
+    from realtime.formats.findings import gather
+    from realtime.formats.pieces import in_pieces
+    from realtime.reading import Results
+
+    if output is not None and output.exists() and not force:
+        raise UsageError(f"{output} exists: choose another path, or overwrite it with --force")
+    chosen = FORMATS[format]
+    with Results(file, session).sessions() as sessions, contextlib.ExitStack() as cleanup:
+        if chosen.one_time and len(sessions) > 1:
+            raise UsageError(
+                f"{file} holds {len(sessions)} sessions: name one by --session, as "
+                f"{sessions[-1].id}, the last"
+            )
+        title = sessions[0].name if sessions else file.name
+        wish = Wish(title, together=len(sessions) != 1, speakers=speakers, emotions=emotions)
+        pieces = in_pieces(chosen.write(gather(sessions, {}), wish))
+        to = sys.stdout.buffer if output is None else cleanup.enter_context(output.open("wb"))
+        to.writelines(pieces)
+        to.flush()
 
 
 @app.command(rich_help_panel="Analyse")

@@ -11,15 +11,16 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from models.prosody import Prosody
 from realtime.average import RunningAverage
 from realtime.baseline import Adjusted
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 """Raised when a field changes its meaning, goes away, or is new and always there, or takes a value
 it never had: since 2, every `utterance.result` has its `contributions`; since 3, a session may have
 been `cut_off`; since 4, every transcript has its `confidence`; since 5, `neutral` and `adjusted`
 stand beside the `emotions`; since 6, an utterance has its `speaker` and who was `in_view`, an
-average its `speakers`, and there is `speaker.changed`."""
+average its `speakers`, and there is `speaker.changed`; since 7, both have their `prosody`."""
 
 
 EndReason: TypeAlias = Literal["end", "stopped", "source_error", "cut_off"]
@@ -53,7 +54,7 @@ class SessionStarted(_Event):
 
     Example:
         {"type": "session.started", "session": "9f2c", "time": 0.0, "source": "talk.mp4",
-         "profile": "embedded", "stt": "moonshine-tiny", "schema_version": 6, "duration": 120.0}
+         "profile": "embedded", "stt": "moonshine-tiny", "schema_version": 7, "duration": 120.0}
     """
 
     type: Literal["session.started"] = "session.started"
@@ -116,10 +117,9 @@ class UtteranceProvisional(_Event):
 
     Example:
         {"type": "utterance.provisional", "session": "9f2c", "time": 3.6, "utterance": 4,
-         "emotions": {"happiness": 0.61, "sadness": 0.04, "anger": 0.02, "fear": 0.01,
-         "disgust": 0.03, "surprise": 0.2}, "neutral": 0.22,
-         "thresholds": {"happiness": 0.5, "sadness": 0.35, "anger": 0.4, "fear": 0.3,
-         "disgust": 0.3, "surprise": 0.45}, "expressed": ["happiness"]}
+         "emotions": {"happiness": 0.61, "sadness": 0.04, "anger": 0.02, "fear": 0.01, "disgust":
+         0.03, "surprise": 0.2}, "neutral": 0.22, "thresholds": {"happiness": 0.5, "sadness": 0.35,
+         "anger": 0.4, "fear": 0.3, "disgust": 0.3, "surprise": 0.45}, "expressed": ["happiness"]}
     """
 
     type: Literal["utterance.provisional"] = "utterance.provisional"
@@ -230,9 +230,8 @@ class UtteranceResult(_Event):
          "thresholds": {"happiness": 0.5, "sadness": 0.35, "anger": 0.4, "fear": 0.3,
          "disgust": 0.3, "surprise": 0.45},
          "expressed": ["happiness"], "modalities": ["visual", "acoustic", "textual"],
-         "adjusted": {"resting": 3, "emotions": {"happiness": 0.42, "sadness": 0.04,
-         "anger": 0.02, "fear": 0.01, "disgust": 0.03, "surprise": 0.2},
-         "expressed": []},
+         "adjusted": {"resting": 3, "emotions": {"happiness": 0.42, "sadness": 0.04, "anger": 0.02,
+         "fear": 0.01, "disgust": 0.03, "surprise": 0.2}, "expressed": []},
          "contributions": {
          "happiness": {"visual": 0.31, "acoustic": -0.02, "textual": 0.12},
          "sadness": {"visual": -0.05, "acoustic": 0.01, "textual": -0.01},
@@ -240,6 +239,8 @@ class UtteranceResult(_Event):
          "fear": {"visual": 0.0, "acoustic": -0.01, "textual": 0.0},
          "disgust": {"visual": -0.02, "acoustic": 0.0, "textual": 0.01},
          "surprise": {"visual": 0.14, "acoustic": 0.02, "textual": -0.03}},
+         "prosody": {"pitch_hz": 182.4, "pitch_low_hz": 151.0, "pitch_high_hz": 240.2,
+         "loudness_lufs": -23.1, "words_per_s": 2.9, "pauses": 0.0, "paused_s": 0.0},
          "latency": {"close_to_result": 0.31, "end_to_result": 0.74,
          "stages": {"stt": 0.12, "faces": 0.2, "mer": 0.09}}}
     """
@@ -266,6 +267,8 @@ class UtteranceResult(_Event):
     """What the model was given: of ``visual``, ``acoustic``, ``textual``."""
     contributions: dict[str, dict[str, float]]
     """Emotion to modality to the probability less what it would be without it, -1 to 1."""
+    prosody: Prosody | None = None
+    """How it was said: pitch, loudness, pace and pauses; null without sound."""
     adjusted: Adjusted | None = None
     """The same without what is usual for this person at rest; null where that was not asked for."""
     latency: Latency
@@ -316,6 +319,8 @@ class _Means(_Wire):
     adjusted: Adjusted | None = None
     """The mean of what was adjusted, and of the scores themselves before anything was; null if
     nothing was."""
+    prosody: Prosody | None = None
+    """The mean of each measure over the utterances that have it; null if none has."""
 
 
 class WireSpeakerAverage(_Means):
@@ -339,19 +344,18 @@ class AverageUpdated(_Means, _Event):
     """The mean over all utterances so far; follows `utterance.result` and `speaker.changed`.
 
     Example:
-        {"type": "average.updated", "session": "9f2c", "time": 2.4, "utterances": 1,
-         "emotions": {"happiness": 0.61, "sadness": 0.04, "anger": 0.02, "fear": 0.01,
-         "disgust": 0.03, "surprise": 0.2}, "neutral": 0.22,
-         "thresholds": {"happiness": 0.5, "sadness": 0.35, "anger": 0.4, "fear": 0.3,
-         "disgust": 0.3, "surprise": 0.45}, "expressed": ["happiness"],
-         "adjusted": {"resting": 3, "emotions": {"happiness": 0.42, "sadness": 0.04,
-         "anger": 0.02, "fear": 0.01, "disgust": 0.03, "surprise": 0.2},
-         "expressed": []},
-         "speakers": [{"id": 1, "name": "Ann", "utterances": 1, "spoken": 1.5, "neutral": 0.22,
-         "emotions": {"happiness": 0.61, "sadness": 0.04, "anger": 0.02, "fear": 0.01,
-         "disgust": 0.03, "surprise": 0.2}, "thresholds": {"happiness": 0.5, "sadness": 0.35,
+        {"type": "average.updated", "session": "9f2c", "time": 2.4, "utterances": 1, "emotions":
+         {"happiness": 0.61, "sadness": 0.04, "anger": 0.02, "fear": 0.01, "disgust": 0.03,
+         "surprise": 0.2}, "neutral": 0.22, "thresholds": {"happiness": 0.5, "sadness": 0.35,
          "anger": 0.4, "fear": 0.3, "disgust": 0.3, "surprise": 0.45}, "expressed": ["happiness"],
-         "adjusted": null}]}
+         "adjusted": {"resting": 3, "emotions": {"happiness": 0.42, "sadness": 0.04, "anger": 0.02,
+         "fear": 0.01, "disgust": 0.03, "surprise": 0.2}, "expressed": []}, "prosody": {"pitch_hz":
+         182.4, "pitch_low_hz": 151.0, "pitch_high_hz": 240.2, "loudness_lufs": -23.1,
+         "words_per_s": 2.9, "pauses": 0.0, "paused_s": 0.0}, "speakers": [{"id": 1, "name": "Ann",
+         "utterances": 1, "spoken": 1.5, "neutral": 0.22, "emotions": {"happiness": 0.61, "sadness":
+         0.04, "anger": 0.02, "fear": 0.01, "disgust": 0.03, "surprise": 0.2}, "thresholds":
+         {"happiness": 0.5, "sadness": 0.35, "anger": 0.4, "fear": 0.3, "disgust": 0.3, "surprise":
+         0.45}, "expressed": ["happiness"], "adjusted": null, "prosody": null}]}
     """
 
     type: Literal["average.updated"] = "average.updated"
@@ -389,15 +393,15 @@ class SessionEnded(_Event):
     """The session is over; only a `speaker.changed`, and its average, may still follow.
 
     Example:
-        {"type": "session.ended", "session": "9f2c", "time": 120.0, "reason": "end",
-         "utterances": 1, "average": {"utterances": 1,
-         "emotions": {"happiness": 0.61, "sadness": 0.04, "anger": 0.02, "fear": 0.01,
-         "disgust": 0.03, "surprise": 0.2}, "neutral": 0.22,
-         "thresholds": {"happiness": 0.5, "sadness": 0.35, "anger": 0.4, "fear": 0.3,
-         "disgust": 0.3, "surprise": 0.45}, "expressed": ["happiness"],
-         "adjusted": {"resting": 3, "emotions": {"happiness": 0.42, "sadness": 0.04,
-         "anger": 0.02, "fear": 0.01, "disgust": 0.03, "surprise": 0.2},
-         "expressed": []}, "speakers": []}}
+        {"type": "session.ended", "session": "9f2c", "time": 120.0, "reason": "end", "utterances":
+         1, "average": {"utterances": 1, "emotions": {"happiness": 0.61, "sadness": 0.04, "anger":
+         0.02, "fear": 0.01, "disgust": 0.03, "surprise": 0.2}, "neutral": 0.22, "thresholds":
+         {"happiness": 0.5, "sadness": 0.35, "anger": 0.4, "fear": 0.3, "disgust": 0.3, "surprise":
+         0.45}, "expressed": ["happiness"], "adjusted": {"resting": 3, "emotions": {"happiness":
+         0.42, "sadness": 0.04, "anger": 0.02, "fear": 0.01, "disgust": 0.03, "surprise": 0.2},
+         "expressed": []}, "prosody": {"pitch_hz": 182.4, "pitch_low_hz": 151.0, "pitch_high_hz":
+         240.2, "loudness_lufs": -23.1, "words_per_s": 2.9, "pauses": 0.0, "paused_s": 0.0},
+         "speakers": []}}
     """
 
     type: Literal["session.ended"] = "session.ended"

@@ -65,6 +65,7 @@ def result_event(
         thresholds=scores.thresholds,
         expressed=scores.expressed,
         modalities=scores.modalities,
+        prosody=analysis.prosody,
         contributions=scores.contributions,
         adjusted=account.adjusted,
         latency=Latency(close_to_result=took, end_to_result=late, stages=analysis.stages),

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from models.emotions import EmotionScores
 from realtime.analysis import Analysis, SeenPerson, Utterance
+from realtime.attribution import joint_name, unnamed
 from realtime.average import RunningAverage
 from realtime.baseline import Adjusted, RestingBaseline, looks_neutral
 from realtime.events import WireAverage, WirePerson, WireSpeaker, WireSpeakerAverage
@@ -70,11 +71,17 @@ class Roster:
             sure=seen is not None and seen.confidence is not None,
         )
         number = given.speaker if given else None
-        entry = self._entries.setdefault(number, _Entry(f"Speaker {number}"))
+        entry = self._entries.setdefault(number, _Entry(unnamed(number or 0)))
         scores = analysis.scores
         adjusted = entry.rest.adjust(scores) if self._adjusts else None
         for average in (self.average, entry.average):
-            average.add(scores.probabilities, scores.neutral, scores.thresholds, adjusted)
+            average.add(
+                scores.probabilities,
+                scores.neutral,
+                scores.thresholds,
+                adjusted,
+                analysis.prosody,
+            )
         entry.spoken_s += seconds
         if self._learns and looks_neutral(scores):
             entry.rest.learn(scores)
@@ -151,7 +158,12 @@ class Roster:
         return whole.model_copy(update={"speakers": each})
 
     def _join(self, merged: Merged) -> str:
+        names = {number: self._entries[number].name for number in (merged.speaker, merged.gone)}
         gone, kept = self._entries.pop(merged.gone), self._entries[merged.speaker]
+        kept.name = joint_name(names, merged.speaker, merged.gone)
         kept.average.absorb(gone.average)
+        kept.rest.absorb(gone.rest)
         kept.spoken_s += gone.spoken_s
+        if self._last is not None and self._last[0] is gone:
+            self._last = kept, self._last[1]
         return kept.name

@@ -1,11 +1,11 @@
-"""Fixtures every test file may use: the real clips, or a skip that names what is missing."""
+"""Fixtures every test file may use: talks that are made here; real clips, or a skip that names what
+is missing."""
 
 from __future__ import annotations
 
 import json
 import shutil
 import signal
-import wave
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+import talks
 from checkout import REPO, require_or_skip
+from recordings import film, tone, write
+from talks import Talk
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell has what runs in its background ignore Ctrl-C, and the programs that tests start, too.
@@ -66,34 +69,74 @@ def talker_truth(shared: Path) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
-def halting(
-    shared: Path, talker_truth: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """A talker who halts twice for 0.4 s in the middle of what he says: long, but not long enough.
+def talks_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the recordings lie in which somebody speaks, and which are made here."""
+    return tmp_path_factory.mktemp("talks")
 
-    His first four sentences, without the picture, and with only that much of the silence between
-    two and two of them.
-    """
-    import av
 
-    to = tmp_path_factory.mktemp("halting") / "halting.wav"
-    with av.open(str(shared / "media/talker_grid_120s.mp4")) as container:
-        resampler = av.AudioResampler("s16", "mono", 16_000)
-        sound = np.concatenate(
-            [
-                part.to_ndarray()[0]
-                for frame in container.decode(audio=0)
-                for part in resampler.resample(frame)
-            ]
-        )
-    silence = np.zeros(16_000, np.int16)
-    parts = [silence]
-    for number, utterance in enumerate(talker_truth[:4]):
-        said = slice(int(utterance["start"] * 16_000), int(utterance["end"] * 16_000))
-        parts += [sound[said], silence[: 6400 if number % 2 == 0 else None]]
-    with wave.open(str(to), "wb") as out:
-        out.setnchannels(1)
-        out.setsampwidth(2)
-        out.setframerate(16_000)
-        out.writeframes(np.concatenate(parts).tobytes())
-    return to
+@pytest.fixture(scope="session")
+def talk(talks_folder: Path) -> Talk:
+    """A woman says two sentences: H.264 and AAC."""
+    return talks.film(talks_folder / "talk.mp4", talks.SENTENCES[:2])
+
+
+@pytest.fixture(scope="session")
+def other_talk(talks_folder: Path) -> Talk:
+    """Another voice says two other sentences: MPEG-4, which no browser plays, and AAC."""
+    return talks.film(
+        talks_folder / "other_talk.mp4",
+        talks.SENTENCES[2:4],
+        voice=talks.MAN,
+        size=(512, 512),
+        mirrored=True,
+        codec="mpeg4",
+    )
+
+
+@pytest.fixture(scope="session")
+def upright_talk(talks_folder: Path) -> Talk:
+    """Two sentences, filmed with a telephone: a high picture, HEVC and AAC."""
+    return talks.film(
+        talks_folder / "upright_talk.mp4", talks.SENTENCES[:2], size=(288, 384), codec="libx265"
+    )
+
+
+@pytest.fixture(scope="session")
+def crowd(talks_folder: Path) -> Path:
+    """Three faces in view, and nobody speaks."""
+    return talks.film_crowd(talks_folder / "crowd.mp4", 3)
+
+
+@pytest.fixture(scope="session")
+def nobody(talks_folder: Path) -> Path:
+    """Sound without speech, and no face."""
+    return write(
+        talks_folder / "nobody.mp4", [(0, tone(3))], codec="aac", frames=film(3), size=(320, 240)
+    )
+
+
+@pytest.fixture(scope="session")
+def long_talk(talks_folder: Path) -> Talk:
+    """A woman says twelve sentences, in more than half a minute."""
+    return talks.film(talks_folder / "long_talk.mp4", talks.SENTENCES)
+
+
+@pytest.fixture(scope="session")
+def sentence(talks_folder: Path) -> Talk:
+    """A sentence without a picture: FLAC."""
+    return talks.record(talks_folder / "sentence.flac", talks.SENTENCES[:1])
+
+
+@pytest.fixture(scope="session")
+def monologue(talks_folder: Path) -> Talk:
+    """Four sentences without a picture and hardly a pause, ten seconds long: FLAC."""
+    return talks.record(
+        talks_folder / "monologue.flac", talks.SENTENCES[2:6], pauses_s=(0.3, 0.3, 0.3, 1.0)
+    )
+
+
+@pytest.fixture(scope="session")
+def halting(talks_folder: Path) -> Path:
+    """Who speaks halts twice for 0.4 s in the middle: long, but not long enough."""
+    texts = [talks.SENTENCES[number] for number in (0, 1, 4, 6)]
+    return talks.record(talks_folder / "halting.flac", texts, pauses_s=(0.4, 1.0, 0.4, 1.0)).path

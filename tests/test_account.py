@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from checkout import require_or_skip
 from exits import REPO, command
+from talks import Talk
 
 pytestmark = pytest.mark.slow
 
@@ -54,10 +55,9 @@ def test_without_a_name_and_a_home_the_command_line_works(
 
 
 def test_without_a_name_and_a_home_a_recording_is_analysed(
-    tmp_path: Path, nameless: list[str], shared: Path
+    tmp_path: Path, nameless: list[str], sentence: Talk
 ) -> None:
-    clip = shared / "media/cases/plain_short.flac"
-    ended = run([*nameless, *command("analyze", clip)], tmp_path, None)
+    ended = run([*nameless, *command("analyze", sentence.path)], tmp_path, None)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert "expressed on average" in ended.stdout
 
@@ -65,7 +65,7 @@ def test_without_a_name_and_a_home_a_recording_is_analysed(
 _STORE = f"""\
 import sys
 sys.path.insert(0, {str(REPO)!r})
-from realtime.storage import SessionStore
+from realtime.storage.store import SessionStore
 from web.settings import ServerSettings
 
 settings = ServerSettings()

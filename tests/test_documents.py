@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import typer
 from checkout import REPO
+from talks import Talk
 from web_client import SOON_S, serving
 
 import run_live
@@ -27,9 +28,9 @@ DOCUMENTS = {
 
 
 @pytest.fixture
-def folder(shared: Path, tmp_path: Path) -> Path:
+def folder(talk: Talk, tmp_path: Path) -> Path:
     """An empty folder with talk.mp4 in it."""
-    shutil.copy(shared / "media" / "talker_700.mp4", tmp_path / "talk.mp4")
+    shutil.copy(talk.path, tmp_path / "talk.mp4")
     return tmp_path
 
 

@@ -12,15 +12,16 @@ from pathlib import Path
 import psutil
 import pytest
 from exits import REPO, all_cores_busy, command, run_all
+from talks import Talk
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.mark.timeout(600)
-def test_it_never_aborts_at_its_end(shared: Path) -> None:
+def test_it_never_aborts_at_its_end(sentence: Talk) -> None:
     """Once each way; `tests/support/exits.py` does it 200 times."""
     with all_cores_busy():
-        for name, well, status, text in run_all(shared / "media/cases/plain_short.flac"):
+        for name, well, status, text in run_all(sentence.path):
             assert well, f"{name}: exit status {status}\n{text}"
             assert "terminate called" not in text
             assert "Traceback" not in text
@@ -91,9 +92,9 @@ def test_a_thread_that_is_stuck_does_not_keep_the_program() -> None:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-def test_ctrl_c_while_the_models_load_ends_it_at_once(shared: Path) -> None:
+def test_ctrl_c_while_the_models_load_ends_it_at_once(sentence: Talk) -> None:
     process = subprocess.Popen(
-        command("analyze", shared / "media/cases/plain_short.flac"),
+        command("analyze", sentence.path),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import networks
 import pytest
-from clips import beginning_of
+import talks
+from talks import Talk
 from web_client import rest_of, serving
 
 from models.faces import FaceTracker
@@ -42,15 +44,15 @@ STUCK_S = 10.0  # longer than anything here takes on a busy machine
 
 
 @pytest.fixture(scope="module")
-def clip(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Somebody says three sentences."""
     to = tmp_path_factory.mktemp("faults") / "three.mp4"
-    return beginning_of(shared / "media/talker_grid_120s.mp4", 9.2, to)
+    return talks.film(to, talks.SENTENCES[:3]).path
 
 
 @pytest.fixture(scope="module")
 def analyzer() -> Iterator[LocalAnalyzer]:
-    analyzer = LocalAnalyzer.load(stuck_s=STUCK_S)
+    analyzer = networks.load(stuck_s=STUCK_S)
     yield analyzer
     analyzer.close()
 
@@ -145,7 +147,7 @@ async def test_a_network_that_fails_once_costs_one_utterance_of_one_session(
 
 async def test_the_server_says_while_its_networks_are_stuck() -> None:
     let_go = threading.Event()
-    async with serving(load=lambda: LocalAnalyzer.load(stuck_s=8)) as client:
+    async with serving(load=lambda: networks.load(stuck_s=8)) as client:
         assert (await client.json("/healthz"))["status"] in ("loading", "ok")
         analyzer = await client.hub.ready()
         assert await client.json("/healthz") == {"status": "ok"}
@@ -294,7 +296,7 @@ async def test_a_reader_that_stops_halts_its_session_and_loses_nothing(
 async def test_a_follower_that_reads_nothing_holds_up_nobody(
     clip: Path, undisturbed: list[Event]
 ) -> None:
-    async with serving(load=lambda: LocalAnalyzer.load()) as client:
+    async with serving(load=networks.load) as client:
         id = (await client.upload(clip)).json()["id"]
         async with client.connect(f"/api/sessions/{id}/events") as silent:
             silent.transport.pause_reading()
@@ -308,10 +310,10 @@ async def test_a_follower_that_reads_nothing_holds_up_nobody(
     ]
 
 
-async def test_a_server_that_ends_first_tells_what_was_said_last(shared: Path) -> None:
+async def test_a_server_that_ends_first_tells_what_was_said_last(monologue: Talk) -> None:
     async with AsyncExitStack() as stack:
-        async with serving(load=lambda: LocalAnalyzer.load()) as client:
-            answer = await client.upload(shared / "media/speech/jfk.flac", pace="live")
+        async with serving(load=networks.load) as client:
+            answer = await client.upload(monologue.path, pace="live")
             feed = await stack.enter_async_context(
                 client.connect(f"/api/sessions/{answer.json()['id']}/events")
             )

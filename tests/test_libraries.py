@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from exits import REPO, command
+from talks import Talk
 
 from models.libraries import cannot_load, unloadable
 
@@ -63,8 +64,8 @@ def without_libgl(tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.mark.slow
-def test_without_libgl_it_is_told_at_start(shared: Path, without_libgl: dict[str, str]) -> None:
-    clip = shared / "media/cases/plain_short.flac"
+def test_without_libgl_it_is_told_at_start(sentence: Talk, without_libgl: dict[str, str]) -> None:
+    clip = sentence.path
     for arguments in (
         ["analyze", clip],
         ["watch", clip],

@@ -15,6 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from safetensors.torch import save_file
+from starting import run
+from talks import Talk
 
 from models.console import Output
 from models.errors import UsageError
@@ -146,8 +148,8 @@ def outcome(line: str, *arguments: str | Path, **environment: str) -> tuple[int,
 
 
 @linux
-def test_events_go_on_where_the_screen_is_full(shared: Path, tmp_path: Path) -> None:
-    clip, events = shared / "media/cases/plain_short.flac", tmp_path / "events.jsonl"
+def test_events_go_on_where_the_screen_is_full(sentence: Talk, tmp_path: Path) -> None:
+    clip, events = sentence.path, tmp_path / "events.jsonl"
     line = '"$@" > /dev/full'
     status, _, err = outcome(line, "analyze", clip, "--events", events)
     assert status == 1
@@ -160,9 +162,9 @@ def test_events_go_on_where_the_screen_is_full(shared: Path, tmp_path: Path) -> 
 
 
 @linux
-def test_the_screen_goes_on_where_the_events_file_is_full(shared: Path) -> None:
-    clip = shared / "media/cases/plain_short.flac"
-    status, out, err = outcome('"$@"', "analyze", clip, "--events", "/dev/full")
+def test_the_screen_goes_on_where_the_events_file_is_full(sentence: Talk) -> None:
+    clip = sentence.path
+    status, out, err = run("analyze", clip, "--events", "/dev/full")
     assert (status, err.count("\n")) == (1, 1)
     assert err.startswith("error: /dev/full takes no more (No space left on device)")
     assert "expressed on average" in out
@@ -170,8 +172,8 @@ def test_the_screen_goes_on_where_the_events_file_is_full(shared: Path) -> None:
 
 @linux
 @pytest.mark.parametrize("watched", ["analyze", "watch"])
-def test_where_nothing_takes_anything_it_ends(shared: Path, watched: str) -> None:
-    clip = shared / "media/talker_grid_120s.mp4"
+def test_where_nothing_takes_anything_it_ends(long_talk: Talk, watched: str) -> None:
+    clip = long_talk.path
     line = '"$@" > /dev/full'
     status, _, err = outcome(line, watched, clip)
     assert (status, err.count("\n")) == (1, 1)
@@ -181,19 +183,19 @@ def test_where_nothing_takes_anything_it_ends(shared: Path, watched: str) -> Non
 
 
 @posix
-def test_a_reader_who_leaves_ends_it_in_one_line(shared: Path) -> None:
-    clip = shared / "media/talker_grid_120s.mp4"
+def test_a_reader_who_leaves_ends_it_in_one_line(long_talk: Talk) -> None:
+    clip = long_talk.path
     line = 'set -o pipefail; "$@" | head -1'
     status, out, err = outcome(line, "analyze", clip)
     assert status == 1
-    assert out.startswith("source    talker_grid_120s.mp4")
+    assert out.startswith("source    long_talk.mp4")
     assert err == "error: standard output was closed by whoever read it; the analysis ends\n"
 
 
 @posix
 @pytest.mark.parametrize("line", ['"$@" >&-', '"$@" 2>&-', '"$@" <&- >&- 2>&-'])
-def test_streams_that_are_closed_are_no_trouble(shared: Path, tmp_path: Path, line: str) -> None:
-    clip, events = shared / "media/cases/plain_short.flac", tmp_path / "events.jsonl"
+def test_streams_that_are_closed_are_no_trouble(sentence: Talk, tmp_path: Path, line: str) -> None:
+    clip, events = sentence.path, tmp_path / "events.jsonl"
     status, _, err = outcome(line, "analyze", clip, "--events", events)
     assert status == 0, err
     told = [json.loads(text)["type"] for text in events.read_text().splitlines()]
@@ -211,12 +213,12 @@ def test_other_commands_tell_of_a_full_disk_in_one_line() -> None:
     assert outcome('set -o pipefail; "$@" | true', "models") == (1, "", "")
 
 
-def test_the_shells_expansion_overwrites_no_recording(shared: Path, tmp_path: Path) -> None:
+def test_the_shells_expansion_overwrites_no_recording(sentence: Talk, tmp_path: Path) -> None:
     clips = [tmp_path / "a.flac", tmp_path / "b.flac"]
     for clip in clips:
-        clip.write_bytes((shared / "media/cases/plain_short.flac").read_bytes())
+        clip.write_bytes(sentence.path.read_bytes())
     before = [clip.read_bytes() for clip in clips]
-    status, out, err = outcome('"$@"', "analyze", "--events", *clips)
+    status, out, err = run("analyze", "--events", *clips)
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert "a.flac exists and holds no events" in err
     assert [clip.read_bytes() for clip in clips] == before
@@ -225,7 +227,7 @@ def test_the_shells_expansion_overwrites_no_recording(shared: Path, tmp_path: Pa
 def test_old_events_stay_where_no_input_can_be_read(tmp_path: Path) -> None:
     events = tmp_path / "events.jsonl"
     events.write_text(STARTED.model_dump_json() + "\n")
-    status, _, _ = outcome('"$@"', "analyze", "nowhere.mp4", "--events", events)
+    status, _, _ = run("analyze", "nowhere.mp4", "--events", events)
     assert status == 2
     assert events.read_text() == STARTED.model_dump_json() + "\n"
 
@@ -240,7 +242,7 @@ def test_other_files_of_json_overwrite_nothing_else_either(tmp_path: Path) -> No
         ["train", "--data", tmp_path, "--out", clip, "--resume"],
         ["--no-browser", "--port", "0", "--log", clip],
     ):
-        status, out, err = outcome('"$@"', *arguments)
+        status, out, err = run(*arguments)
         assert (status, out, err.count("\n")) == (2, "", 1)
         assert "a.flac exists and " in err
     assert clip.read_bytes() == b"fLaC"
@@ -249,11 +251,11 @@ def test_other_files_of_json_overwrite_nothing_else_either(tmp_path: Path) -> No
 def test_the_picture_of_a_training_overwrites_no_photograph(tmp_path: Path) -> None:
     photograph, out = tmp_path / "face.png", tmp_path / "face"
     photograph.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(99))
-    status, _, err = outcome('"$@"', "train", "--data", tmp_path, "--out", out)
+    status, _, err = run("train", "--data", tmp_path, "--out", out)
     assert (status, err.count("\n")) == (2, 1)
     assert "face.png exists and holds no curves" in err
     (tmp_path / "folder").mkdir()
-    status, _, err = outcome('"$@"', "train", "--data", tmp_path, "--out", tmp_path / "folder")
+    status, _, err = run("train", "--data", tmp_path, "--out", tmp_path / "folder")
     assert (status, err) == (2, f"error: {tmp_path / 'folder'} is a folder: choose another FILE\n")
 
 
@@ -278,10 +280,10 @@ def test_figures_stay_where_nothing_can_be_measured(tmp_path: Path) -> None:
     figures.write_text('{"old": 1}\n')
     card.write_text("a card without marks")
     measure = ("evaluate", "mer", "--data", tmp_path / "nowhere", "--json", figures)
-    status, _, err = outcome('"$@"', *measure)
+    status, _, err = run(*measure)
     assert (status, err.count("\n")) == (2, 1)
     assert figures.read_text() == '{"old": 1}\n'
-    status, _, err = outcome('"$@"', *measure, "--card", card)
+    status, _, err = run(*measure, "--card", card)
     assert (status, err.count("\n")) == (2, 1)
     assert "CARD.md has no <!-- figures: begin -->" in err
 
@@ -301,11 +303,11 @@ ODD_NAMES = [
 
 
 @posix
-def test_any_name_is_analysed_and_shown(shared: Path, tmp_path: Path) -> None:
+def test_any_name_is_analysed_and_shown(sentence: Talk, tmp_path: Path) -> None:
     clips = [os.fsdecode(os.fsencode(tmp_path) + b"/" + name) for name in ODD_NAMES]
     for clip in clips:
-        Path(clip).write_bytes((shared / "media/cases/plain_short.flac").read_bytes())
-    status, out, err = outcome('"$@"', "analyze", *clips, "--events", tmp_path / "events.jsonl")
+        Path(clip).write_bytes(sentence.path.read_bytes())
+    status, out, err = run("analyze", *clips, "--events", tmp_path / "events.jsonl")
     assert (status, err) == (0, "")
     lines = (tmp_path / "events.jsonl").read_text(encoding="utf-8").splitlines()
     told = [json.loads(line) for line in lines]
@@ -321,10 +323,10 @@ def test_any_name_is_analysed_and_shown(shared: Path, tmp_path: Path) -> None:
 @posix
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
 def test_what_a_console_cannot_print_is_replaced(
-    shared: Path, tmp_path: Path, encoding: str
+    sentence: Talk, tmp_path: Path, encoding: str
 ) -> None:
     clip = tmp_path / "日本.flac"
-    clip.write_bytes((shared / "media/cases/plain_short.flac").read_bytes())
+    clip.write_bytes(sentence.path.read_bytes())
     line = '"$@" --events - > "$FOLDER/events" && "$@" nowhere_日本'
     status, out, err = outcome(
         line, "analyze", clip, PYTHONIOENCODING=encoding, FOLDER=str(tmp_path)
@@ -343,10 +345,10 @@ def test_what_a_console_cannot_print_is_replaced(
 @posix
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
 def test_a_hangup_ends_with_the_average_as_a_polite_kill_does(
-    shared: Path, tmp_path: Path, number: signal.Signals
+    long_talk: Talk, tmp_path: Path, number: signal.Signals
 ) -> None:
     process = subprocess.Popen(
-        command("watch", shared / "media/talker_grid_120s.mp4"),
+        command("watch", long_talk.path),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -363,8 +365,8 @@ def test_a_hangup_ends_with_the_average_as_a_polite_kill_does(
 
 
 @posix
-def test_nohup_goes_on_after_a_hangup(shared: Path) -> None:
-    clip = shared / "media/cases/plain_short.flac"
+def test_nohup_goes_on_after_a_hangup(sentence: Talk) -> None:
+    clip = sentence.path
     process = subprocess.Popen(
         ["nohup", *command("watch", clip)],
         stdin=subprocess.DEVNULL,

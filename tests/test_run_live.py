@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,29 +19,13 @@ import numpy.typing as npt
 import psutil
 import pytest
 from checkout import REPO
-from clips import beginning_of
+from recordings import film, write
+from starting import Program, run
+from talks import Talk
 from virtual_microphone import virtual_microphone
 from websockets.sync.client import connect
 
 pytestmark = pytest.mark.slow
-
-
-def start(*arguments: str | Path, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
-    command = [sys.executable, str(REPO / "run_live.py"), *map(str, arguments)]
-    store = Path(tempfile.mkdtemp()) / "store.sqlite"
-    return subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "LIVE_EMOTION_STORE": str(store), **(env or {})},
-    )
-
-
-def run(*arguments: str | Path) -> tuple[int, str, str]:
-    process = start(*arguments)
-    out, err = process.communicate(timeout=200)
-    return process.returncode, out, err
 
 
 def lasting(events: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
@@ -95,8 +77,8 @@ def test_what_cannot_be_done_is_said_in_one_line(arguments: list[str], named: st
 
 
 @pytest.mark.parametrize("options", [["--stt", "ears"], ["--profile", "nowhere.safetensors"]])
-def test_a_wrong_model_is_said_in_one_line(shared: Path, options: list[str]) -> None:
-    status, _, err = run("analyze", shared / "media/talker_700.mp4", *options)
+def test_a_wrong_model_is_said_in_one_line(talk: Talk, options: list[str]) -> None:
+    status, _, err = run("analyze", talk.path, *options)
     assert status == 2
     assert err.startswith("error: ")
     assert err.count("\n") == 1
@@ -104,17 +86,15 @@ def test_a_wrong_model_is_said_in_one_line(shared: Path, options: list[str]) -> 
 
 
 def test_bad_files_are_said_in_one_line_each_and_the_good_one_is_analysed(
-    shared: Path, tmp_path: Path
+    talk: Talk, tmp_path: Path
 ) -> None:
     (tmp_path / "text.mp4").write_text("this is no film")
     (tmp_path / "empty.mp4").touch()
-    whole = (shared / "media/talker_512.mp4").read_bytes()
+    whole = talk.path.read_bytes()
     (tmp_path / "headless.mp4").write_bytes(whole[len(whole) // 2 :])
     bad = ["text.mp4", "empty.mp4", "headless.mp4"]
-    silent = shared / "media/no_audio_track.mp4"
-    status, out, err = run(
-        "analyze", *(tmp_path / name for name in bad), silent, shared / "media/talker_700.mp4"
-    )
+    silent = write(tmp_path / "no_audio_track.mp4", frames=film(1))
+    status, out, err = run("analyze", *(tmp_path / name for name in bad), silent, talk.path)
     assert status == 2
     assert [line.split(":")[0] for line in err.splitlines() if line] == ["error"] * 4
     for name in [*bad, silent.name]:
@@ -123,12 +103,12 @@ def test_bad_files_are_said_in_one_line_each_and_the_good_one_is_analysed(
 
 
 def test_a_file_cut_off_in_the_middle_gives_what_was_before_and_status_1(
-    shared: Path, tmp_path: Path
+    long_talk: Talk, tmp_path: Path
 ) -> None:
     # The index must come first for half a file to be playable.
     whole, cut = tmp_path / "whole.mkv", tmp_path / "cut.mkv"
-    _remux(shared / "media/talker_grid_120s.mp4", whole)
-    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 8])
+    _remux(long_talk.path, whole)
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 3])
     status, out, err = run("analyze", cut, "--events", "-")
     events = [json.loads(line) for line in out.splitlines()]
     assert status == 1
@@ -151,9 +131,8 @@ def _remux(source: Path, target: Path) -> None:
                 write.mux(packet)
 
 
-def test_ctrl_c_ends_the_session_with_its_average(shared: Path) -> None:
-    process = start("watch", shared / "media/talker_grid_120s.mp4")
-    assert process.stdout is not None
+def test_ctrl_c_ends_the_session_with_its_average(long_talk: Talk) -> None:
+    process = Program("watch", long_talk.path)
     lines = []
     for line in process.stdout:
         lines.append(line)
@@ -167,18 +146,16 @@ def test_ctrl_c_ends_the_session_with_its_average(shared: Path) -> None:
     assert out.splitlines()[-1] == "ended     stopped"
 
 
-def test_a_reader_that_goes_away_gets_no_traceback(shared: Path) -> None:
-    process = start("analyze", shared / "media/talker_700.mp4", "--events", "-")
-    assert process.stdout is not None
+def test_a_reader_that_goes_away_gets_no_traceback(talk: Talk) -> None:
+    process = Program("analyze", talk.path, "--events", "-")
     process.stdout.readline()
     process.stdout.close()
-    assert process.stderr is not None
     assert "Traceback" not in process.stderr.read()
     process.wait(60)
 
 
-def test_bench_measures_streams_and_speed(shared: Path) -> None:
-    clip = shared / "media/talker_700.mp4"
+def test_bench_measures_streams_and_speed(talk: Talk) -> None:
+    clip = talk.path
     status, out, err = run("bench", clip, "--most-streams", "2", "--json")
     assert status == 0, err
     assert all(line.startswith("measuring: ") for line in err.splitlines())
@@ -203,7 +180,7 @@ def test_bench_measures_streams_and_speed(shared: Path) -> None:
     assert list(figures["work"]) == stages
     assert all(0 < taken["p50"] <= taken["p99"] for taken in figures["work"].values())
     speed = figures["speed"]
-    assert speed["media_s"] == pytest.approx(6.1, abs=0.2)
+    assert speed["media_s"] == pytest.approx(talk.duration, abs=0.1)
     assert speed["analyze"] == pytest.approx(speed["media_s"] / speed["analyze_s"])
     assert speed["ratio"] == pytest.approx(speed["analyze"] / speed["reference"])
 
@@ -217,16 +194,16 @@ def test_devices_and_models_print_a_table() -> None:
 
 
 def test_what_is_said_into_a_microphone_is_analysed(
-    shared: Path, tmp_path: Path, decode: Callable[[Path], npt.NDArray[np.float32]]
+    sentence: Talk, tmp_path: Path, decode: Callable[[Path], npt.NDArray[np.float32]]
 ) -> None:
-    speech = decode(shared / "media/speech/LJ001-0002.wav")
+    (said,) = sentence.sentences
+    speech = decode(sentence.path)[round(said.start * 16_000) : round(said.end * 16_000)]
     silence = np.zeros(24_000, np.float32)
     with virtual_microphone(tmp_path) as microphone:
-        process = start(
+        process = Program(
             *("watch", "webcam", "--camera", "off", "--events", "-"),
             env=microphone.env,
         )
-        assert process.stdout is not None
         events = []
         for line in process.stdout:
             events.append(json.loads(line))
@@ -240,7 +217,7 @@ def test_what_is_said_into_a_microphone_is_analysed(
     first, second = kinds["utterance.result"]
     for result in (first, second):
         assert result["end"] - result["start"] == pytest.approx(len(speech) / 16_000, abs=0.6)
-        assert "comparatively modern" in result["transcript"]["text"]
+        assert said.text in result["transcript"]["text"]
         assert result["modalities"] == ["acoustic", "textual"]
     expected = (len(speech) + len(silence)) / 16_000
     assert second["start"] - first["start"] == pytest.approx(expected, abs=0.2)
@@ -248,9 +225,9 @@ def test_what_is_said_into_a_microphone_is_analysed(
 
 
 @pytest.mark.timeout(600)
-def test_a_minute_live_equals_the_same_at_full_speed(shared: Path, tmp_path: Path) -> None:
-    clip = beginning_of(shared / "media/talker_grid_120s.mp4", 60, tmp_path / "talker.mp4")
-    process = start("watch", clip, "--events", tmp_path / "live.jsonl")
+def test_half_a_minute_live_equals_the_same_at_full_speed(long_talk: Talk, tmp_path: Path) -> None:
+    clip = long_talk.path
+    process = Program("watch", clip, "--events", tmp_path / "live.jsonl")
     began = time.monotonic()
     memory: list[float] = []
     while process.poll() is None:
@@ -263,12 +240,12 @@ def test_a_minute_live_equals_the_same_at_full_speed(shared: Path, tmp_path: Pat
     assert status == 0
     fast = [json.loads(line) for line in (tmp_path / "fast.jsonl").read_text().splitlines()]
     assert lasting(live) == lasting(fast)
-    assert took < 120  # kept up: the clip lasts 60 s, the rest is loading
+    assert took < 90  # kept up: the clip lasts 36 s, the rest is loading
     assert not any(e.get("code") == "overload" for e in live)
 
     results = lasting(live)["utterance.result"]
-    assert len(results) == 20
-    # The first half minute loads and warms up; what follows must not grow with time.
+    assert len(results) == 12
+    # The first third loads and warms up; what follows must not grow with time.
     settled = memory[len(memory) // 3 : -3]
     half = len(settled) // 2
     assert median(settled[half:]) < median(settled[:half]) + 20, memory  # a peak is no growth
@@ -284,15 +261,14 @@ def _resident_mib(pid: int) -> float:
 # --- the dashboard ---
 
 
-def address_of(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
+def address_of(process: Program) -> str:
     line = process.stdout.readline()
     assert line.startswith("The dashboard is at http://127.0.0.1:"), line
     return line.split()[4]
 
 
 def test_without_a_command_the_dashboard_answers_until_it_is_interrupted() -> None:
-    process = start("--no-browser", "--port", "0")
+    process = Program("--no-browser", "--port", "0")
     address = address_of(process)
     assert httpx.get(address, timeout=60).status_code == 200
     assert httpx.get(f"{address}api/server", timeout=60).json()["state"] in ("loading", "ready")
@@ -302,12 +278,11 @@ def test_without_a_command_the_dashboard_answers_until_it_is_interrupted() -> No
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
-def test_a_source_watched_in_the_browser_is_told_to_its_end(shared: Path, name: str) -> None:
+def test_a_source_watched_in_the_browser_is_told_to_its_end(long_talk: Talk, name: str) -> None:
     number = getattr(signal, name, None)
     if number is None:
         pytest.skip("Windows has no hangup")
-    clip = shared / "media" / "talker_grid_120s.mp4"
-    process = start("watch", clip, "--web", "--no-browser", "--port", "0")
+    process = Program("watch", long_talk.path, "--web", "--no-browser", "--port", "0")
     base, _, id = address_of(process).partition("#session=")
     feed = f"{base.replace('http', 'ws', 1)}api/sessions/{id}/events"
     with connect(feed, open_timeout=60) as told:

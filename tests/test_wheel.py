@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from checkout import REPO
+from talks import Talk
 
 pytestmark = pytest.mark.slow
 
@@ -54,10 +55,9 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return scripts / "live-emotion"
 
 
-def test_a_recording_is_analysed(command: Path, shared: Path, tmp_path: Path) -> None:
-    clip = shared / "media" / "talker_512.mp4"
+def test_a_recording_is_analysed(command: Path, talk: Talk, tmp_path: Path) -> None:
     done = subprocess.run(
-        [command, "analyze", clip],
+        [command, "analyze", talk.path],
         cwd=tmp_path,
         env=ALONE,
         capture_output=True,

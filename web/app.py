@@ -5,9 +5,10 @@ In: settings, and how to load the models. Out: the FastAPI application.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -25,16 +26,19 @@ from typing_extensions import TypedDict  # pydantic, which documents it, wants t
 from models.errors import UsageError
 from realtime.analysis import Analyzer
 from realtime.events import event_schema
+from realtime.formats.report import plotly_js
+from web.access.crowds import Crowds
 from web.access.gate import Gate
 from web.access.headers import SecurityHeaders
 from web.access.keys import Keys
+from web.access.pages import plain_page
 from web.calls import routes as calls
 from web.calls.rooms import Calls
 from web.errors import ApiError, invalid
 from web.exports import routes as exports
-from web.exports.report import plotly_js
 from web.ingest import routes as ingest
 from web.observability import health
+from web.observability.loop_watch import LoopWatch
 from web.sessions import feed
 from web.sessions import routes as sessions
 from web.sessions.hub import Hub
@@ -46,7 +50,7 @@ _STATIC = Path(__file__).parent / "static"
 
 
 def create_app(settings: ServerSettings, load: Callable[[], Analyzer]) -> FastAPI:
-    """The application; `app.state.hub` is its `Hub`, `app.state.keys` are its `Keys`.
+    """The application; `app.state` has its `hub`, `keys` and `rooms`.
 
     Args:
         load: gives the models; called in a thread when the application starts.
@@ -54,14 +58,18 @@ def create_app(settings: ServerSettings, load: Callable[[], Analyzer]) -> FastAP
     hub = Hub(settings, load)
     keys = Keys(settings)
     rooms = Calls(hub)
+    watch = LoopWatch()
     publishers = Peers(hub, rooms)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await hub.start()
-        yield
-        await hub.aclose()
-        await publishers.aclose()
+        async with AsyncExitStack() as cleanup:
+            if asyncio.get_running_loop().get_debug():
+                await cleanup.enter_async_context(watch)
+            await hub.start()
+            yield
+            await hub.aclose()
+            await publishers.aclose()
 
     app = _App(
         title="Live emotion",
@@ -72,10 +80,16 @@ def create_app(settings: ServerSettings, load: Callable[[], Analyzer]) -> FastAP
         redoc_url=None,
         responses={"4XX": {"model": ErrorBody}, "5XX": {"model": ErrorBody}},
     )
-    app.state.hub, app.state.keys = hub, keys
+    app.state.hub, app.state.keys, app.state.rooms = hub, keys, rooms
     app.add_middleware(
-        Gate, settings=settings, keys=keys, session=hub.get, viewer=publishers.viewer
+        Gate,
+        settings=settings,
+        keys=keys,
+        session=hub.get,
+        viewer=publishers.viewer,
+        let_in=rooms.let_in,
     )
+    app.add_middleware(Crowds, most=settings.limits.max_connections_per_address)
     _tell_errors_in_one_form(app)
     app.include_router(sessions.routes(hub))
     app.include_router(feed.routes(hub))
@@ -83,7 +97,7 @@ def create_app(settings: ServerSettings, load: Callable[[], Analyzer]) -> FastAP
     app.include_router(ingest.routes(hub))
     app.include_router(calls.routes(rooms, keys))
     app.include_router(webrtc.routes(publishers, settings))
-    app.include_router(health.routes(hub))
+    app.include_router(health.routes(hub, watch))
     _add_server(app, hub)
     _add_pages(app, rooms)
     return app
@@ -149,7 +163,7 @@ def _add_pages(app: FastAPI, rooms: Calls) -> None:
         try:
             rooms.get(room)
         except ApiError as error:
-            return HTMLResponse(_NO_CALL, error.status)
+            return HTMLResponse(plain_page("There is no such call", error.message), error.status)
         return page("call/call.html")
 
     @app.get("/api/docs", include_in_schema=False)
@@ -165,23 +179,6 @@ def _add_pages(app: FastAPI, rooms: Calls) -> None:
 
 _REVALIDATE = {"Cache-Control": "no-cache"}
 """A browser asks whether its copy is still good, so that an update is seen at once."""
-
-_NO_CALL = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>No such call</title>
-<link rel="stylesheet" href="/static/common/style.css">
-</head>
-<body>
-<main>
-<h1>There is no such call</h1>
-<p>Perhaps the link is not whole, or the call is over. Ask whoever sent it for a new one.</p>
-</main>
-</body>
-</html>
-"""
 
 
 class _Static(StaticFiles):
@@ -228,7 +225,7 @@ def _tell_errors_in_one_form(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def plain(request: Request, error: HTTPException) -> JSONResponse:
-        codes = {404: "not_found", 405: "method_not_allowed", 413: "too_big"}
+        codes = {404: "not_found", 405: "method_not_allowed", 408: "too_slow", 413: "too_big"}
         code = codes.get(error.status_code, "http_error")
         message = f"{request.method} {request.url.path}: {error.detail}"
         response = answer(ApiError(error.status_code, code, message))

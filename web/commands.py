@@ -110,6 +110,14 @@ def dashboard(
             "https://emotions.example.org; may be given more than once.",
         ),
     ] = None,
+    trusted_proxy: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Believe X-Forwarded-For and -Proto of this address or network, such as "
+            "10.0.0.0/8; several by commas, or given more than once.",
+        ),
+    ] = None,
     tls: Annotated[
         str | None,
         typer.Option(
@@ -169,6 +177,9 @@ def dashboard(
             port=port,
             token=token,
             origins=tuple(origin or ()),
+            trusted_proxies=tuple(
+                address.strip() for given in trusted_proxy or () for address in given.split(",")
+            ),
             guest_hours=guest_hours,
             certificate=Path(certificate) if given else None,
             key=Path(key) if given else None,

@@ -20,10 +20,14 @@ import uvicorn
 from models.errors import UsageError
 from realtime.analysis import Analyzer
 from realtime.sources import Source
+from web.access.acceptor import Acceptor
 from web.access.keys import Keys
+from web.access.places import Place, Places, affordable, allow_open_files
+from web.access.protocols import HttpProtocol, WebSocketProtocol
 from web.access.tls import context_of
 from web.app import create_app
 from web.errors import ApiError
+from web.observability.logs import sum_up_repeats
 from web.sessions.hub import Hub
 from web.settings import ServerSettings, is_loopback, origin_of
 
@@ -60,6 +64,8 @@ def serve(
         UsageError: the port cannot be had, the certificate cannot be read, or the first source
             cannot be opened.
     """
+    allow_open_files()
+    sum_up_repeats()
     tls, fingerprint = context_of(settings)
     if fingerprint is not None:
         logger.warning(
@@ -127,23 +133,32 @@ class Server(uvicorn.Server):
     """
 
     def __init__(self, app: object, hub: Hub, tls: ssl.SSLContext | None = None) -> None:
+        limits = hub.settings.limits
+        proxies = hub.settings.trusted_proxies
         config = uvicorn.Config(
             app,  # type: ignore[arg-type]
-            http="h11",  # whatever else is installed
-            ws="websockets-sansio",
-            ws_max_size=hub.settings.limits.max_message_kb * 1024,
+            http=HttpProtocol,
+            ws=WebSocketProtocol.limited_to(limits.max_message_rate),
+            ws_max_size=limits.max_message_kb * 1024,
             ws_per_message_deflate=False,  # media is compressed already, events are small
             ws_ping_timeout=PONG_S,
             timeout_graceful_shutdown=GRACE_S,
-            proxy_headers=False,  # anybody can send them: limits go by who really connects
+            proxy_headers=bool(proxies),  # of nobody else: limits go by who really connects
+            forwarded_allow_ips=[*proxies],
             log_config=None,
             access_log=False,  # in which tokens would stand
         )
         config.load()
-        config.ssl = tls
         super().__init__(config)
         self.up = asyncio.Event()
         self._hub = hub
+        most = affordable(limits.max_connections)
+        self._acceptor = Acceptor(
+            Places(most, limits.max_connections_per_address, proxies),
+            self._protocol,
+            tls=tls,
+            handshake_s=limits.request_s,
+        )
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -167,17 +182,27 @@ class Server(uvicorn.Server):
             # Whoever reads nothing for so long is cut off; a mere close would wait for ever.
             for listener in sockets or ():
                 listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, PONG_S * 1000)
-        await super().startup(sockets)
+        await super().startup(sockets=[])  # the application; connections are taken here:
+        for listener in sockets or ():
+            self._acceptor.listen(listener, self.config.backlog)
         self.up.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End the sessions, then the connections."""
-        for server in self.servers:
-            server.close()
+        await self._acceptor.aclose()
         await self._hub.aclose()
         if self.server_state.tasks:  # of which most end with the sessions they tell of
             await asyncio.wait(self.server_state.tasks, timeout=LAST_WORD_S)
         await super().shutdown(sockets)
+
+    def _protocol(self, place: Place) -> HttpProtocol:
+        return HttpProtocol(
+            place=place,
+            request_s=self._hub.settings.limits.request_s,
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+        )
 
 
 def _https(settings: ServerSettings) -> bool:

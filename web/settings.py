@@ -66,10 +66,12 @@ class Limits:
     max_sessions: int | None = _limit(
         None, 1, "Sessions running at once; left out, as many as this machine can hold live."
     )
-    max_participants: int = _limit(8, 1, "People in one call at once.")
+    max_participants: int = _limit(8, 1, "Guests in one call at once.")
     # Each costs an encoder of its own: with VP8 at 25 pictures a second about 14 % of a core for
     # 360x288 and 28 % for 1280x720, beside the 12 to 16 % that receiving them takes.
-    max_viewers: int = _limit(16, 1, "Those who watch one session by WHEP.")
+    max_viewers: int = _limit(
+        16, 1, "How often the host may watch one session by WHEP; each guest may once."
+    )
     max_rooms: int = _limit(100, 1, "Calls; the oldest empty one goes when there would be more.")
     max_joins: int = _limit(
         60,
@@ -86,6 +88,22 @@ class Limits:
     max_decoder_mb: int = _limit(
         2048, 256, "Memory of the process that decodes an upload or a URL, in 2^20 bytes."
     )
+    # A browser keeps 6 for requests and one more for each session and call that it follows.
+    max_connections: int = _limit(
+        1000,
+        16,
+        "Open connections. Beyond it, and where the system allows fewer than twice as many open "
+        "files, sooner, those go first whom nobody has let in.",
+    )
+    max_connections_per_address: int = _limit(
+        200, 8, "Open connections of one address; behind a trusted proxy, requests under way."
+    )
+    request_s: float = _limit(
+        20.0,
+        1,
+        "Seconds that a TLS handshake, the head of a request, and its body may each take. An "
+        "upload may take longer, but not stand still for idle_s.",
+    )
     max_sdp_kb: int = _limit(64, 1, "Size of an SDP offer or fragment, in 2^10 bytes.")
     max_message_kb: int = _limit(
         1024,
@@ -93,7 +111,9 @@ class Limits:
         "Size of one WebSocket message, and of a request without upload, in 2^10 bytes.",
     )
     max_message_rate: int = _limit(
-        1000, 1, "Messages a second that a client may send on one WebSocket, in the long run."
+        1000,
+        1,
+        "Messages a second that a client may send on one WebSocket, in the long run; and pings.",
     )
     max_events: int = _limit(
         100_000,
@@ -108,7 +128,10 @@ class Limits:
         500, 1, "Utterances of a session whose faces and waveform are kept in memory."
     )
     idle_s: float = _limit(
-        60.0, 1, "Seconds without media from its publisher after which a session ends."
+        60.0,
+        1,
+        "Seconds without media from its publisher after which a session ends, and without a byte "
+        "after which an upload does.",
     )
     stuck_s: float = _limit(
         30.0, 1, "Seconds after which a network that gives no answer is given up."
@@ -132,6 +155,8 @@ class ServerSettings:
             computer can reach the server, else a token that is made at start.
         origins: addresses, such as ``https://emotions.example.org``, under which browsers reach
             this server through a proxy or a tunnel; then, too, everything takes a token.
+        trusted_proxies: addresses and networks of proxies. Who they say is their client, by
+            X-Forwarded-For and X-Forwarded-Proto, is believed; then, too, everything takes a token.
         guest_hours: how long the link to a call lets people in.
         certificate, key: PEM files for TLS, both or neither.
         self_signed: TLS with a certificate that is made at start.
@@ -152,6 +177,7 @@ class ServerSettings:
     port: int = 8000
     token: str | None = field(default=None, repr=False)
     origins: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
     guest_hours: float = 24.0
     certificate: Path | None = None
     key: Path | None = None
@@ -173,6 +199,11 @@ class ServerSettings:
         for origin in self.origins:
             if origin_of(origin) is None:
                 raise UsageError(f"{origin} is no origin: give https://HOST or https://HOST:PORT")
+        for proxy in self.trusted_proxies:
+            try:
+                ipaddress.ip_network(proxy)
+            except ValueError as error:
+                raise UsageError(f"{error}: give a proxy's address, or a network") from None
         if self.guest_hours <= 0:
             raise UsageError(f"guest_hours must be above 0, not {self.guest_hours:g}")
         if self.keep_days is not None and self.keep_days <= 0:
@@ -185,7 +216,8 @@ class ServerSettings:
     @property
     def open(self) -> bool:
         """Whether nobody needs a token, because only this computer can reach the server."""
-        return is_loopback(self.host) and self.token is None and not self.origins
+        proxied = self.origins or self.trusted_proxies
+        return is_loopback(self.host) and self.token is None and not proxied
 
     @property
     def tls(self) -> bool:

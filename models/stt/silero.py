@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from models.registry import require_vouched
 from models.stt.network import NetworkTranscriber, Recognised, reading
 from models.worker import STUCK_S
 
@@ -32,10 +33,11 @@ class SileroTranscriber(NetworkTranscriber):
         stuck_s: see `load_transcriber`.
 
     Raises:
-        UsageError: the file does not hold such a network.
+        UsageError: the file does not hold such a network, or nobody has vouched for it.
     """
 
     def __init__(self, name: str, path: Path, stuck_s: float = STUCK_S) -> None:
+        require_vouched(path)  # TorchScript runs what is in it
         with reading(path):
             self._network = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
             self._network.eval()

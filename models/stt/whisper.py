@@ -47,7 +47,7 @@ class WhisperTranscriber(NetworkTranscriber):
             self._features = WhisperFeatureExtractor.from_pretrained(folder)
             self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
             self._network = WhisperForConditionalGeneration.from_pretrained(
-                folder, local_files_only=True
+                folder, local_files_only=True, use_safetensors=True
             )
             settings: Any = self._network.generation_config
             self._prompt = [settings.decoder_start_token_id]

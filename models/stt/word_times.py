@@ -8,11 +8,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from models.levels import FRAME_S, loud_frames
 from models.stt.transcriber import Word
 
 _SAMPLE_RATE = 16_000
-_FRAME = 320  # samples, 20 ms
-_LOUD_DB = 20.0  # below the loudest: quieter is a pause
 
 
 def word_times(text: str, samples: npt.NDArray[np.float32]) -> tuple[Word, ...]:
@@ -26,18 +25,15 @@ def word_times(text: str, samples: npt.NDArray[np.float32]) -> tuple[Word, ...]:
         samples: float32 (n,), 16 kHz mono.
     """
     words = text.split()
-    frames = np.zeros((-(-len(samples) // _FRAME), _FRAME), np.float32)
-    frames.ravel()[: len(samples)] = samples
-    level_db = 10 * np.log10(np.square(frames).mean(axis=1) + 1e-12)
-    if not words or not len(frames):
+    loud = loud_frames(samples)
+    if not words or not len(loud):
         return ()
-    loud = np.flatnonzero(level_db > np.percentile(level_db, 95) - _LOUD_DB)
     # Each word takes as many loud frames as it has letters, and one more for the end of a word.
     edges = np.cumsum([0, *(len(word) + 1 for word in words)]) * len(loud) / (len(text) + 1)
     starts = loud[np.floor(edges[:-1]).astype(int)] + edges[:-1] % 1
     ends = loud[np.ceil(edges[1:]).astype(int) - 1] + (edges[1:] - np.ceil(edges[1:]) + 1)
     length_s = len(samples) / _SAMPLE_RATE
-    times = np.stack([starts, ends], axis=1).round(3) * _FRAME / _SAMPLE_RATE
+    times = np.stack([starts, ends], axis=1).round(3) * FRAME_S
     return tuple(
         Word(word, start, end)
         for word, (start, end) in zip(words, times.clip(0, length_s).tolist(), strict=True)

@@ -128,8 +128,11 @@ def _encoder_state(folder: Path) -> dict[str, Tensor]:
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
-        # transformers itself knows what older files call their weights.
-        model = AutoModel.from_pretrained(folder, local_files_only=True)
+        # transformers itself knows what older files call their weights. Those in PyTorch's own
+        # format it reads with `weights_only`, so they run no code.
+        model = AutoModel.from_pretrained(
+            folder, local_files_only=True, weights_only=True, trust_remote_code=False
+        )
     except (OSError, *_DAMAGED) as error:
         raise UsageError(f"{folder} cannot be read: {str(error).splitlines()[0]}") from error
     return {

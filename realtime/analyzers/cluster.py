@@ -25,6 +25,7 @@ from ray.serve.handle import DeploymentHandle
 from models.emotions import EmotionScores
 from models.errors import AnalysisError, UsageError
 from models.faces import FaceFinder
+from models.prosody import prosody
 from models.stt import Hypothesis, Transcript
 from models.worker import STUCK_S
 from realtime.analysis import WAITING_FRAMES, Analysis, SeenFace, SeenPerson, Utterance
@@ -216,7 +217,11 @@ class ClusterAnalyzer:
                 raise AnalysisError(stage, told.splitlines()[-1]) from error
             except RayError as error:  # its replica, or the way there
                 lost = type(error).__name__
-            logger.warning("%s: a replica was lost (%s), attempt %d", stage, lost, attempt)
+            logger.warning(
+                "%s: a replica was lost (%s), attempt %d",
+                *(stage, lost, attempt),
+                extra={"told": {"stage": stage}},
+            )
             await asyncio.sleep(_AGAIN_S * 2 ** (attempt - 1))
         raise AnalysisError(stage, f"lost {_ATTEMPTS} replicas of the cluster ({lost})")
 
@@ -277,11 +282,14 @@ class ClusterStream:
         faces = _speaking(people)
         if not faces and not len(utterance.samples) and not transcript.text:
             raise AnalysisError("mer", "neither face nor sound: there is nothing to score")
-        scores, mer_s = await _timed(
-            self._score(Rank.RESULT, faces, utterance.samples, transcript.text)
+        (scores, said), mer_s = await _timed(
+            asyncio.gather(
+                self._score(Rank.RESULT, faces, samples, transcript.text),
+                self._infer(Rank.RESULT, "mer", lambda: prosody(samples, transcript.text)),
+            )
         )
         stages = {"stt": stt_s, "faces": faces_s, "mer": mer_s}
-        return Analysis(transcript, people, voice, scores, stages)
+        return Analysis(transcript, people, voice, said, scores, stages)
 
     def cancel(self) -> None:
         """Nobody waits for the result any more. Harmless after it."""
@@ -339,7 +347,7 @@ class ClusterStream:
         try:
             return await asyncio.wrap_future(self._lane.submit(rank, call))
         except Exception as error:
-            logger.exception("stage %s failed", stage)
+            logger.exception("stage %s failed", stage, extra={"told": {"stage": stage}})
             raise AnalysisError(stage, f"{type(error).__name__}: {error}") from error
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from models.emotions import EmotionScores
 from models.errors import AnalysisError
+from models.prosody import Prosody, prosody
 from models.stt import Hypothesis, Transcriber, Transcript, load_transcriber
 from models.worker import STUCK_S
 from realtime.analysis import FACES, WAITING_FRAMES, Analysis, SeenPerson, Utterance
@@ -219,16 +220,17 @@ class LocalStream:
         )
         mer = self._analyzer.mer
 
-        def decide() -> tuple[EmotionScores, float]:
+        def decide() -> tuple[EmotionScores, Prosody | None, float]:
             began = time.perf_counter()
             scores = mer.decide(encoded | mer.encode(text=transcript.text))
-            return scores, time.perf_counter() - began
+            said = prosody(utterance.samples, transcript.text)
+            return scores, said, time.perf_counter() - began
 
         if not encoded and not transcript.text:
             raise AnalysisError("mer", "neither face nor sound: there is nothing to score")
-        scores, decide_s = await self._infer(Rank.RESULT, "mer", decide)
+        scores, said, decide_s = await self._infer(Rank.RESULT, "mer", decide)
         stages = {"stt": stt_s, "faces": faces_s, "mer": mer_s + decide_s}
-        return Analysis(transcript, people, voice, scores, stages)
+        return Analysis(transcript, people, voice, said, scores, stages)
 
     def cancel(self) -> None:
         """Nobody waits for the result any more. Harmless after it."""
@@ -288,7 +290,7 @@ class LocalStream:
             raise AnalysisError(stage, f"the network was given up: {error}") from error
         except Exception as error:
             # Whatever a network trips over, the session must go on and tell of it.
-            logger.exception("stage %s failed", stage)
+            logger.exception("stage %s failed", stage, extra={"told": {"stage": stage}})
             raise AnalysisError(stage, f"{type(error).__name__}: {error}") from error
 
 

@@ -13,6 +13,7 @@ from models.faces import CROP_SIDE
 from models.people.identity import FaceEncoder
 from models.people.speaking import RATE, SIDE, ActiveSpeakerDetector
 from models.people.voices import VoiceEncoder
+from models.prosody import prosody
 from realtime.analysis import SeenPerson
 from realtime.analyzers.following import Following
 from realtime.media import SAMPLE_RATE, Samples
@@ -46,6 +47,7 @@ class People:
     def warm_up(self) -> None:
         """Have each network work once: the first time it takes several times as long."""
         second = np.zeros(SAMPLE_RATE, np.float32)
+        prosody(second, "")
         self._voices.embed(second)
         self._identity.embed([np.zeros((CROP_SIDE, CROP_SIDE, 3), np.uint8)])
         self._speaking.scores(np.zeros((RATE, SIDE, SIDE), np.uint8), second)

@@ -31,7 +31,7 @@ async def open_source(
 
     Args:
         spec: a path; an http, https, rtsp or rtsps URL; "webcam", "webcam:1", "webcam:NAME" or
-            "webcam:PATH" for a camera and a microphone of this machine.
+            "webcam:/dev/video1" for a camera and a microphone of this machine.
         pace: for recordings: "live" as they were recorded, "fast" as soon as each item is taken.
             The items are the same.
         thinner: which frames are kept and how small they are made; None: the defaults.

@@ -1,6 +1,6 @@
 """A camera, through OpenCV, read in a thread of its own so that its frames are never stale.
 
-In: a device's index or path. Out: the latest wanted frame.
+In: a device, by index or path. Out: the latest wanted frame.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Camera:
     where OpenCV cannot be loaded.
 
     Args:
-        target: its index, or a path or URL that OpenCV opens.
+        target: its index, or the path of its device.
         thinner: which frames are kept.
         media_time: gives the media time of an instant of `time.monotonic`; None: not known yet.
     """
@@ -119,8 +119,10 @@ class Camera:
         capture.release()
 
     def _capture(self) -> Any:
+        # A path must not get to a backend that decodes files: /dev/zero is a device, too.
+        backend = self._cv2.CAP_V4L2 if isinstance(self._target, str) else self._cv2.CAP_ANY
         with quiet_stderr():
-            return self._cv2.VideoCapture(self._target)
+            return self._cv2.VideoCapture(self._target, backend)
 
     def _see(self, capture: Any, instant: float) -> None:
         cv2 = self._cv2

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from models.errors import UsageError
+from models.naming import shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,9 @@ def choose(devices: list[Device], wanted: str) -> Device:
         return matching[0]
     number = "several devices" if matching else "no device"
     known = ", ".join(f"{d.index} ({d.name})" for d in matching or devices) or "none"
-    raise UsageError(f'"{wanted}" names {number}: choose one by its index; there are: {known}')
+    raise UsageError(
+        f'"{shown(wanted)}" names {number}: choose one by its index; there are: {known}'
+    )
 
 
 @contextmanager

@@ -6,13 +6,16 @@ clock: media time is samples captured so far; a frame's time is its instant on t
 
 from __future__ import annotations
 
+import os
+import re
+import stat
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import av
 
 from models.errors import SourceError, UsageError
+from models.naming import shown
 from realtime.media import FrameThinner, Media, SourceNotice
 from realtime.sources.base import ThreadedSource
 from realtime.sources.camera import Camera, cameras
@@ -40,8 +43,8 @@ class DeviceSource(ThreadedSource):
     Where no camera was asked for by name and none is found, the source goes on by ear and says so.
 
     Args:
-        microphone, camera: index or part of the name (a camera's path, too); "off"; None: the
-            default one.
+        microphone, camera: index or part of the name (the path of a camera's device, too); "off";
+            None: the default one.
         microphone_retry_s: how long a microphone that vanished is looked for, before
             `SourceError`.
     """
@@ -188,10 +191,28 @@ def _reopens(microphone: Microphone) -> bool:
 
 
 def _camera_target(wanted: str | None) -> int | str | None:
-    """What OpenCV is to open; None if nothing was asked for by name and there is no camera."""
-    if wanted is not None and (wanted.isdecimal() or "://" in wanted or Path(wanted).exists()):
-        return int(wanted) if wanted.isdecimal() else wanted
+    """What OpenCV is to open; None if nothing was asked for by name and there is no camera.
+
+    Never a file or an address, which OpenCV would decode in this process, whatever is in it.
+    """
+    if wanted is not None:
+        if re.fullmatch("[0-9]{1,4}", wanted):
+            return int(wanted)
+        if _is_device(wanted):
+            return wanted
+        if "://" in wanted or os.path.lexists(wanted):
+            raise UsageError(
+                f"{shown(wanted)} is no camera: give its number, its name or its device, as "
+                "/dev/video0; a recording or a stream is opened without webcam:"
+            )
     devices = cameras()
     if wanted is not None:
         return choose(devices, wanted).index
     return devices[0].index if devices else None
+
+
+def _is_device(path: str) -> bool:
+    try:
+        return stat.S_ISCHR(os.stat(path).st_mode)
+    except (OSError, ValueError):
+        return False

@@ -104,7 +104,7 @@ class Recording:
     ) -> None:
         self.is_url = is_url(spec)
         if self.is_url:
-            self.name, self._target = _without_password(spec), spec
+            self.name, self._target = shown(_without_password(spec)), spec
         else:
             # "file:" keeps FFmpeg from taking a colon in a file's name for a protocol.
             self.name, self._target = shown(Path(spec).name), f"file:{_readable_file(spec)}"

@@ -151,7 +151,7 @@ class IsolatedSource(FileSource):
                 )
             case ["failed", reason]:
                 failure = f"{self.name}: its decoder failed ({reason}): {_REMEDY}"
-                logger.warning("%s", failure)
+                logger.warning("a decoder failed (%s)", reason.partition(":")[0])  # and no name
                 raise self._failure(failure)
         return head, body
 

@@ -16,9 +16,18 @@ from av.filter import Graph
 
 from realtime.media import Samples
 
-LARGEST = 1e6
-"""Full scale is 1. A float sample beyond this, 120 dB above, is no sound but a damaged number, as
-are infinities and what is not a number."""
+MOST = 8.0
+"""Full scale is 1. A float sample beyond this, 18 dB above, is no sound but a damaged number, as
+are infinities and what is not a number: left in, one of 10^6 made the detector of speech deaf for
+40 s. Unless a quarter of a frame is beyond full scale: then the file has the unit of integers."""
+
+MOST_INTEGER = 2.0**32
+"""The same for float samples in the unit of integers, of up to 32 bits."""
+
+OFFSET = 0.02
+"""A constant part of a channel beyond this, -34 dBFS, is taken away. It would hide quiet speech: of
+speech with peaks of -50 dBFS and an offset of 0.05 nothing was heard. Speech stays below, so that
+sound without an offset is not touched at all."""
 
 LOST = 0.05
 """Where the mix has less than this part of the power of the loudest channel (-13 dB), the channels
@@ -34,13 +43,16 @@ AUDIBLE = 1e-7
 Channels = npt.NDArray[np.float32]
 """float32 (channels, n)."""
 
+Offsets = npt.NDArray[np.float64]
+"""float64 (channels,): the mean of each channel over the last `MEMORY_S`."""
+
 
 class Downmixer:
     """Mixes channels to one: with FFmpeg's weights for their layout, or evenly without.
 
     Where the mix loses the sound, because the channels cancel each other, the loudest channel takes
-    its place until the mix is audible again. Samples that are no numbers become 0. What comes out
-    depends on the frames alone.
+    its place until the mix is audible again. Samples that are no numbers become 0, and a constant
+    offset of a channel is taken away. What comes out depends on the frames alone.
     """
 
     def __init__(self) -> None:
@@ -58,10 +70,11 @@ class Downmixer:
             self._begin(frame)
         channels = self._unpack(frame)
         odd: dict[str, str] = {}
-        numbers = np.abs(channels) < LARGEST
+        numbers = self._numbers(np.abs(channels))
         if not numbers.all():
             channels = np.where(numbers, channels, np.float32(0))
             odd["audio.not_finite"] = "the sound has samples that are no numbers: taken for silence"
+        channels = self._without_offset(channels, frame.sample_rate)
         mono = channels[0]
         if len(channels) > 1:
             mono = self._mix(channels, frame.sample_rate)
@@ -81,6 +94,8 @@ class Downmixer:
         if frame.format.is_planar or frame.format.name == "s64":
             self._packer = AudioResampler("flt", frame.layout, frame.sample_rate)
         self._weights = _weights(frame.layout)
+        self._integers = self._has_offset = False
+        self._offsets: Offsets | None = None
         self._mix_energy, self._energies = 0.0, np.zeros(len(self._weights))
         self._chosen = None
 
@@ -96,6 +111,31 @@ class Downmixer:
             return np.ascontiguousarray(packed / -float(np.iinfo(packed.dtype).min), np.float32)
         with np.errstate(over="ignore"):  # of float64; what overflows is no sample
             return np.ascontiguousarray(packed, np.float32)
+
+    def _numbers(self, magnitudes: Channels) -> npt.NDArray[np.bool_]:
+        """Which samples can be sound."""
+        numbers: npt.NDArray[np.bool_] = magnitudes < (MOST_INTEGER if self._integers else MOST)
+        if not self._integers and not numbers.all():
+            possible = magnitudes[magnitudes < MOST_INTEGER]
+            if len(possible) and np.percentile(possible, 75) > 1:
+                self._integers = True
+                return self._numbers(magnitudes)
+        return numbers
+
+    def _without_offset(self, channels: Channels, rate: int) -> Channels:
+        """`channels` without what is constant in them, if that is much."""
+        means = channels.mean(axis=1, dtype=np.float64)
+        length = channels.shape[1]
+        if self._offsets is None:
+            # A frame may begin in the middle of a vowel; an offset alone hardly moves in 20 ms.
+            constant = np.abs(means) > 3 * channels.std(axis=1, dtype=np.float64)
+            self._offsets = np.where(constant & (length >= rate // 50), means, 0.0)
+        before = self._offsets
+        self._offsets = means + (before - means) * math.exp(-length / (MEMORY_S * rate))
+        self._has_offset = self._has_offset or bool((np.abs(self._offsets) > OFFSET).any())
+        if not self._has_offset or self._integers:
+            return channels
+        return channels - np.linspace(before, self._offsets, length, axis=1, dtype=np.float32)
 
     def _mix(self, channels: Channels, rate: int) -> Samples:
         # Not by a product of matrices, whose rounding depends on how many samples there are.

@@ -17,6 +17,7 @@ import PIL.Image
 from PIL.Image import Resampling
 from PIL.ImageOps import exif_transpose
 
+from models.naming import shown
 from realtime.media import SAMPLE_RATE, FrameThinner, Media, SourceNotice, VideoFrame
 from realtime.metrics import FRAMES_DROPPED
 from realtime.sources.base import Source
@@ -52,7 +53,7 @@ class PushedSource(Source):
     ) -> None:
         if not has_audio and not has_video:
             raise ValueError("a source needs sound or pictures")
-        self.name = name
+        self.name = shown(name)
         self.has_audio, self.has_video = has_audio, has_video
         self._thinner = FrameThinner()
         self._timeline = AudioTimeline()

@@ -23,23 +23,28 @@ _KNOWN_HZ = (
 )
 
 
-class RateCheck:
-    """Looks at the first pieces of sound, until one agrees with its time.
+_UNITS = {"milliseconds": 1e3, "microseconds": 1e6, "numbers of samples": SAMPLE_RATE}
+"""What clients send in place of seconds, and how many of them a second has."""
 
-    A client that sends another rate, or stereo, never has one; one that loses pieces, or is silent
-    between words, soon has.
+
+class RateCheck:
+    """Looks at the pieces of sound until one agrees with its time.
+
+    A client that sends another rate, stereo, or times in another unit, never has one; one that
+    loses pieces, or is silent between words, soon has.
     """
 
     def __init__(self) -> None:
         self._last: tuple[float, int] | None = None
-        self._rates: list[float] = []
+        self._rates: list[float] = []  # of the last pieces, at most `ENOUGH`
+        self._pieces = 0
         self._settled = False
 
     def follow(self, time_s: float, samples: int) -> bool:
         """Take note of a piece; whether it and those before can be passed on.
 
         Raises:
-            UsageError: the samples are of another rate, which the message tells.
+            UsageError: the samples are of another rate, or the times are no seconds.
         """
         if self._settled:
             return True
@@ -48,20 +53,33 @@ class RateCheck:
             return True
         elapsed_s = time_s - last[0]
         rate = last[1] / elapsed_s if elapsed_s > 0 else math.inf
-        self._rates.append(rate)
-        if _off(rate, SAMPLE_RATE) > AGREES and len(self._rates) < ENOUGH:
-            return False
-        self._settled = True
-        other = min(_KNOWN_HZ, key=lambda known: _off(rate, known))
-        if all(_off(rate, other) <= ALIKE for rate in self._rates):
-            guess = f"{other / 1000:g} kHz mono"
-            if other >= SAMPLE_RATE:
-                guess += f" or {other / 2000:g} kHz stereo"
-            raise UsageError(
-                f"samples and times do not agree: {other} samples came for each second, "
-                f"which suggests {guess}: send {SAMPLE_RATE // 1000} kHz mono"
-            )
-        return True
+        self._rates = [*self._rates, rate][-ENOUGH:]
+        self._pieces += 1
+        self._settled = _off(rate, SAMPLE_RATE) <= AGREES
+        if not self._settled and len(self._rates) == ENOUGH:
+            suggested = _suggested(self._rates)
+            if suggested is not None:
+                raise UsageError(f"samples and times do not agree: {suggested}")
+        return self._settled or self._pieces >= ENOUGH
+
+
+def _suggested(rates: list[float]) -> str | None:
+    """What is wrong, and what to do, if all of these rates suggest the same."""
+    if all(math.isinf(rate) for rate in rates):
+        return "the times do not go on: send the second at which each piece begins"
+    for unit, in_a_second in _UNITS.items():
+        if all(_off(rate, SAMPLE_RATE / in_a_second) <= ALIKE for rate in rates):
+            return f"the times look like {unit}: send seconds"
+    other = min(_KNOWN_HZ, key=lambda known: _off(rates[-1], known))
+    if not all(_off(rate, other) <= ALIKE for rate in rates):
+        return None
+    guess = f"{other / 1000:g} kHz mono"
+    if other >= SAMPLE_RATE:
+        guess += f" or {other / 2000:g} kHz stereo"
+    return (
+        f"{other} samples came for each second, which suggests {guess}: "
+        f"send {SAMPLE_RATE // 1000} kHz mono"
+    )
 
 
 def _off(rate: float, known: float) -> float:

@@ -49,11 +49,13 @@ def best_video(container: InputContainer) -> VideoStream | None:
 def chosen_track(tracks: list[AudioStream], wanted: str, name: str) -> AudioStream:
     """The track of this number, from 1, or language; `UsageError` that lists the tracks of `name`.
 
-    A language may be given by its first letters: ``en`` finds ``eng``.
+    A language may be given by its first letters, or with its country: ``en`` and ``en-US`` find
+    ``eng``.
     """
+    letters = wanted.lower().partition("-")[0]
     for number, track in enumerate(tracks, 1):
         language = track.metadata.get("language", "").lower()
-        if wanted == str(number) or (wanted and language.startswith(wanted.lower())):
+        if wanted == str(number) or (letters and language.startswith(letters)):
             return track
     raise UsageError(
         f"{name} has no track of sound {wanted}: choose one of {', '.join(listed(tracks))}"

@@ -20,6 +20,7 @@ from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
 
 from models.errors import SourceError
+from models.naming import shown
 from realtime.media import FrameThinner, Media, SourceNotice, VideoFrame
 from realtime.metrics import FRAMES_DROPPED
 from realtime.sources.base import Source
@@ -81,7 +82,7 @@ class WebRTCSource(Source):
         max_frame_mpx: float = math.inf,
         thinner: FrameThinner | None = None,
     ) -> None:
-        self.name = name
+        self.name = shown(name)
         self.has_audio, self.has_video = audio is not None, video is not None
         self.paused = False
         self._thinner = thinner or FrameThinner()

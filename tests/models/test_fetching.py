@@ -37,11 +37,11 @@ def server() -> Iterator[FileServer]:
 
 
 def get(
-    url: str, path: Path, *, size: int | None = len(BYTES), sha256: str | None = SHA256
+    url: str, path: Path, *, size: int | None = len(BYTES), known_hash: str = SHA256
 ) -> list[int]:
     """Fetches; returns what progress was told."""
     told: list[int] = []
-    fetch(url, path, size=size, sha256=sha256, on_bytes=told.append)
+    fetch(url, path, size=size, known_hash=known_hash, on_bytes=told.append)
     return told
 
 
@@ -102,7 +102,7 @@ def test_more_than_there_is_starts_anew(server: FileServer, tmp_path: Path) -> N
 
 def test_of_unknown_version_nothing_is_continued(server: FileServer, tmp_path: Path) -> None:
     (tmp_path / "net.bin.partial").write_bytes(os.urandom(500_000))
-    get(f"{server.url}/net.bin", tmp_path / "net.bin", size=None, sha256=None)
+    get(f"{server.url}/net.bin", tmp_path / "net.bin", size=None)
     assert (tmp_path / "net.bin").read_bytes() == BYTES
     assert server.asked == [("/net.bin", None)]
 
@@ -116,19 +116,31 @@ def test_wrong_bytes_are_not_kept(server: FileServer, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("told", [SHA256, GIT_SHA1], ids=["sha256", "git"])
-def test_the_hash_that_the_hub_tells_before_it_redirects_is_checked(
-    server: FileServer, tmp_path: Path, told: str
+def test_a_file_may_be_known_by_the_hash_that_git_gives_it(
+    server: FileServer, tmp_path: Path
 ) -> None:
-    server.redirects["/resolve/net.bin"] = "/net.bin"
-    tag = "X-Linked-Etag" if told == SHA256 else "ETag"
-    server.headers = {"X-Repo-Commit": "abc", tag: f'"{told}"'}
-    get(f"{server.url}/resolve/net.bin", tmp_path / "net.bin", size=None, sha256=None)
+    get(f"{server.url}/net.bin", tmp_path / "net.bin", size=None, known_hash=GIT_SHA1)
     assert (tmp_path / "net.bin").read_bytes() == BYTES
-    server.headers[tag] = f'"{told[::-1]}"'
     with pytest.raises(FetchError, match="hash"):
-        get(f"{server.url}/resolve/net.bin", tmp_path / "again.bin", size=None, sha256=None)
+        get(f"{server.url}/net.bin", tmp_path / "again.bin", size=None, known_hash=GIT_SHA1[::-1])
     assert not (tmp_path / "again.bin").exists()
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["http://192.0.2.1/net.bin", "http://localhost.example/net.bin", "http://[2001:db8::1]/net.bin",
+     "ftp://127.0.0.1/net.bin", "data:,net", "http:///net.bin"],
+)  # fmt: skip
+def test_nothing_comes_unprotected_not_even_by_a_redirect(
+    server: FileServer, tmp_path: Path, address: str
+) -> None:
+    with pytest.raises(FetchError, match="is not encrypted: use https"):
+        get(address, tmp_path / "net.bin")
+    server.redirects["/net.bin"] = address
+    # What urllib itself does not follow is an answer of 302.
+    with pytest.raises(FetchError, match=r"is not encrypted: use https|server answers (302|404)"):
+        get(f"{server.url}/net.bin", tmp_path / "net.bin")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_the_server_refuses_and_who_is_not_there_are_told(

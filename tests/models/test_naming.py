@@ -21,6 +21,7 @@ from models.naming import shown
         (b"two\nlines\r.wav", "two\\x0alines\\x0d.wav"),
         (b"\x1b[31mred\x1b[0m", "\\x1b[31mred\\x1b[0m"),
         ("\u202egpj.exe".encode(), "\\u202egpj.exe"),
+        ("a\u200fb\u061c\u200e.wav".encode(), "a\\u200fb\\u061c\\u200e.wav"),
         (b"[/bold] :smile:", "[/bold] :smile:"),
         (b"\xed\xa0\x80.wav", "\ufffd\ufffd\ufffd.wav"),  # a surrogate, as CESU-8 has it
     ],

@@ -1,5 +1,6 @@
 """The list of weights, and fetching them from a real server, or a folder, that mirrors them."""
 
+import hashlib
 import os
 import re
 import signal
@@ -13,8 +14,10 @@ import pytest
 from checkout import REPO
 from file_server import FileServer, serving
 from filelock import FileLock
+from starting import run
 
 from models import registry
+from models.catalogue import File
 from models.errors import MissingWeights, UsageError
 
 
@@ -74,29 +77,40 @@ def test_a_name_nobody_knows_is_a_mistake_of_the_program():
 
 
 # --- downloads ------------------------------------------------------------------------------------
-# The real files are large and elsewhere. The hashes of moonshine-base's networks and of silero-stt
-# are not known: any bytes will do for them.
+# The real files are large and elsewhere: others stand for them, whose hashes the list is told.
 
-BASE = "moonshine-base-en"
+BASE, TINY = "moonshine-base-en", "moonshine-tiny-en"
 LARGEST = "decoder_model_merged.ort"
 FOLDER = {
     "encoder_model.ort": b"[]" * 1000,
-    "tokenizer.bin": (registry.resolve("moonshine-tiny") / "tokenizer.bin").read_bytes(),
+    "tokenizer.bin": b"tokens",
     LARGEST: bytes(range(256)) * 8000,
 }
+FACES, ONE_FILE = "inception-resnet-v1-vggface2", "20180402-114759-vggface2.pt"
+NETWORK = b"network" * 5000
 
 
 @pytest.fixture
 def mirror(monkeypatch):
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
+    stand_in(monkeypatch, "moonshine-base", FOLDER)
+    stand_in(monkeypatch, FACES, {ONE_FILE: NETWORK})
     server = FileServer()
     server.files = {f"/weights/{BASE}/{name}": FOLDER[name] for name in FOLDER}
-    server.files["/weights/silero-stt-en-v6.jit"] = b"network" * 5000
+    server.files[f"/weights/{ONE_FILE}"] = NETWORK
     monkeypatch.setenv("LIVE_EMOTION_MIRROR", f"{server.url}/weights/")
     with serving(server):
         yield server
         server.go_on.set()
+
+
+def stand_in(monkeypatch, name, files):
+    listed = tuple(
+        File(file, f"https://192.0.2.1/{file}", len(data), hashlib.sha256(data).hexdigest())
+        for file, data in files.items()
+    )
+    monkeypatch.setitem(registry.WEIGHTS, name, replace(registry.WEIGHTS[name], files=listed))
 
 
 def ignore(here, total):
@@ -110,7 +124,7 @@ def contents(folder):
 def test_what_can_be_downloaded_names_its_addresses_and_true_hashes():
     listed = {one.weights.name: one.weights for one in registry.listing()}
     downloadable = {name for name, weights in listed.items() if weights.files}
-    assert {"whisper-small", "moonshine-tiny", "silero-stt", "distilhubert"} <= downloadable
+    assert {"whisper-small", "moonshine-tiny", "distilhubert"} <= downloadable
     for weights in (listed[name] for name in downloadable):
         assert f"models download {weights.name}" in weights.source
         known = sum(file.size or 0 for file in weights.files)
@@ -118,7 +132,8 @@ def test_what_can_be_downloaded_names_its_addresses_and_true_hashes():
         for file in weights.files:
             assert re.fullmatch(r"https://[\w.]+/[\w./-]+", file.url)
             assert file.url.endswith(f"/{file.name}")
-            assert file.sha256 is None or re.fullmatch("[0-9a-f]{64}", file.sha256)
+            git_knows = "whisper-base.en" in file.url and file.name == "generation_config.json"
+            assert re.fullmatch("[0-9a-f]{40}" if git_knows else "[0-9a-f]{64}", file.known_hash)
 
 
 def test_a_folder_appears_complete(empty_folder, mirror):
@@ -136,12 +151,13 @@ def test_a_folder_appears_complete(empty_folder, mirror):
 
 
 def test_a_single_file_appears_under_our_name_for_it(empty_folder, mirror):
-    where = registry.download("silero-stt", ignore)
-    assert where == empty_folder / "silero-stt-en-v6.jit" == registry.resolve("silero-stt")
-    assert where.read_bytes() == b"network" * 5000
+    where = registry.download(FACES, ignore)
+    assert where == empty_folder / ONE_FILE == registry.resolve(FACES)
+    assert where.read_bytes() == NETWORK
 
 
 def test_a_folder_can_be_the_mirror(empty_folder, tmp_path_factory, monkeypatch):
+    stand_in(monkeypatch, "moonshine-base", FOLDER)
     mirror = tmp_path_factory.mktemp("mirror")
     (mirror / BASE).mkdir()
     for name, data in FOLDER.items():
@@ -156,7 +172,7 @@ def test_half_a_folder_is_not_there_and_the_next_call_fetches_only_the_rest(empt
         registry.download("moonshine-base", ignore)
     line = str(caught.value)
     assert "\n" not in line
-    for part in ("404", LARGEST, mirror.url, "135 MB", str(empty_folder)):
+    for part in ("404", LARGEST, mirror.url, "141 MB", str(empty_folder)):
         assert part in line
     assert not registry.is_here("moonshine-base")
     mirror.files[f"/weights/{BASE}/{LARGEST}"] = last
@@ -173,47 +189,44 @@ def test_wrong_bytes_never_take_the_place_of_weights(empty_folder, mirror):
     assert not registry.is_here("distilhubert")
 
 
+def test_a_mirror_that_anybody_on_the_way_could_change_is_refused(empty_folder, monkeypatch):
+    monkeypatch.setenv("LIVE_EMOTION_MIRROR", "http://192.0.2.1/weights")
+    with pytest.raises(MissingWeights, match=r"http://192.0.2.1 is not encrypted: use https"):
+        registry.download("moonshine-base", ignore)
+    assert not registry.is_here("moonshine-base")
+
+
 def test_two_downloads_of_the_same_do_not_meet(empty_folder, mirror):
     with (
-        FileLock(empty_folder / "silero-stt-en-v6.jit.lock"),
-        pytest.raises(UsageError, match="silero-stt is being downloaded by another program"),
+        FileLock(empty_folder / f"{ONE_FILE}.lock"),
+        pytest.raises(UsageError, match=f"{FACES} is being downloaded by another program"),
     ):
-        registry.download("silero-stt", ignore)
+        registry.download(FACES, ignore)
     assert mirror.asked == []
 
 
 def test_what_does_not_fit_on_the_disk_is_not_begun(empty_folder, mirror, monkeypatch):
-    huge = replace(registry.WEIGHTS["silero-stt"], size_mb=1e12)
-    monkeypatch.setitem(registry.WEIGHTS, "silero-stt", huge)
+    huge = replace(registry.WEIGHTS[FACES], size_mb=1e12)
+    monkeypatch.setitem(registry.WEIGHTS, FACES, huge)
     with pytest.raises(MissingWeights, match=r"room for \d+ MB only.*1e\+12 MB"):
-        registry.download("silero-stt", ignore)
+        registry.download(FACES, ignore)
     assert mirror.asked == []
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="not on this machine: /dev/full")
 def test_a_disk_that_fills_up_on_the_way_is_said(empty_folder, mirror):
-    folder = empty_folder / "silero-stt-en-v6.jit.partial"
+    folder = empty_folder / f"{ONE_FILE}.partial"
     folder.mkdir()
-    (folder / "en_v6.jit.partial").symlink_to("/dev/full")
+    (folder / f"{ONE_FILE}.partial").symlink_to("/dev/full")
     with pytest.raises(MissingWeights, match="No space left on device"):
-        registry.download("silero-stt", ignore)
+        registry.download(FACES, ignore)
 
 
 def test_weights_folders_that_cannot_be_made_are_said(empty_folder, mirror, monkeypatch):
     (empty_folder / "file").touch()
     monkeypatch.setenv("LIVE_EMOTION_WEIGHTS", str(empty_folder / "file/weights"))
     with pytest.raises(MissingWeights, match="cannot be written"):
-        registry.download("silero-stt", ignore)
-
-
-def run_models(*arguments):
-    process = subprocess.run(
-        [sys.executable, str(REPO / "run_live.py"), "models", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
-    return process.returncode, process.stdout, process.stderr
+        registry.download(FACES, ignore)
 
 
 @pytest.mark.parametrize(
@@ -221,11 +234,12 @@ def run_models(*arguments):
     [
         ("silero-vad", "it comes with pip install silero-vad"),
         ("paper", "train it"),
+        ("silero-stt", "get https://models.silero.ai/models/en/en_v6.jit yourself"),
         ("resnet-9000", "no weights are named 'resnet-9000'"),
     ],
 )
 def test_what_is_not_for_download_is_said_in_one_line(empty_folder, name, said):
-    status, out, err = run_models("download", name)
+    status, out, err = run("models", "download", name)
     assert (status, out) == (2, "")
     assert err.startswith("error: ")
     assert said in err
@@ -234,15 +248,18 @@ def test_what_is_not_for_download_is_said_in_one_line(empty_folder, name, said):
 
 @pytest.mark.slow
 def test_ctrl_c_leaves_what_the_same_command_continues(empty_folder, mirror):
+    package = registry.resolve("moonshine-tiny")
+    real = {path.name: path.read_bytes() for path in package.iterdir()}
+    mirror.files |= {f"/weights/{TINY}/{name}": data for name, data in real.items()}
     mirror.stall_after = 10_000
     process = subprocess.Popen(
-        [sys.executable, str(REPO / "run_live.py"), "models", "download", "silero-stt"],
+        [sys.executable, str(REPO / "run_live.py"), "models", "download", "moonshine-tiny"],
         stderr=subprocess.PIPE,
         text=True,
         # Tests that run in a shell's background inherit that Ctrl-C is ignored.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    half = empty_folder / "silero-stt-en-v6.jit.partial/en_v6.jit.partial"
+    half = empty_folder / f"{TINY}.partial/encoder_model.ort.partial"
     deadline = time.monotonic() + 100
     while not (half.exists() and half.stat().st_size) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -252,8 +269,8 @@ def test_ctrl_c_leaves_what_the_same_command_continues(empty_folder, mirror):
     assert "Traceback" not in err
     assert half.stat().st_size == 10_000
     mirror.stall_after = None
-    status, out, _ = run_models("download", "silero-stt")
-    where = empty_folder / "silero-stt-en-v6.jit"
+    status, out, _ = run("models", "download", "moonshine-tiny")
+    where = empty_folder / TINY
     assert (status, out) == (0, f"{where}{os.linesep}")
-    assert where.read_bytes() == b"network" * 5000
-    assert mirror.asked[-1] == ("/weights/silero-stt-en-v6.jit", "bytes=10000-")
+    assert contents(where) == {name: real[name] for name in FOLDER}
+    assert mirror.asked[1] == (f"/weights/{TINY}/encoder_model.ort", "bytes=10000-")

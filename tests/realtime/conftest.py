@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from realtime.storage import SessionStore
+from realtime.storage.store import SessionStore
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.emotions import EMOTIONS
+from models.prosody import Prosody
 from realtime.average import RunningAverage
 
 probability = st.floats(0, 1)
@@ -48,3 +49,17 @@ def test_before_the_first_utterance_there_is_no_number() -> None:
     assert average.emotions == {}
     assert average.neutral is None
     assert average.expressed == ()
+
+
+def test_measures_of_the_voice_are_averaged_over_the_utterances_that_have_them() -> None:
+    average, other = RunningAverage(), RunningAverage()
+    assert average.prosody is None
+    six = dict.fromkeys(EMOTIONS, 0.1)
+    average.add(six, 0.5, six)
+    assert average.prosody is None
+    average.add(six, 0.5, six, prosody=Prosody(pitch_hz=100.0, words_per_s=2.0, pauses=1))
+    other.add(six, 0.5, six, prosody=Prosody(pitch_hz=200.0, loudness_lufs=-20.0))
+    average.absorb(other)
+    assert average.prosody == Prosody(
+        pitch_hz=150.0, loudness_lufs=-20.0, words_per_s=2.0, pauses=0.5, paused_s=0.0
+    )

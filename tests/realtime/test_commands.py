@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from talks import Talk
 from typer.testing import CliRunner
 
 from realtime.commands import app, thinner_for
@@ -25,9 +26,9 @@ def test_other_numbers_of_people_are_refused() -> None:
 
 
 @pytest.mark.slow
-def test_of_one_person_nobody_looks_for_others(shared: Path, tmp_path: Path) -> None:
+def test_of_one_person_nobody_looks_for_others(talk: Talk, tmp_path: Path) -> None:
     events = tmp_path / "events.jsonl"
-    clip = str(shared / "media" / "talker_512.mp4")
+    clip = str(talk.path)
     told = CliRunner().invoke(app, ["analyze", "--speakers", "1", "--events", str(events), clip])
     assert told.exit_code == 0
     lines = [json.loads(line) for line in events.read_text(encoding="utf-8").splitlines()]

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from clips import beginning_of
+import talks
 from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 from web_client import serving
@@ -43,8 +43,8 @@ def value(samples: Samples, name: str, **labels: str) -> float:
     return samples.get((f"live_emotion_{name}", frozenset(labels.items())), 0.0)
 
 
-async def test_a_session_is_counted_and_timed(shared: Path, tmp_path: Path) -> None:
-    clip = beginning_of(shared / "media/talker_grid_120s.mp4", 12, tmp_path / "clip.mp4")
+async def test_a_session_is_counted_and_timed(tmp_path: Path) -> None:
+    clip = talks.film(tmp_path / "clip.mp4", talks.SENTENCES[:3]).path
     async with serving(load=load) as client:
         await client.hub.ready()
         before = await scrape(client.http)

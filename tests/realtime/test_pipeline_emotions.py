@@ -13,6 +13,7 @@ from pathlib import Path
 
 import av
 import cv2
+import networks
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -34,7 +35,7 @@ UTTERANCES = 3
 
 @pytest.fixture(scope="module")
 def analyzer() -> Iterator[LocalAnalyzer]:
-    analyzer = LocalAnalyzer.load()
+    analyzer = networks.load()
     yield analyzer
     analyzer.close()
 

@@ -30,7 +30,7 @@ _FAKE_SIDE = 480  # pixels; the same holds
 
 
 @contextlib.contextmanager
-def dashboard(*options: str) -> Iterator[str]:
+def dashboard(*options: str, **environment: str) -> Iterator[str]:
     """A dashboard in a process of its own, as a person starts it; gives its address."""
     server = subprocess.Popen(
         [
@@ -43,7 +43,11 @@ def dashboard(*options: str) -> Iterator[str]:
             *options,
         ],
         cwd=REPO,
-        env={**os.environ, "LIVE_EMOTION_STORE": f"{tempfile.mkdtemp()}/store.sqlite"},
+        env={
+            **os.environ,
+            "LIVE_EMOTION_STORE": f"{tempfile.mkdtemp()}/store.sqlite",
+            **environment,
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

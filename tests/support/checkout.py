@@ -19,5 +19,5 @@ def require_or_skip(missing: str) -> NoReturn:
 
 
 def bytes_in(folder: Path) -> bytes:
-    """All that the files of a folder hold."""
-    return b"".join(file.read_bytes() for file in sorted(folder.iterdir()))
+    """All that the files of a folder, and of those in it, hold."""
+    return b"".join(file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file())

@@ -29,6 +29,7 @@ import psutil
 from checkout import REPO
 from web_client import Client, serving
 
+from web.sessions.uploads import PREFIX
 from web.settings import Limits, ServerSettings
 
 AT_ONCE = 3
@@ -278,7 +279,7 @@ def _own_uploads() -> Iterator[Callable[[], list[Path]]]:
     with tempfile.TemporaryDirectory() as folder:
         tempfile.tempdir = folder
         try:
-            yield lambda: [*Path(folder).glob("upload-*")]
+            yield lambda: [*Path(folder).glob(f"{PREFIX}*")]
         finally:
             tempfile.tempdir = before
 

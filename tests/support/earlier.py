@@ -1,45 +1,25 @@
-"""A session that was stored by a version of this program which did not tell neutral.
+"""A store that an earlier version of this program left behind when it was killed.
 
-In: where the store is to be. Out: a store whose session was cut off after one utterance; its events
-are those that version 4 of the schema wrote, byte for byte.
+In: where it is to be. Out: a file of version 1 of the store, as that version wrote it. One of its
+two sessions was cut off after an utterance; its events are of version 4 of the schema, which did
+not tell neutral. The other was recorded.
 """
 
 from __future__ import annotations
 
-import json
 import sqlite3
-from datetime import datetime, timezone
+from contextlib import closing
 from pathlib import Path
 
 from checkout import REPO
 
-from realtime.storage import SessionStore
-from realtime.stored import StoredSession
-
 SESSION = "9f2c51d0a7be"
+RECORDED = "5a1b00c3d4e5"
 
 
 def store_earlier(path: Path) -> None:
-    """Make a store at `path` as the earlier version left it when it was killed."""
-    store = SessionStore(path)
-    store.begin(
-        StoredSession(
-            id=SESSION,
-            kind="upload",
-            name="talk.mp4",
-            source="talk.mp4",
-            room=None,
-            owner=None,
-            started=datetime(2026, 1, 5, 10, 12, 7, tzinfo=timezone.utc),
-            duration=120.0,
-            recorded=False,
-        )
-    ).result()
-    store.close()
-    lines = (REPO / "tests" / "support" / "schema_4.jsonl").read_text(encoding="utf-8").splitlines()
-    db = sqlite3.connect(path)
-    with db:
-        for seq, line in enumerate(lines, 1):
-            kind = json.loads(line)["type"]
-            db.execute(f'INSERT INTO "events_{SESSION}" VALUES (?, ?, ?)', (seq, kind, line))
-    db.close()
+    """Make the store at `path`."""
+    dump = (REPO / "tests" / "support" / "store_1.sql").read_text(encoding="utf-8")
+    path.parent.mkdir(exist_ok=True)
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(dump)

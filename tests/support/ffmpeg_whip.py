@@ -23,7 +23,7 @@ threading.Thread(target=listen, daemon=True).start()
 source = av.open(clip)
 target = av.open(url, "w", format="whip", options=options)
 video = target.add_stream("libx264", rate=25, options={"preset": "ultrafast", "bf": "0"})
-video.width, video.height, video.pix_fmt = 360, 288, "yuv420p"
+video.width, video.height, video.pix_fmt = 384, 288, "yuv420p"
 video.profile = "Baseline"
 video.gop_size = 25
 audio = target.add_stream("libopus", rate=48_000, layout="stereo")

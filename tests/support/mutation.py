@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "600"))
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "200"))
 
 NUMBERS = (
     *map(str, (0, -1, 1, 99, 127, 128, 255, 256, 65535, 65536, 4294967296)),

@@ -1,13 +1,14 @@
-"""Servers to be killed: sessions that publish events as fast as the disk takes them.
+"""Servers to be killed: their sessions publish and are deleted as fast as the disk takes it.
 
 In: a line on standard input for each server: the store's path, and a seed. Out: on standard output
-its process id, each event it publishes, and "gone" when it is. The servers are forked, so that
-what they import is loaded once.
+its process id, each event it publishes, which sessions it deletes and has deleted, and "gone" when
+it is. The servers are forked, so that what they import is loaded once.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
 import sys
@@ -28,7 +29,8 @@ from realtime.events import (
     WireWord,
 )
 from realtime.sources.pushed import PushedSource
-from realtime.storage import SessionStore
+from realtime.storage.store import SessionStore
+from realtime.storage.values import UtteranceInputs
 from web.sessions.hosted import Hosted, wire
 from web.settings import ServerSettings
 
@@ -114,6 +116,7 @@ async def session(store: SessionStore, settings: ServerSettings, chance: random.
         SessionStarted(session=id, time=0, source="ada", profile="embedded", stt="moonshine-tiny")
     )
     for number in range(1, chance.randint(2, 40)):
+        store.keep(id, number, UtteranceInputs((), (), 2.0, None), chance.randbytes(50_000))
         for event in utterance(id, number, chance):
             hosted.record(event)
             if chance.random() < 0.5:
@@ -128,6 +131,17 @@ async def session(store: SessionStore, settings: ServerSettings, chance: random.
     await publishing
 
 
+async def delete(store: SessionStore, chance: random.Random) -> None:
+    """Delete a session of this server, or of one that was killed before it."""
+    over = [row.id for row in store.sessions(100) if row.reason is not None]
+    if over:
+        id = chance.choice(over)
+        tell(json.dumps({"deleting": id}))
+        problem = await asyncio.wrap_future(store.delete(id))
+        assert problem is None, problem
+        tell(json.dumps({"deleted": id}))
+
+
 async def serve(path: Path, seed: int) -> None:
     chance = random.Random(seed)
     settings = ServerSettings(store=path)
@@ -137,6 +151,8 @@ async def serve(path: Path, seed: int) -> None:
 
     async def one_after_the_other() -> None:
         while True:
+            if chance.random() < 0.4:
+                await delete(store, chance)
             await session(store, settings, chance)
 
     await asyncio.gather(*(one_after_the_other() for _ in range(SESSIONS)))

@@ -1,35 +1,22 @@
 """Take the pictures of the README: a portrait that may be published, over synthetic voices.
 
-In: the astronaut of scikit-image (Eileen Collins, by NASA, public domain) and espeak-ng. Out: PNG
-files in `web/screenshots`. Run: ``pip install scikit-image``, then ``python
+In: the portrait and the voices of `talks`. Out: PNG files in `web/screenshots`. Run: ``python
 tests/support/screenshots.py``.
 """
 
 from __future__ import annotations
 
-import io
-import subprocess
 import tempfile
-import wave
-from collections.abc import Sequence
-from fractions import Fraction
 from pathlib import Path
 
-import av
-import numpy as np
-import numpy.typing as npt
 from browser import FakeDevices, chromium, dashboard
 from checkout import REPO
 from playwright.sync_api import Page, ViewportSize, expect, sync_playwright
-from skimage.data import astronaut
-from skimage.transform import resize
+from talks import MAN, WOMAN, film
 
 OUT = REPO / "web" / "screenshots"
 
-WIDTH, HEIGHT, FPS = 640, 480, 12
-SPEECH_HZ = 22_050  # what espeak-ng speaks at
-PAUSE_S = 1.2
-
+SIZE = 640, 480
 DESK: ViewportSize = {"width": 1280, "height": 860}
 TALL_DESK: ViewportSize = {"width": 1280, "height": 1180}
 PHONE: ViewportSize = {"width": 390, "height": 844}
@@ -59,9 +46,9 @@ def main() -> None:
         dashboard() as address,
         sync_playwright() as playwright,
     ):
-        anna = clip(Path(folder, "anna.mp4"), ANNA, voice="en-us+f3")
-        ben = clip(Path(folder, "ben.mp4"), BEN, voice="en-us+m3", mirrored=True)
-        devices = [FakeDevices.of(film, Path(folder), seconds=60) for film in (anna, ben)]
+        anna = film(Path(folder, "anna.mp4"), ANNA, voice=WOMAN, size=SIZE)
+        ben = film(Path(folder, "ben.mp4"), BEN, voice=MAN, size=SIZE, mirrored=True)
+        devices = [FakeDevices.of(talk.path, Path(folder), seconds=60) for talk in (anna, ben)]
         with (
             chromium(playwright, devices=devices[0]) as first,
             chromium(playwright, devices=devices[1]) as second,
@@ -115,40 +102,6 @@ def take(page: Page, name: str) -> None:
     expect(page.locator(".last .faces img")).not_to_have_count(0)
     page.wait_for_timeout(1500)
     page.screenshot(path=OUT / name)
-
-
-def clip(path: Path, sentences: Sequence[str], *, voice: str, mirrored: bool = False) -> Path:
-    """Write a film of the moving portrait over the sentences, with a pause after each."""
-    pause = np.zeros(int(PAUSE_S * SPEECH_HZ), np.int16)
-    sound = np.concatenate([pause, *(part for s in sentences for part in (say(s, voice), pause))])
-    with av.open(str(path), "w") as film:
-        pictures = film.add_stream("libx264", FPS, options={"crf": "16"})
-        pictures.width, pictures.height, pictures.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        voices = film.add_stream("aac", SPEECH_HZ, layout="mono")
-        for number in range(int(len(sound) / SPEECH_HZ * FPS)):
-            picture = portrait(number / FPS)
-            frame = av.VideoFrame.from_ndarray(picture[:, ::-1] if mirrored else picture)
-            film.mux(pictures.encode(frame))
-        frame = av.AudioFrame.from_ndarray(sound.reshape(1, -1), "s16", "mono")
-        frame.sample_rate, frame.time_base = SPEECH_HZ, Fraction(1, SPEECH_HZ)
-        film.mux([*voices.encode(frame), *voices.encode(None), *pictures.encode(None)])
-    return path
-
-
-def portrait(time_s: float) -> npt.NDArray[np.uint8]:
-    """The portrait as a camera would see it at that time, uint8 (HEIGHT, WIDTH, 3)."""
-    left, top = 30 + 8 * np.sin(0.9 * time_s), 10 + 5 * np.sin(1.3 * time_s)
-    part = astronaut()[round(top) : round(top) + 288, round(left) : round(left) + 384]
-    pixels: npt.NDArray[np.uint8] = (resize(part, (HEIGHT, WIDTH)) * 255).astype(np.uint8)
-    return np.ascontiguousarray(pixels)
-
-
-def say(sentence: str, voice: str) -> npt.NDArray[np.int16]:
-    """A sentence in a synthetic voice, int16 (n,) at `SPEECH_HZ`."""
-    command = ["espeak-ng", "--stdout", "-v", voice, "-s", "150", sentence]
-    spoken = subprocess.run(command, check=True, capture_output=True).stdout
-    with wave.open(io.BytesIO(spoken)) as reader:
-        return np.frombuffer(reader.readframes(reader.getnframes()), np.int16)
 
 
 if __name__ == "__main__":

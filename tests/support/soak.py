@@ -56,6 +56,8 @@ class Sample:
     children: int
     tasks: int
     running: int
+    held: int
+    """How often something has held the event loop for too long."""
 
 
 GROWTH = {
@@ -80,9 +82,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--csv", type=Path, default=Path("soak.csv"))
     parser.add_argument("--plot", type=Path)
+    parser.add_argument(
+        "--watch-loop", action="store_true", help="in debug mode: nothing may hold the event loop"
+    )
     options = parser.parse_args(arguments)
-    stay_s = min(20.0, options.minutes * 2)
-    with tempfile.TemporaryDirectory() as folder, dashboard("--max-sessions", str(MOST)) as address:
+    stay_s = min(20.0, max(2.0, options.minutes * 2))
+    debug = {"PYTHONASYNCIODEBUG": "1"} if options.watch_loop else {}
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        dashboard("--max-sessions", str(MOST), **debug) as address,
+    ):
         watch = Watch(address)
         devices = FakeDevices.of(options.clip, Path(folder), seconds=30)
         messages = recorded(options.clip, stay_s)
@@ -122,6 +131,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sys.stdout.write(f"{visits} visits by WebRTC, {pushing.visits} by WebSocket\n")
     growth = grown(watch.samples)
     problems = [*pushing.problems, *unrested(before, after)]
+    if after.held > before.held:  # until then the models are loaded
+        problems.append(f"something held the event loop {after.held - before.held} times")
     if options.minutes >= LONG_ENOUGH_MIN:
         problems += growth
     for problem in problems:
@@ -187,7 +198,8 @@ class Watch:
             threads=self._server.num_threads(),
             handles=_handles(self._server),
             children=len(children),
-            tasks=self._tasks(),
+            tasks=int(self._told("live_emotion_asyncio_tasks")),
+            held=int(self._told("live_emotion_loop_held_times")),
             running=sum(session["state"] != "ended" for session in sessions),
         )
 
@@ -209,11 +221,11 @@ class Watch:
             }
         )
 
-    def _tasks(self) -> int:
-        """Of asyncio, as the server tells; 0 if it does not."""
+    def _told(self, metric: str) -> float:
+        """A figure of the server's own; 0 if it does not tell it."""
         answer = self._http.get("/metrics")
-        found = re.search(r"^live_emotion_asyncio_tasks (\S+)$", answer.text, re.MULTILINE)
-        return int(float(found[1])) if found else 0
+        found = re.search(rf"^{metric} (\S+)$", answer.text, re.MULTILINE)
+        return float(found[1]) if found else 0.0
 
 
 def _handles(process: psutil.Process) -> int:

@@ -5,6 +5,7 @@ They hear tones instead of speech: each phrase, or letter, has its own. Trained 
 
 from __future__ import annotations
 
+import hashlib
 import math
 from pathlib import Path
 
@@ -161,6 +162,14 @@ def letter_hz(letter: str) -> float:
 def save_silero(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.jit.script(_ToneSpeller(LETTERS)).save(str(path))
+    vouch_for(path)
+
+
+def vouch_for(path: Path) -> None:
+    """As `sha256sum PATH > PATH.sha256` does."""
+    path.with_name(f"{path.name}.sha256").write_text(
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path}\n"
+    )
 
 
 def spelled(frames: str) -> Audio:

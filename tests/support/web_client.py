@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import networks
 import websockets
 from fastapi import FastAPI
 from websockets.asyncio.client import ClientConnection
@@ -45,9 +46,15 @@ class Client:
         with clip.open("rb") as file:
             return await self.http.post("/api/sessions", files={"video": file}, data=fields)
 
-    def connect(self, path: str) -> websockets.connect:
+    def connect(self, path: str, headers: dict[str, str] | None = None) -> websockets.connect:
         address = f"ws://127.0.0.1:{self.http.base_url.port}{path}"
-        return websockets.connect(address, open_timeout=SOON_S, ping_timeout=SOON_S, max_size=None)
+        return websockets.connect(
+            address,
+            additional_headers=headers,
+            open_timeout=SOON_S,
+            ping_timeout=SOON_S,
+            max_size=None,
+        )
 
     async def events(self, id: str, after: int = 0) -> list[dict[str, Any]]:
         """All events after number `after`, to the last one."""
@@ -70,7 +77,7 @@ class Client:
 
 def application(
     settings: ServerSettings | None = None,
-    load: Callable[[], LocalAnalyzer] = LocalAnalyzer.load,
+    load: Callable[[], LocalAnalyzer] = networks.load,
 ) -> FastAPI:
     """The application; unless `settings` name a store, with a fresh one, never the user's own."""
     settings = settings or ServerSettings()
@@ -82,7 +89,7 @@ def application(
 @asynccontextmanager
 async def serving(
     settings: ServerSettings | None = None,
-    load: Callable[[], LocalAnalyzer] = LocalAnalyzer.load,
+    load: Callable[[], LocalAnalyzer] = networks.load,
 ) -> AsyncIterator[Client]:
     """The server on a free port, until it has ended politely."""
     app = application(settings, load)

@@ -21,7 +21,7 @@ import pylibsrtp
 import pytest
 from aiortc import RTCDtlsTransport, RTCRtpCodecParameters
 from aiortc.jitterbuffer import JitterFrame
-from clips import beginning_of
+from talks import Talk
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from web_client import application
 from web_client import serving as serving_whole
@@ -94,13 +94,12 @@ def garbage_rtp(rng: random.Random, real: list[bytes]) -> bytes:
     return bytes(head) + rng.randbytes(rng.randrange(80))
 
 
-async def test_garbage_within_a_connection_disturbs_nobody_else(shared: Path) -> None:
+async def test_garbage_within_a_connection_disturbs_nobody_else(talk: Talk) -> None:
     """RTP, RTCP and SCTP that are encrypted as they should be, and hold anything."""
-    clip = shared / "media" / "talker_grid_120s.mp4"
     rng = random.Random(1)
     async with without_faults(), open_server() as http, nothing_left():
-        other = await publication(http, clip)
-        hostile = await publication(http, clip)
+        other = await publication(http, talk.path)
+        hostile = await publication(http, talk.path)
         transport = hostile.pc.getTransceivers()[0].receiver.transport
         real = await some_packets(transport)
         assert hostile.pc.sctp is not None
@@ -140,11 +139,10 @@ async def some_packets(transport: RTCDtlsTransport) -> list[bytes]:
     return seen
 
 
-async def test_a_flood_of_sources_is_bounded_and_the_connection_can_close(shared: Path) -> None:
+async def test_a_flood_of_sources_is_bounded_and_the_connection_can_close(talk: Talk) -> None:
     """Reports name each source of RTP, and have room for 31."""
-    clip = shared / "media" / "talker_grid_120s.mp4"
     async with without_faults(), open_server() as http, nothing_left():
-        hostile = await publication(http, clip)
+        hostile = await publication(http, talk.path)
         transport = hostile.pc.getTransceivers()[0].receiver.transport
         packet = (await some_packets(transport))[0]
         for source in range(10 * MAX_SOURCES):
@@ -156,12 +154,11 @@ async def test_a_flood_of_sources_is_bounded_and_the_connection_can_close(shared
         await hostile.end()
 
 
-async def test_what_strangers_send_to_the_port_is_lost(shared: Path) -> None:
+async def test_what_strangers_send_to_the_port_is_lost(talk: Talk) -> None:
     """Anyone may send UDP there: nothing, noise, half a STUN message, DTLS, what looks like RTP."""
-    clip = shared / "media" / "talker_grid_120s.mp4"
     rng = random.Random(2)
     async with without_faults(), open_server() as http, nothing_left():
-        target = await publication(http, clip)
+        target = await publication(http, talk.path)
         found = re.findall(
             r"a=candidate:\S+ 1 udp \d+ (\S+) (\d+)", target.pc.remoteDescription.sdp
         )
@@ -234,13 +231,12 @@ def test_pictures_of_enormous_size_are_not_decoded(
 
 
 async def test_a_follower_that_reads_nothing_is_cut_off_and_costs_little(
-    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    long_talk: Talk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(web_server, "PONG_S", 5)
-    clip = beginning_of(shared / "media/talker_grid_120s.mp4", 40, tmp_path / "talker.mp4")
     async with serving_whole() as client:
         await client.hub.ready()
-        id = (await client.upload(clip, pace="fast")).json()["id"]
+        id = (await client.upload(long_talk.path, pace="fast")).json()["id"]
         hosted = client.hub.get(id)
         deaf = socket.create_connection(("127.0.0.1", client.http.base_url.port))
         deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -275,16 +271,14 @@ def sockets() -> list[WebSocketsSansIOProtocol]:
     return [
         each
         for each in gc.get_objects()
-        if type(each) is WebSocketsSansIOProtocol and not each.disconnected
+        if issubclass(type(each), WebSocketsSansIOProtocol) and not each.disconnected
     ]
 
 
-async def test_who_sends_too_much_to_a_feed_is_told(shared: Path) -> None:
+async def test_who_sends_too_much_to_a_feed_is_told(long_talk: Talk) -> None:
     async with serving_whole(ServerSettings(limits=Limits(max_message_rate=10))) as client:
         await client.hub.ready()
-        id = (await client.upload(shared / "media" / "talker_grid_120s.mp4", pace="live")).json()[
-            "id"
-        ]
+        id = (await client.upload(long_talk.path, pace="live")).json()["id"]
         async with client.connect(f"/api/sessions/{id}/events") as feed:
             for _ in range(10):  # some are nobody's business
                 await feed.send("hello")

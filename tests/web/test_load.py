@@ -7,12 +7,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import networks
 import numpy as np
 import pytest
+from talks import Talk
 from web_client import Client, serving
 from websockets.exceptions import ConnectionClosed
 
-from realtime.analyzers.local import LocalAnalyzer
 from web.settings import Limits, ServerSettings
 
 pytestmark = pytest.mark.slow
@@ -24,12 +25,11 @@ FULL = "2 sessions are running, as many as may: stop one, or wait"
 
 
 async def test_those_who_are_in_keep_their_results_and_the_others_are_told(
-    shared: Path, capsys: pytest.CaptureFixture[str]
+    long_talk: Talk, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    media = shared / "media"
-    settings = ServerSettings(limits=Limits(max_sessions=2), allow_paths=(media,))
-    clip = media / "talker_grid_120s.mp4"
-    async with serving(settings, lambda: LocalAnalyzer.load()) as client:
+    settings = ServerSettings(limits=Limits(max_sessions=2), allow_paths=(long_talk.path.parent,))
+    clip = long_talk.path
+    async with serving(settings, networks.load) as client:
         await client.hub.ready()
         id = await begin(client, clip, "fast")
         await stop_after_enough(client, id)
@@ -48,7 +48,9 @@ async def test_those_who_are_in_keep_their_results_and_the_others_are_told(
     assert [result["utterance"] for result in expected] == list(range(1, UTTERANCES + 1))
     for events in both:
         assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
-        assert "overload" not in {event.get("code") for event in events}
+        # What else the machine does may cost partial texts, but nothing of the results.
+        warned = {event["message"] for event in events if event["type"] == "warning"}
+        assert warned <= {"this machine does not keep up: partial texts are left out"}
         assert found(events) == expected
     delays = [
         event["latency"]["close_to_result"]

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import socket
 import ssl
 import subprocess
 import sys
+import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+import psutil
 import pytest
 from checkout import REPO
 from web_client import SOON_S
@@ -23,13 +27,16 @@ TOKEN = "correct-horse-battery-staple"
 
 
 SERVE = """
-import logging, sys, tempfile
+import logging, os, sys, tempfile
 from pathlib import Path
 from models.errors import UsageError
 from web.server import serve
 from web.settings import ServerSettings
 
 def load():
+    if "wait" in sys.argv:
+        sys.stdin.readline()
+        files = [open(os.devnull) for _ in range(60)]  # as models do
     raise UsageError("no models are needed here")
 
 logging.basicConfig()
@@ -51,13 +58,15 @@ class Started:
         return self.process.communicate(timeout=SOON_S)[1]
 
 
-def start(options: dict[str, Any]) -> Started:
+def start(options: dict[str, Any], *more: str, **how: Any) -> Started:
     process = subprocess.Popen(
-        [sys.executable, "-c", SERVE, repr(options)],
+        [sys.executable, "-c", SERVE, repr(options), *more],
         cwd=REPO,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        **how,
     )
     assert process.stdout is not None
     return Started(process.stdout.readline().strip(), process)
@@ -86,9 +95,9 @@ def test_a_server_for_others_makes_a_token_and_a_certificate() -> None:
             assert httpx.get(base + wrong, verify=trust).status_code == 401
         headers = {"Authorization": f"Bearer {token}", "Origin": base}
         address = f"wss://{link.netloc}/api/ingest"
-        with connect(address, ssl=trust, additional_headers=headers, open_timeout=SOON_S) as socket:
-            socket.send('{"type": "start"}')
-            assert json.loads(socket.recv())["error"]["code"] == "models_failed"
+        with connect(address, ssl=trust, additional_headers=headers, open_timeout=SOON_S) as feed:
+            feed.send('{"type": "start"}')
+            assert json.loads(feed.recv())["error"]["code"] == "models_failed"
     finally:
         said = server.end()
     fingerprint = hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).digest()
@@ -109,11 +118,49 @@ def test_a_server_for_others_without_tls_is_warned_of() -> None:
     assert TOKEN not in said
 
 
-def test_a_server_of_this_computer_is_open_and_warns_of_nothing() -> None:
-    server = start({})
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_a_server_of_this_computer_is_open_and_warns_of_nothing(host: str) -> None:
+    server = start({"host": host})
     try:
-        assert urlsplit(server.link).query == ""
+        link = urlsplit(server.link)
+        assert (link.query, link.hostname) == ("", host)
         assert httpx.get(server.link, timeout=SOON_S).status_code == 200
+        made = httpx.post(f"{server.link}api/calls", json={}, headers={"Origin": server.link})
+        assert made.status_code == 201
+        address = f"ws://{link.netloc}/api/ingest"
+        with connect(address, origin=f"http://{link.netloc}", open_timeout=SOON_S) as feed:
+            feed.send('{"type": "start"}')
+            assert "foreign" not in json.loads(feed.recv())["error"]["code"]
     finally:
         said = server.end()
     assert "TLS" not in said
+
+
+def test_it_loads_its_models_and_answers_while_a_stranger_holds_all_sockets_there_are() -> None:
+    resource = pytest.importorskip("resource")  # which Windows has not
+
+    def few_files() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (128, 256))
+
+    server = start({}, "wait", preexec_fn=few_files)
+    link = urlsplit(server.link)
+    try:
+        if sys.platform == "linux":
+            limit = psutil.Process(server.process.pid).rlimit(psutil.RLIMIT_NOFILE)
+            assert limit == (256, 256), "it takes what it may have"
+        with ExitStack() as strangers:
+            for _ in range(500):
+                stranger = socket.create_connection((link.hostname, link.port), SOON_S)
+                strangers.enter_context(stranger).sendall(b"GET / HTTP/1.1\r\n")
+            assert httpx.get(f"{server.link}healthz", timeout=SOON_S).json() == {
+                "status": "loading"
+            }
+            assert server.process.stdin is not None
+            server.process.stdin.write("\n")
+            server.process.stdin.flush()
+            while (health := httpx.get(f"{server.link}healthz", timeout=SOON_S)).is_success:
+                time.sleep(0.1)
+            assert health.json()["error"]["message"] == "no models are needed here"
+    finally:
+        said = server.end()
+    assert said.count("\n") < 10, said[-2000:]

@@ -23,6 +23,8 @@ from web.settings import IceServer, Limits, ServerSettings, origin_of
         ({"origins": ("ftp://example.org",)}, "ftp://example.org is no origin"),
         ({"origins": ("https://ada@example.org",)}, "ada@example.org is no origin"),
         ({"origins": ("https://example.org:port",)}, "example.org:port is no origin"),
+        ({"trusted_proxies": ("proxy.example",)}, "proxy.example.*give a proxy's address"),
+        ({"trusted_proxies": ("10.0.0.1/8",)}, "10.0.0.1/8.*or a network"),
         ({"guest_hours": 0}, "guest_hours"),
         ({"keep_days": 0}, "keep_days"),
         ({"certificate": Path("a.pem")}, "go together"),
@@ -51,6 +53,7 @@ def test_settings_out_of_range_are_named(options: dict[str, Any], named: str) ->
         ({"host": "example.org"}, False),
         ({"token": "correct-horse-battery"}, False),
         ({"origins": ("https://example.org",)}, False),
+        ({"trusted_proxies": ("127.0.0.1",)}, False),
     ],
 )
 def test_a_server_is_open_where_only_this_computer_comes(

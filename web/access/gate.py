@@ -19,11 +19,12 @@ from fastapi.requests import HTTPConnection
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from fastapi.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 from pydantic import BaseModel, ValidationError
-from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from web.access.keys import Caller, Guest, Host, Keys
+from web.access.bodies import bounded, hurried
+from web.access.keys import ERASE_TOKEN, Caller, Guest, Host, Keys
+from web.access.pages import plain_page
 from web.access.rates import Rate
 from web.errors import ApiError, refuse
 from web.settings import ServerSettings, is_loopback, origin_of
@@ -45,6 +46,8 @@ class Right(Enum):
     """Guests of the call to which session `id` belongs."""
     OWN_SESSION = auto()
     """The guest who publishes session `id`, or did."""
+    ERASE = auto()
+    """Likewise; also by the header `ERASE_TOKEN`, without a cookie."""
     OWN_VIEWER = auto()
     """The guest who watches session `id` as `viewer`."""
 
@@ -63,7 +66,7 @@ RIGHTS: Mapping[tuple[str, str], Right] = {
     ("PATCH", "/whep/{id}/{viewer}"): Right.OWN_VIEWER,
     ("DELETE", "/whep/{id}/{viewer}"): Right.OWN_VIEWER,
     ("POST", "/api/sessions/{id}/pause"): Right.OWN_SESSION,
-    ("DELETE", "/api/sessions/{id}"): Right.OWN_SESSION,
+    ("DELETE", "/api/sessions/{id}"): Right.ERASE,
 }
 
 JOINS = {
@@ -106,6 +109,7 @@ class Gate:
     Args:
         session: finds one by its id, or raises `ApiError`.
         viewer: likewise, by the id of the session that it watches and its own.
+        let_in: raises the `ApiError` that says why a guest may not be in their call.
     """
 
     def __init__(
@@ -116,15 +120,17 @@ class Gate:
         keys: Keys,
         session: Callable[[str], SessionEntry],
         viewer: Callable[[str, str], Entry],
+        let_in: Callable[[Guest], None],
     ) -> None:
         self._app = app
         self._keys = keys
         self._session = session
         self._viewer = viewer
+        self._let_in = let_in
         self._origins = {origin_of(origin) for origin in settings.origins}
         self._joins = Rate(settings.limits.max_joins)
         self._wrong_tokens = Rate(settings.limits.max_joins)
-        self._max_body = 1024 * max(settings.limits.max_message_kb, settings.limits.max_sdp_kb)
+        self._limits = settings.limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or pass it on."""
@@ -147,8 +153,11 @@ class Gate:
             await answer(request.scope, receive, send)
             return
         upload = request.headers.get("content-type", "").startswith("multipart/")
-        if (_method(request), request.scope["path"], upload) != ("POST", "/api/sessions", True):
-            receive = _bounded(receive, self._max_body)
+        if (_method(request), request.scope["path"], upload) == ("POST", "/api/sessions", True):
+            receive = hurried(receive, self._limits.idle_s, math.inf)
+        else:
+            most = 1024 * max(self._limits.max_message_kb, self._limits.max_sdp_kb)
+            receive = hurried(bounded(receive, most), math.inf, self._limits.request_s)
         await self._app(request.scope, receive, send)
 
     async def _socket(self, socket: WebSocket, receive: Receive, send: Send) -> None:
@@ -204,17 +213,21 @@ class Gate:
         answer = RedirectResponse(f"{path}?{urlencode(rest)}" if rest else path, 303)
         answer.headers["Cache-Control"] = "no-store"
         known = self._by_cookie(request)
-        if isinstance(known, Host) or (call and known and known.room == call["room"]):
+        if isinstance(known, Host):
             return answer
         caller: Caller
         if call is None:
             caller = self._by_token(request, token)
         else:
-            self._check_patience(request)
-            if not self._keys.invites(token, call["room"]):
+            link = self._keys.invited(token, call["room"])
+            if known and known.room == call["room"] and link in (None, known.link):
+                return answer
+            if link is None:
                 raise self._wrong(request, "this link is not whole, or too old: ask for a new one")
             # What a browser published in one call stays its own when it enters another.
-            caller = Guest(known.id if known else secrets.token_urlsafe(12), call["room"])
+            secret = known.secret if known else secrets.token_urlsafe(18)
+            caller = Guest(secret, call["room"], link)
+            self._let_in(caller)
         answer.set_cookie(
             _cookie_name(request, type(caller)),
             self._keys.cookie(caller),
@@ -242,14 +255,12 @@ class Gate:
         return self._keys.host(host) or self._keys.guest(guest)
 
     def _by_token(self, request: HTTPConnection, token: str) -> Host:
-        self._check_patience(request)
         if not self._keys.is_token(token):
             raise self._wrong(request, "this token is wrong: take the one that was printed")
         return Host()
 
     async def _introduced(self, socket: WebSocket) -> Caller:
         """Who sends a token as the first message; `ApiError` if that is not what comes."""
-        self._check_patience(socket)
         try:
             message = await asyncio.wait_for(socket.receive(), AUTH_S)
             if message["type"] == "websocket.disconnect":
@@ -259,13 +270,13 @@ class Gate:
             raise self._wrong(socket, _WHO_ARE_YOU) from None
         return self._by_token(socket, token)
 
-    def _check_patience(self, request: HTTPConnection) -> None:
-        """Beyond so many wrong tokens, no other is even looked at: none can be guessed."""
-        if wait_s := self._wrong_tokens.wait_s(_address(request)):
-            raise _too_many(wait_s, "wrong tokens came")
-
     def _wrong(self, request: HTTPConnection, message: str) -> ApiError:
-        self._wrong_tokens.take(_address(request))
+        """What is said to a wrong token. A right one is let in however many wrong ones came from
+        its address, which may be a proxy's: of 16 characters or more, none is ever guessed."""
+        address = _address(request)
+        if wait_s := self._wrong_tokens.wait_s(address):
+            return _too_many(wait_s, "wrong tokens came")
+        self._wrong_tokens.take(address)
         return _unauthorized(message)
 
     def _is_proxied_https(self, request: HTTPConnection) -> bool:
@@ -275,6 +286,9 @@ class Gate:
 
     def _admit(self, request: HTTPConnection, caller: Caller | None) -> None:
         """Let `caller` do what is asked, or raise the `ApiError` that says why not."""
+        secret = request.headers.get(ERASE_TOKEN)
+        if secret and not isinstance(caller, Host) and _right(request)[0] is Right.ERASE:
+            caller = Guest(secret, room="", link="")
         if caller is None:
             raise _unauthorized(_WHO_ARE_YOU)
         if isinstance(caller, Guest) and not self._may(caller, request):
@@ -291,14 +305,16 @@ class Gate:
         match right:
             case Right.PUBLIC | Right.GUEST:
                 return True
-            case Right.ROOM:
-                return of.get("room") == guest.room
-            case Right.SESSION_OF_ROOM:
-                return self._session(of["id"]).room == guest.room
-            case Right.OWN_SESSION:
-                return self._session(of["id"]).owner == guest.id
+            case Right.ROOM | Right.SESSION_OF_ROOM:
+                named = right is Right.ROOM
+                if (of.get("room") if named else self._session(of["id"]).room) != guest.room:
+                    return False
+                self._let_in(guest)
+                return True
+            case Right.OWN_SESSION | Right.ERASE:
+                return self._session(of["id"]).owner == guest.owner
             case Right.OWN_VIEWER:
-                return self._viewer(of["id"], of["viewer"]).owner == guest.id
+                return self._viewer(of["id"], of["viewer"]).owner == guest.owner
             case None:
                 return False
 
@@ -355,24 +371,13 @@ def _too_many(wait_s: float, what: str) -> ApiError:
 
 def _refusal(request: HTTPConnection, error: ApiError) -> Response:
     """The answer that says why not, for a person or for a program."""
-    if "text/html" in request.headers.get("accept", "") and error.status in (401, 403):
-        return HTMLResponse(_NOT_LET_IN, error.status, error.headers)
+    if "text/html" in request.headers.get("accept", ""):
+        title = _PAGES.get(error.code)
+        if title is not None:
+            return HTMLResponse(plain_page(title, error.message), error.status)
+        if error.status in (401, 403):
+            return HTMLResponse(plain_page(*_NOT_LET_IN), error.status, error.headers)
     return JSONResponse(error.to_json(), error.status, error.headers)
-
-
-def _bounded(receive: Receive, most: int) -> Receive:
-    """`receive`, until more than `most` bytes have come."""
-    taken = 0
-
-    async def bounded() -> Message:
-        nonlocal taken
-        message = await receive()
-        taken += len(message.get("body", b""))
-        if taken > most:
-            raise HTTPException(413, f"a request may have up to {most} bytes here")
-        return message
-
-    return bounded
 
 
 def _accepted(receive: Receive, send: Send) -> tuple[Receive, Send]:
@@ -389,20 +394,17 @@ def _accepted(receive: Receive, send: Send) -> tuple[Receive, Send]:
     return receive_again, send_on
 
 
-_NOT_LET_IN = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>Open the link you were given</title>
-<link rel="stylesheet" href="/static/common/style.css">
-</head>
-<body>
-<main>
-<h1>Open the link you were given</h1>
-<p>This server lets in whoever comes by a link: the one that it printed when it started or, for a
-call, the one that its host sent you. Perhaps yours is not whole, or too old. Ask for a new one.</p>
-</main>
-</body>
-</html>
-"""
+_NOT_LET_IN = (
+    "Open the link you were given",
+    "This server lets in whoever comes by a link: the one that it printed when it started or, for "
+    "a call, the one that its host sent you. Perhaps yours is not whole, or too old. Ask for a new "
+    "one.",
+)
+
+_PAGES = {
+    "call_ended": "This call is over",
+    "unknown_room": "There is no such call",
+    "removed": "You were removed from this call",
+    "old_link": "This link is no longer good",
+}
+"""By the code of an error: the title of its page."""

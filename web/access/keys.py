@@ -6,6 +6,7 @@ In: tokens, and what was sealed here before. Out: `Host` or `Guest`. What each m
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,10 @@ from realtime.sources.file import is_url
 from web.errors import ApiError
 from web.settings import ServerSettings
 
+ERASE_TOKEN = "Erase-Token"
+"""The header with a guest's secret: given when they publish, and shown to erase that later, also
+when the cookie or the server's key to it is no more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Host:
@@ -29,12 +34,19 @@ class Guest:
     """One browser that was let in by the link to a call.
 
     Attributes:
-        id: its own, by which what it publishes is known as its own.
+        secret: its own. Who shows it, also after a restart, may erase what the browser published.
         room: of the call.
+        link: the number of the link that let it in; see `Call`.
     """
 
-    id: str
+    secret: str
     room: str
+    link: str
+
+    @property
+    def owner(self) -> str:
+        """By which what it publishes is known as its own: of the secret only this is stored."""
+        return hashlib.sha256(self.secret.encode()).hexdigest()
 
 
 Caller: TypeAlias = Host | Guest
@@ -68,19 +80,26 @@ class Keys:
         """Whether `text` is the host's token; takes as long whether much of it fits or little."""
         return self.token is not None and secrets.compare_digest(text.encode(), self.token.encode())
 
-    def link(self, room: str) -> str:
-        """The path of the page by which guests join a call, with what lets them in."""
-        path = f"/calls/{room}"
-        return path if self.open else f"{path}?token={self._seal('join', room)}"
+    def link(self, room: str, number: str) -> str:
+        """The path of the page by which guests join a call, with what lets them in.
 
-    def invites(self, text: str, room: str) -> bool:
-        """Whether `text` is what `link` gave for that room, and still good."""
-        return self._unseal("join", text, self.guest_s) == [room]
+        Args:
+            number: of the link; see `Call`.
+        """
+        path = f"/calls/{room}"
+        return path if self.open else f"{path}?token={self._seal('join', room, number)}"
+
+    def invited(self, text: str, room: str) -> str | None:
+        """The number of the link, if `text` is what `link` gave for that room, and not too old."""
+        match self._unseal("join", text, self.guest_s):
+            case [of, number] if of == room:
+                return number
+        return None
 
     def cookie(self, caller: Caller) -> str:
         """What a browser shows from now on to be known again."""
         if isinstance(caller, Guest):
-            return self._seal("guest", caller.id, caller.room)
+            return self._seal("guest", caller.secret, caller.room, caller.link)
         return self._seal("host")
 
     def host(self, cookie: str) -> Host | None:

@@ -29,12 +29,12 @@ class Rate:
 
     def wait_s(self, address: str) -> float:
         """Seconds until `address` may; 0 if it may now."""
-        left = self._now_used(_group(address)) + 1 - self._per_minute
+        left = self._now_used(group_of(address)) + 1 - self._per_minute
         return max(0.0, left * 60 / self._per_minute)
 
     def take(self, address: str) -> None:
         """Count one time for `address`."""
-        group = _group(address)
+        group = group_of(address)
         self._used[group] = (self._now_used(group) + 1, self._clock())
         self._used.move_to_end(group)
         if len(self._used) > MAX_ADDRESSES:
@@ -46,7 +46,7 @@ class Rate:
         return max(0.0, used - (self._clock() - when) * self._per_minute / 60)
 
 
-def _group(address: str) -> str:
+def group_of(address: str) -> str:
     """Of IPv6, the network: whoever has one address there has 2^64 of them."""
     try:
         ip = ipaddress.ip_address(address)

@@ -1,4 +1,5 @@
-"""Calls over HTTP: make one, look who is in it, and a WebSocket of who comes and goes.
+"""Calls over HTTP: make one, look who is in it, remove somebody, end it; and a WebSocket of who
+comes and goes.
 
 In: requests. Out: JSON; for the host, the link by which others join.
 """
@@ -14,7 +15,7 @@ from pydantic import BaseModel, Field
 from typing_extensions import TypedDict  # pydantic, which documents it, wants this one
 
 from web.access.incoming import Incoming
-from web.access.keys import Host, Keys, caller_of
+from web.access.keys import Guest, Host, Keys, caller_of
 from web.calls.rooms import Call, Calls
 from web.errors import ApiError, refuse
 from web.sessions.ended import Session
@@ -27,7 +28,7 @@ class NewCall(BaseModel):
 
 
 class CallCreated(TypedDict):
-    """A new call, and the path by which others come to its page, with what lets them in."""
+    """A call, and the path by which others come to its page from now on, with what lets them in."""
 
     room: str
     name: str
@@ -35,11 +36,13 @@ class CallCreated(TypedDict):
 
 
 class CallState(TypedDict):
-    """A call, and who is in it; for its host, too, a path by which others may join from now on."""
+    """A call, who is in it, and whether the host is `watching` now; for its host, too, a path by
+    which others may join from now on."""
 
     room: str
     name: str
     link: str | None
+    watching: bool
     participants: list[Session]
 
 
@@ -58,16 +61,21 @@ def routes(calls: Calls, keys: Keys) -> APIRouter:
         return {
             "room": call.room,
             "name": call.name,
-            "link": keys.link(call.room) if is_host else None,
+            "link": keys.link(call.room, call.link) if is_host else None,
+            "watching": calls.watched(call.room),
             "participants": [hosted.to_json() for hosted in calls.present(call.room)],
         }
+
+    def created(call: Call) -> CallCreated:
+        link = keys.link(call.room, call.link)
+        return {"room": call.room, "name": call.name, "link": link}
 
     @router.post("", status_code=201)
     async def create(response: Response, new: NewCall | None = None) -> CallCreated:
         """Make a room; whoever gets its link may join, as long as the link is good."""
         call = calls.create((new or NewCall()).name)
         response.headers["Location"] = f"/api/calls/{call.room}"
-        return {"room": call.room, "name": call.name, "link": keys.link(call.room)}
+        return created(call)
 
     @router.get("")
     async def list_calls(request: Request) -> CallList:
@@ -79,28 +87,46 @@ def routes(calls: Calls, keys: Keys) -> APIRouter:
         """One call, and who is in it now."""
         return state(calls.get(room), request)
 
+    @router.delete("/{room}", status_code=204)
+    async def end(room: str) -> None:
+        """End a call: everybody leaves, and its link is dead. What was found is kept."""
+        calls.end(room)
+
+    @router.post("/{room}/link", status_code=201)
+    async def renew_link(room: str) -> CallCreated:
+        """A new link, in place of those given out so far. Who is in the call stays."""
+        return created(calls.renew_link(room))
+
+    @router.delete("/{room}/participants/{id}", status_code=204)
+    async def remove(room: str, id: str) -> None:
+        """Have whoever publishes session `id` leave. With their cookie they cannot come back; with
+        the link and another browser they can, until it is renewed."""
+        calls.remove(room, id)
+
     @router.websocket("/{room}/events")
     async def events(socket: WebSocket, room: str) -> None:
         await socket.accept()
-        incoming = Incoming(socket, calls.limits)
-        try:
-            calls.get(room)
-        except ApiError as error:
-            await refuse(socket, error)
-            return
+        caller = caller_of(socket)
+        guest = caller if isinstance(caller, Guest) else None
 
         async def tell() -> None:
-            async for change in calls.follow(room):
+            async for change in calls.follow(room, guest):
                 await socket.send_json(change)
 
-        telling = asyncio.create_task(tell())
+        tasks = [
+            asyncio.create_task(tell()),
+            asyncio.create_task(Incoming(socket, calls.limits).ignore()),
+        ]
         try:
             with suppress(WebSocketDisconnect):
-                await incoming.ignore()
+                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
         except ApiError as error:
             await refuse(socket, error)
         finally:
-            telling.cancel()
-            await asyncio.gather(telling, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     return router

@@ -1,100 +1,95 @@
 """What sessions found, as files to take away: of one session, or of all people in a call.
 
-In: requests, with the thresholds as whoever asks has moved them. Out: JSON, JSON Lines, CSV,
-WebVTT and a report.
+In: requests, with the thresholds as whoever asks has moved them. Out: the files of
+`realtime.formats.catalogue`, and the events as they were told.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from typing import Annotated, Any
+import threading
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from importlib.util import find_spec
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
+from models.errors import UsageError
+from realtime.formats.catalogue import FORMATS, Format, Wish
+from realtime.formats.findings import gather
+from realtime.formats.parquet import pyarrow
 from web.calls.rooms import Calls
-from web.exports.captions import to_vtt
-from web.exports.findings import Findings, gather, parse_thresholds
-from web.exports.report import report
-from web.exports.tables import to_csv
+from web.errors import ApiError
+from web.exports.streaming import Turns
+from web.exports.thresholds import parse_thresholds
 from web.sessions.hosted import wire
 from web.sessions.hub import AnySession, Hub
-
-BOM = "\ufeff"
-"""The byte order mark, without which Excel takes a CSV file for one in an old code page."""
 
 Thresholds = Annotated[
     str, Query(description="Thresholds in place of the model's own: happiness:0.4,fear:0.25")
 ]
+Speakers = Annotated[bool, Query(description="Whether captions name who speaks")]
+Emotions = Annotated[bool, Query(description="Whether captions tell what is expressed")]
+
+Find = Callable[[str], tuple[str, Sequence[AnySession]]]
+"""Gives, for an id, a title and the sessions; an `ApiError` if nothing has that id."""
 
 
 def routes(hub: Hub, calls: Calls) -> APIRouter:
-    """The routes ``results.*`` and ``report.html`` under each session and each call."""
+    """The routes of all formats under each session and each call."""
     router = APIRouter(prefix="/api", tags=["results"])
+    turns = Turns()
+    if find_spec("pyarrow"):
+        # To load it when it is first asked for would hold the event loop for 40 ms.
+        threading.Thread(target=pyarrow, daemon=True).start()
 
     def one(id: str) -> tuple[str, list[AnySession]]:
         hosted = hub.get(id)
         return hosted.name, [hosted]
 
     def everybody(room: str) -> tuple[str, list[AnySession]]:
-        call = calls.get(room)
+        call = calls.find(room)  # also if it is over
         return f"Call of {call.name}" if call.name else "Call", hub.in_room(room)
 
-    _add_formats(router, "/sessions/{id}", one, lambda people: people[0].to_json())
-    _add_formats(
-        router,
-        "/calls/{id}",
-        everybody,
-        lambda people: {"people": [person.to_json() for person in people]},
-    )
+    for format in FORMATS.values():
+        for path, find in (("/sessions/{id}", one), ("/calls/{id}", everybody)):
+            router.add_api_route(
+                f"{path}/{format.route}",
+                _answering(format, turns, find, together=find is everybody),
+                response_class=Response,
+                summary=format.about,
+            )
 
     @router.get("/sessions/{id}/results.jsonl", response_class=Response)
-    def jsonl(id: str) -> Response:
+    async def jsonl(id: str) -> Response:
         """The session's events as they were told, one a line."""
-        lines = [f"{wire(seq, event)}\n" for seq, event in hub.get(id).events]
-        return _download("".join(lines), "application/jsonl", f"{id}.jsonl")
+        session = await turns.take(lambda: hub.get(id))
+        lines = (f"{wire(seq, event)}\n" for seq, event in session.read())
+        return turns.stream(lines, "application/jsonl", f"emotions-{id}.jsonl")
 
     return router
 
 
-def _add_formats(
-    router: APIRouter,
-    path: str,
-    find: Callable[[str], tuple[str, list[AnySession]]],
-    body: Callable[[list[Findings]], dict[str, Any]],
-) -> None:
-    """Add the formats for what `find` gives for an id: a title and the sessions."""
+def _answering(
+    format: Format, turns: Turns, find: Find, *, together: bool
+) -> Callable[..., Awaitable[Response]]:
+    """What answers requests for a format; `together`: of people, even if there is one."""
 
-    @router.get(f"{path}/results.json", response_class=Response)
-    def results_json(id: str, thresholds: Thresholds = "") -> Response:
-        """Everything that was found: each utterance, the average, the warnings."""
-        _, people = find(id)
-        found = gather(people, parse_thresholds(thresholds))
-        text = json.dumps(body(found), indent=2, ensure_ascii=False)
-        return _download(text, "application/json", f"{id}.json")
+    async def results(
+        id: str, thresholds: Thresholds = "", speakers: Speakers = True, emotions: Emotions = True
+    ) -> Response:
+        judged = parse_thresholds(thresholds)
 
-    @router.get(f"{path}/results.csv", response_class=Response)
-    def results_csv(id: str, thresholds: Thresholds = "") -> Response:
-        """A table of one row an utterance."""
-        _, people = find(id)
-        found = gather(people, parse_thresholds(thresholds))
-        return _download(BOM + to_csv(found), "text/csv; charset=utf-8", f"{id}.csv")
+        def begin() -> Iterable[str | bytes]:
+            title, people = find(id)
+            return format.write(gather(people, judged), Wish(title, together, speakers, emotions))
 
-    @router.get(f"{path}/results.vtt", response_class=Response)
-    def results_vtt(id: str, thresholds: Thresholds = "") -> Response:
-        """Captions: who said what, and what it expressed."""
-        _, people = find(id)
-        found = gather(people, parse_thresholds(thresholds))
-        return _download(to_vtt(found), "text/vtt; charset=utf-8", f"{id}.vtt")
+        try:
+            parts = await turns.take(begin)
+        except UsageError as error:
+            raise ApiError(501, "not_installed", str(error)) from None
+        shown = format is FORMATS["report"]
+        return turns.stream(
+            parts, format.media_type, "" if shown else f"emotions-{id}{format.ending}"
+        )
 
-    @router.get(f"{path}/report.html", response_class=Response)
-    def report_html(id: str, thresholds: Thresholds = "") -> Response:
-        """A page with charts and words that needs no server, and no network."""
-        title, people = find(id)
-        found = gather(people, parse_thresholds(thresholds))
-        return Response(report(title, found), media_type="text/html; charset=utf-8")
-
-
-def _download(content: str, media_type: str, filename: str) -> Response:
-    disposition = f'attachment; filename="emotions-{filename}"'
-    return Response(content, media_type=media_type, headers={"Content-Disposition": disposition})
+    return results

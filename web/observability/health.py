@@ -16,6 +16,7 @@ from typing_extensions import TypedDict  # pydantic, which documents it, wants t
 
 from realtime.analysis import Analyzer
 from web.errors import ApiError
+from web.observability.loop_watch import LoopWatch
 
 
 class Running(Protocol):
@@ -56,7 +57,7 @@ class Health(TypedDict):
     status: Literal["ok", "loading"]
 
 
-def routes(hub: Watched) -> APIRouter:
+def routes(hub: Watched, watch: LoopWatch) -> APIRouter:
     """The routes ``/healthz`` and ``/metrics``."""
     router = APIRouter(tags=["server"])
     # What the hub knows is read when it is asked for; each hub of a process has its own.
@@ -69,6 +70,11 @@ def routes(hub: Watched) -> APIRouter:
     )
     tasks = Gauge(
         "live_emotion_asyncio_tasks", "Tasks of the server's event loop.", registry=registry
+    )
+    held = Gauge(
+        "live_emotion_loop_held_times",
+        "How often something held the event loop for over 20 ms; 0 unless PYTHONASYNCIODEBUG is 1.",
+        registry=registry,
     )
     stuck = Gauge(
         "live_emotion_inference_stuck", "1 while a network gives no answer.", registry=registry
@@ -92,6 +98,7 @@ def routes(hub: Watched) -> APIRouter:
         for hosted in hub.sessions.values():
             sessions.labels(hosted.kind, hosted.state).inc()
         tasks.set(len(asyncio.all_tasks()))
+        held.set(watch.times)
         if hub.analyzer is not None:
             waiting.set(hub.analyzer.waiting)
             stuck.set(hub.analyzer.stuck)

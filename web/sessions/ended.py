@@ -6,30 +6,32 @@ In: a row of the store. Out: `Kept`, which answers as a `Hosted` session does th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from typing import Literal, TypeAlias, cast
 
 from typing_extensions import TypedDict  # pydantic, which documents it, wants this one
 
 from realtime.events import EndReason, Event, UtteranceResult
-from realtime.storage import SessionStore
-from realtime.stored import StoredSession, UtteranceInputs
+from realtime.reading import read_events
+from realtime.storage.store import SessionStore
+from realtime.storage.values import StoredSession, UtteranceInputs
 from web.errors import ApiError
 from web.observability.logs import log_event
+from web.sessions.pausing import Pausing, Who
 from web.sessions.speakers import Correction
 
 Kind: TypeAlias = Literal["camera", "upload", "source", "call", "ingest"]
 
 State: TypeAlias = Literal["waiting", "running", "ended"]
-
 _PAGE = 1000  # events read at once for those who follow
 _LAST = 2**63 - 1  # the highest number that SQLite knows
 
 
 class Session(TypedDict):
     """A session as the HTTP interface tells it. Times are in seconds of media time; `reason` is why
-    it has ended; `recorded` is whether the sound and the faces of its utterances are kept."""
+    it has ended; `recorded` is whether the sound and the faces of its utterances are kept.
+    `paused_by` tells who has paused the analysis: the person, the host or both."""
 
     id: str
     kind: Kind
@@ -43,6 +45,7 @@ class Session(TypedDict):
     utterances: int
     last_seq: int
     paused: bool
+    paused_by: list[Who]
     reason: EndReason | None
     recorded: bool
 
@@ -51,13 +54,13 @@ class Kept:
     """A session that has ended, of which only the store knows.
 
     Attributes:
-        id, kind, name, room, owner, source, started, state, ended, picture, paused: as of a
-            `Hosted` session.
+        id, kind, name, room, owner, source, started, state, ended, pausing, picture, watchers:
+            as of a `Hosted` session.
     """
 
     state: State = "ended"
     picture = None
-    paused = False
+    watchers = 0
 
     def __init__(self, row: StoredSession, store: SessionStore) -> None:
         self.id = row.id
@@ -67,15 +70,15 @@ class Kept:
         self.owner = row.owner
         self.source = row.source
         self.started = row.started
+        self.pausing = Pausing(None)
         self.ended = asyncio.Event()
         self.ended.set()
         self._row = row
         self._store = store
 
-    @property
-    def events(self) -> Sequence[tuple[int, Event]]:
-        """All that was told, each with its number. It is read from the disk."""
-        return self._store.events(self.id)
+    def read(self) -> Iterator[tuple[int, Event]]:
+        """All that was told, each with its number, read from the disk as it is asked for."""
+        return read_events(self._store, self.id)
 
     def result(self, utterance: int) -> UtteranceResult | None:
         """The result of one utterance."""
@@ -84,10 +87,6 @@ class Kept:
     def inputs(self, utterance: int) -> UtteranceInputs | None:
         """What the model was given for an utterance, if that was recorded."""
         return self._store.inputs(self.id, utterance)
-
-    def pause(self, paused: bool) -> None:
-        """Nothing can be paused any more: `ApiError`."""
-        raise not_pausable()
 
     def rest(self) -> None:
         """Nobody speaks any more: `ApiError`."""
@@ -134,7 +133,8 @@ class Kept:
             "time": row.time,
             "utterances": row.utterances,
             "last_seq": row.last_seq,
-            "paused": self.paused,
+            "paused": False,
+            "paused_by": [],
             "reason": cast("EndReason | None", row.reason),
             "recorded": row.recorded,
         }
@@ -143,10 +143,3 @@ class Kept:
 def not_running() -> ApiError:
     """Said of a session in which nothing is analysed, not yet or no more."""
     return ApiError(409, "not_running", "the session is not running")
-
-
-def not_pausable() -> ApiError:
-    """Said of a session whose source cannot be paused."""
-    return ApiError(
-        409, "not_pausable", "only a running session of a browser's camera can be paused"
-    )

@@ -10,11 +10,10 @@ import asyncio
 import logging
 import uuid
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
 from datetime import datetime, timezone
 from operator import itemgetter
-from typing import Protocol, runtime_checkable
 
 from realtime.analysis import Analysis, Analyzer, Utterance
 from realtime.events import (
@@ -35,12 +34,13 @@ from realtime.events import (
 from realtime.media import VideoFrame
 from realtime.session import LiveSession
 from realtime.sources import Source
-from realtime.storage import SessionStore
-from realtime.stored import NotStored, StoredSession, UtteranceInputs
+from realtime.storage.store import SessionStore
+from realtime.storage.values import NotStored, StoredSession, UtteranceInputs
 from web.errors import ApiError
 from web.observability.logs import log_event
-from web.sessions.ended import Kind, Session, State, not_pausable, not_running
+from web.sessions.ended import Kind, Session, State, not_running
 from web.sessions.inputs import inputs_of, wav
+from web.sessions.pausing import Pausing
 from web.sessions.speakers import Correction
 from web.settings import ServerSettings
 
@@ -62,11 +62,15 @@ class Hosted:
         id: 12 hexadecimal digits.
         name: of the person, or of what is played.
         room: of the call it belongs to.
-        owner: the guest whom it shows; None: the host.
+        owner: the guest whom it shows (`Guest.owner`); None: the host.
         source: what the source calls itself.
         started: when it was asked for, UTC.
         state: "waiting" for the models, "running" or "ended".
         ended: set when the session has ended and its source is closed.
+        dismissed: set when whoever publishes it must go at once.
+        connecting: whether no media can come yet; until then it takes nobody's place.
+        pausing: who has paused the analysis.
+        watchers: how many of the host's connections see, hear or read it now.
     """
 
     def __init__(
@@ -90,6 +94,10 @@ class Hosted:
         self.started = datetime.now(timezone.utc)
         self.state: State = "waiting"
         self.ended = asyncio.Event()
+        self.dismissed = asyncio.Event()
+        self.connecting = False
+        self.watchers = 0
+        self.pausing = Pausing(source)
         self._media: Source | None = source
         self._at_end = at_end
         self._duration = source.duration
@@ -129,6 +137,10 @@ class Hosted:
         """What was told until now, each with its number; numbers grow from 1."""
         return tuple(self._events)
 
+    def read(self) -> Iterator[tuple[int, Event]]:
+        """The same, one after the other."""
+        return iter(self.events)
+
     def result(self, utterance: int) -> UtteranceResult | None:
         """The result of one utterance, if it is there."""
         for _, event in self.events:
@@ -144,19 +156,6 @@ class Hosted:
     def picture(self) -> VideoFrame | None:
         """The newest frame; None before the first, and after the end."""
         return self._session.picture if self._session else None
-
-    @property
-    def paused(self) -> bool:
-        """Whether the person analysed wishes not to be, for now."""
-        source = self._pausable()
-        return source is not None and source.paused
-
-    def pause(self, paused: bool) -> None:
-        """Pause or resume the analysis; `ApiError` if this source cannot be paused."""
-        source = self._pausable()
-        if source is None:
-            raise not_pausable()
-        source.paused = paused
 
     def rest(self) -> None:
         """The last utterance showed the person at rest; `ApiError` if there is none."""
@@ -204,9 +203,10 @@ class Hosted:
             self.record(event)
         await self._published()
 
-    def _pausable(self) -> Pausable | None:
-        source: object = self._media
-        return source if isinstance(source, Pausable) else None
+    def dismiss(self) -> None:
+        """End the session, and the connection of whoever publishes it at once. Idempotent."""
+        self.dismissed.set()
+        self.stop()
 
     def stop(self) -> None:
         """End the session; what was said so far is still analysed, and kept. Idempotent."""
@@ -220,15 +220,19 @@ class Hosted:
         Ends after `session.ended`, and what was told after that. How slow the reader is concerns
         nobody else.
         """
-        while True:
-            changed, ended = self._changed, self.ended.is_set()
-            first = bisect_right(self._events, after, key=itemgetter(0))
-            for seq, event in self._events[first:]:
-                yield seq, event
-                after = seq
-            if ended:
-                return
-            await changed.wait()
+        self.watchers += 1
+        try:
+            while True:
+                changed, ended = self._changed, self.ended.is_set()
+                first = bisect_right(self._events, after, key=itemgetter(0))
+                for seq, event in self._events[first:]:
+                    yield seq, event
+                    after = seq
+                if ended:
+                    return
+                await changed.wait()
+        finally:
+            self.watchers -= 1
 
     def to_json(self) -> Session:
         """What there is to say of the session at this moment."""
@@ -244,7 +248,8 @@ class Hosted:
             "time": self._now,
             "utterances": self._utterances,
             "last_seq": self._last_seq,
-            "paused": self.paused,
+            "paused": bool(self.pausing.by),
+            "paused_by": self.pausing.by,
             "reason": self._reason,
             "recorded": self._recorded,
         }
@@ -260,7 +265,7 @@ class Hosted:
             if (analyzer := await self._models(ready)) is not None:
                 await self._analyze(analyzer)
         except Exception:
-            logger.exception("session %s failed", self.id)
+            logger.exception("session %s failed", self.id, extra={"told": {"session": self.id}})
             self._warn("session.failed", "the session broke off; what was found before is kept")
         finally:
             await self._finish()
@@ -276,6 +281,7 @@ class Hosted:
             self._at_end()
             # And with them the memory of what was heard and seen, and the decoder's threads.
             self._session = self._media = None
+            self.pausing = Pausing(None)
             self.state = "ended"
             self.ended.set()
             self._wake()
@@ -401,10 +407,3 @@ class Hosted:
 def wire(seq: int, event: Event) -> str:
     """An event as it goes over sockets and data channels: its JSON, and its number as `seq`."""
     return f'{{"seq":{seq},{event.model_dump_json()[1:]}'
-
-
-@runtime_checkable
-class Pausable(Protocol):
-    """A source whose media the person it shows can withhold."""
-
-    paused: bool

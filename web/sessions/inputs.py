@@ -13,7 +13,7 @@ import PIL.Image
 
 from realtime.analysis import Analysis, Utterance
 from realtime.media import SAMPLE_RATE, Image, Samples
-from realtime.stored import UtteranceInputs
+from realtime.storage.values import UtteranceInputs
 
 WAVEFORM_POINTS = 240
 

@@ -20,8 +20,8 @@ from models.errors import UsageError
 from realtime.events import UtteranceResult
 from realtime.media import FrameThinner
 from realtime.sources import Isolation, open_source
-from realtime.stored import UtteranceInputs
-from web.access.keys import check_path
+from realtime.storage.values import UtteranceInputs
+from web.access.keys import Host, caller_of, check_path
 from web.errors import ApiError, invalid
 from web.sessions.ended import Session
 from web.sessions.hosted import Hosted
@@ -127,10 +127,13 @@ def routes(hub: Hub) -> APIRouter:
         return hosted.to_json()
 
     @router.post("/{id}/pause")
-    async def pause(id: str, wish: Pause) -> Session:
-        """Pause or resume the analysis of a browser's camera."""
+    async def pause(request: Request, id: str, wish: Pause) -> Session:
+        """Pause or resume the analysis of a browser's camera; what a guest paused, only they
+        resume."""
         hosted = hub.get(id)
-        hosted.pause(wish.paused)
+        of_guest = hosted.owner is not None
+        host = of_guest and isinstance(caller_of(request), Host)
+        hosted.pausing.change(wish.paused, "host" if host else "person")
         return hosted.to_json()
 
     @router.post("/{id}/rest")
@@ -263,13 +266,17 @@ def _wire_inputs(inputs: UtteranceInputs) -> WireInputs:
 
 async def _pictures(hosted: AnySession) -> AsyncIterator[bytes]:
     shown = None
-    yield b"--frame\r\n"
-    while not hosted.ended.is_set():
-        frame = hosted.picture
-        if frame is not None and frame is not shown:
-            shown = frame
-            data = await asyncio.to_thread(jpeg, frame.image, _PICTURE_QUALITY)
-            # The boundary goes with the picture: browsers show a part only when it is over.
-            yield b"Content-Type: image/jpeg\r\n\r\n" + data + b"\r\n--frame\r\n"
-        with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(hosted.ended.wait(), PICTURE_EVERY_S)
+    hosted.watchers += 1
+    try:
+        yield b"--frame\r\n"
+        while not hosted.ended.is_set():
+            frame = hosted.picture
+            if frame is not None and frame is not shown:
+                shown = frame
+                data = await asyncio.to_thread(jpeg, frame.image, _PICTURE_QUALITY)
+                # The boundary goes with the picture: browsers show a part only when it is over.
+                yield b"Content-Type: image/jpeg\r\n\r\n" + data + b"\r\n--frame\r\n"
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(hosted.ended.wait(), PICTURE_EVERY_S)
+    finally:
+        hosted.watchers -= 1

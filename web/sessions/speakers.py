@@ -9,9 +9,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import BaseModel, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints, model_validator
 
-from realtime.attribution import Attribution, averages_of
+from models.naming import shown
+from realtime.attribution import Attribution, averages_of, joint_name
 from realtime.events import AverageUpdated, Event, SpeakerChanged, UtteranceResult
 from realtime.session import LiveSession
 from web.errors import ApiError
@@ -21,7 +22,12 @@ class SpeakerWish(BaseModel):
     """What a speaker is called, or who they are the same as: exactly one of both."""
 
     name: (
-        Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=80)] | None
+        Annotated[
+            str,
+            StringConstraints(strip_whitespace=True, min_length=1, max_length=80),
+            AfterValidator(shown),
+        ]
+        | None
     ) = None
     merge_into: Annotated[int, Field(ge=1, le=10**9)] | None = None
 
@@ -92,7 +98,7 @@ class Correction:
                 session=session,
                 time=time,
                 speaker=self.into,
-                name=known.names[self.into],
+                name=joint_name(known.names, self.into, self.speaker),
                 gone=self.speaker,
                 utterances=tuple(
                     utterance for utterance, by in given if by and by.id == self.speaker

@@ -1,7 +1,7 @@
 """An uploaded recording, on its way from the socket to the disk.
 
-In: a multipart request. Out: a file in a folder of its own. However big it is, memory holds only
-the piece that has just come.
+In: a multipart request. Out: a file in a folder of its own, until it is deleted, if need be by the
+next server. However big it is, memory holds only the piece that has just come.
 """
 
 from __future__ import annotations
@@ -9,19 +9,24 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import os
 import re
 import shutil
+import stat
 import tempfile
 from collections import defaultdict
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
 from fastapi import Request
+from filelock import FileLock, Timeout
 from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 from starlette.requests import ClientDisconnect
 
+from models.naming import CONTROL
 from web.errors import ApiError
 
 logger = logging.getLogger(__name__)
@@ -32,19 +37,51 @@ MAX_NAME_BYTES = 140
 MAX_FIELDS_BYTES = 4096
 """Of all fields beside the file, and of their names."""
 
+PREFIX = "live-emotion-upload-"
+"""With what the name of an upload's folder begins, among the temporary files."""
+
+_LOCK = ".lock"
+"""The file in that folder which the server holds locked: the system lets go when the server dies.
+No recording has that name (see `plain`)."""
+
+
+def sweep() -> None:
+    """Delete the uploads that servers of this account left behind when they were killed."""
+    with suppress(OSError):  # there may be no folder for temporary files
+        for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+            if not _is_upload(folder):
+                continue
+            with suppress(Timeout, OSError), FileLock(folder / _LOCK, timeout=0):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_upload(folder: Path) -> bool:
+    """Whether it is a folder that an `Upload` of this account made: anybody may make others."""
+    status = folder.lstat()
+    ours = not hasattr(os, "getuid") or status.st_uid == os.getuid()
+    return stat.S_ISDIR(status.st_mode) and ours and (folder / _LOCK).exists()
+
 
 class Upload:
-    """One recording, which lies on the disk until `delete`.
+    """One recording, which lies on the disk until `delete`, or until `sweep` finds it abandoned.
 
     Attributes:
         name: the file's name with whoever sent it, without what no file's name may hold.
         fields: the other fields of the form, by name.
+
+    Raises:
+        ApiError: the disk is full, or cannot be written.
     """
 
     def __init__(self) -> None:
         self.name = ""
         self.fields: dict[str, str] = {}
-        self._folder = Path(tempfile.mkdtemp(prefix="upload-"))
+        try:
+            self._folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+            self._lock = FileLock(self._folder / _LOCK, thread_local=False)
+            self._lock.acquire()
+        except OSError as error:
+            raise _not_kept(error) from error
 
     @property
     def path(self) -> Path:
@@ -53,6 +90,7 @@ class Upload:
 
     def delete(self) -> None:
         """Delete the recording. Idempotent."""
+        self._lock.release()  # Windows deletes nothing that is open
         shutil.rmtree(self._folder, ignore_errors=True)
 
     async def receive(self, request: Request, *, field: str, max_mb: int) -> None:
@@ -85,17 +123,20 @@ class Upload:
         except ClientDisconnect as error:
             raise ApiError(400, "cut_off", "the upload broke off: send it again") from error
         except OSError as error:
-            problem = f"the recording cannot be kept ({error.strerror})"
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise ApiError(507, "disk_full", f"{problem}: make room") from error
-            logger.error("%s: check %s", problem, self._folder.parent)
-            raise ApiError(
-                500, "not_kept", f"{problem}: whoever runs this server must mend that"
-            ) from error
+            raise _not_kept(error) from error
         if not form.complete or form.filename is None:
             raise ApiError(400, "bad_form", f"the form is not whole, or lacks the file {field!r}")
         self.name = form.filename
         self.fields = {name: value.decode(errors="replace") for name, value in form.fields.items()}
+
+
+def _not_kept(error: OSError) -> ApiError:
+    """What to say when the disk does not take a recording."""
+    problem = f"the recording cannot be kept ({error.strerror})"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return ApiError(507, "disk_full", f"{problem}: make room")
+    logger.error("%s: check the folder for temporary files, $TMPDIR", problem)
+    return ApiError(500, "not_kept", f"{problem}: whoever runs this server must mend that")
 
 
 class _Form:
@@ -145,7 +186,7 @@ class _Form:
         _, options = parse_options_header(self._disposition)
         self._part = options.get(b"name", b"").decode(errors="replace")
         if self._part == self._wanted and b"filename" in options and self.filename is None:
-            self.filename = _plain(options[b"filename"].decode(errors="replace"))
+            self.filename = plain(options[b"filename"].decode(errors="replace"))
             self._file = open(self._folder / self.filename, "wb")  # noqa: SIM115 - see close
 
     def _on_data(self, data: bytes, start: int, stop: int) -> None:
@@ -160,9 +201,10 @@ class _Form:
         self.complete = True
 
 
-def _plain(filename: str) -> str:
+def plain(filename: str) -> str:
     """`filename` without folders and without what some system refuses; at most `MAX_NAME_BYTES`."""
-    name = re.sub(r'[\x00-\x1f\x7f<>:"|?*\ufffd]', "_", re.split(r"[/\\]", filename)[-1])
+    name = re.sub(r'[<>:"|?*\ufffd]', "_", CONTROL.sub("_", re.split(r"[/\\]", filename)[-1]))
+    name = re.sub(r"^(con|prn|aux|nul|com\d|lpt\d)\s*(?=\.|$)", r"_\1", name, flags=re.IGNORECASE)
     stem, dot, suffix = name.strip(" .").rpartition(".")
     if not stem:
         return _first_bytes(suffix, MAX_NAME_BYTES) or "recording"

@@ -27,12 +27,13 @@ from realtime.sources.webrtc import WebRTCSource
 from web.errors import ApiError
 from web.sessions.hosted import Hosted, wire
 from web.settings import ServerSettings
+from web.webrtc.bounds import bound_relay
 from web.webrtc.offer import MAX_CANDIDATES, Offer, bounded_lines, is_usable
 from web.webrtc.packets import guard
 
 logger = logging.getLogger(__name__)
 
-CONNECT_S = 30.0
+CONNECT_S = 10.0
 """How long a peer may take from its offer to its connection."""
 
 OPEN_CHANNEL_S = 1.0
@@ -54,7 +55,11 @@ MAX_BUFFERED_BYTES = 256 * 1024
 class Peer(ABC):
     """One peer connection that answers an offer.
 
+    Args:
+        owner: the guest whose it is; None: the host.
+
     Attributes:
+        owner: as given.
         connected: set once media flows.
         gone: set when the connection is over, or is to be: whoever keeps the peer then closes it.
         closed: set when all is released.
@@ -62,9 +67,11 @@ class Peer(ABC):
     """
 
     receives = False  # media of the peer
+    channels = False  # whether it may ask for data channels
 
-    def __init__(self, settings: ServerSettings, name: str) -> None:
+    def __init__(self, settings: ServerSettings, name: str, owner: str | None) -> None:
         self.name = name
+        self.owner = owner
         self.connected = asyncio.Event()
         self.gone = asyncio.Event()
         self.closed = asyncio.Event()
@@ -84,7 +91,7 @@ class Peer(ABC):
 
     async def accept(self, offer: str) -> str:
         """The answer to `offer`, by which the connection is made; `ApiError` if it cannot be."""
-        self._offer = Offer(offer, receives=self.receives)
+        self._offer = Offer(offer, receives=self.receives, channels=self.channels)
         try:
             await self._pc.setRemoteDescription(RTCSessionDescription(self._offer.text, "offer"))
             self._arrange()
@@ -132,7 +139,7 @@ class Peer(ABC):
             # aiortc waits for tasks of its own: for ever, should one of them have broken off.
             await asyncio.wait_for(self._pc.close(), CLOSE_S)
         except Exception:
-            logger.exception("the connection of %s cannot be closed in order", self.name)
+            logger.exception("a connection cannot be closed in order")  # and not whose: a name
         self.closed.set()
 
     @abstractmethod
@@ -180,21 +187,25 @@ class Publisher(Peer):
 
     Attributes:
         source: what is analysed; made by `accept`.
+        hosted: its session; given by whoever begins that, before `live`.
         viewers: who watches, by id.
     """
 
     receives = True
     source: WebRTCSource
+    hosted: Hosted
     viewers: dict[str, Viewer]
 
-    def __init__(self, settings: ServerSettings, name: str, *, alone: bool) -> None:
-        super().__init__(settings, name)
+    def __init__(
+        self, settings: ServerSettings, name: str, owner: str | None, *, alone: bool
+    ) -> None:
+        super().__init__(settings, name, owner)
+        self.channels = owner is None  # the host alone reads what is found
         self.viewers = {}
         self._alone = alone
         self._limits = settings.limits
         self._tracks: dict[str, MediaStreamTrack] = {}  # the first of each kind
         self._relay = MediaRelay()
-        self._hosted: Hosted | None = None
         self._telling: set[asyncio.Task[None]] = set()  # one a data channel
         self._pc.on("datachannel", self._take_channel)
 
@@ -224,7 +235,7 @@ class Publisher(Peer):
         Of pictures a consumer that is slow misses some, so that it is never late. Sound is whole.
         """
         track = self._tracks.get(kind)
-        return track and self._relay.subscribe(track, buffered=kind == "audio")
+        return track and bound_relay(self._relay.subscribe(track, buffered=kind == "audio"))
 
     async def flowing(self) -> None:
         """Wait until media flows; `ApiError` if the connection is not made.
@@ -235,13 +246,13 @@ class Publisher(Peer):
         if self.gone.is_set():
             raise ApiError(404, "not_published", f"{self.name} has gone: there is no media to send")
 
-    async def live(self, hosted: Hosted) -> None:
+    async def live(self) -> None:
         """Serve until the session ends or the peer has gone; then release everything."""
-        self._hosted = hosted
+        hosted = self.hosted
         serving = asyncio.create_task(self._serve())
         try:
-            await first_of(hosted.ended, self.gone)
-            if self._telling and not self.gone.is_set():
+            await first_of(hosted.ended, hosted.dismissed, self.gone)
+            if self._telling and not self.gone.is_set() and not hosted.dismissed.is_set():
                 await asyncio.wait(self._telling, timeout=FAREWELL_S)
             self.source.end(self.problem)
         finally:
@@ -274,14 +285,12 @@ class Publisher(Peer):
                 asking.cancel()
 
     def _take_channel(self, channel: RTCDataChannel) -> None:
-        guest = self._hosted is not None and self._hosted.owner is not None  # the host alone reads
-        if channel.label == "events" and not guest and not self._telling:  # one is enough
+        if channel.label == "events" and not self._telling:  # one is enough
             task = asyncio.create_task(self._tell(channel))
             self._telling.add(task)
             task.add_done_callback(self._telling.discard)
 
     async def _tell(self, channel: RTCDataChannel) -> None:
-        assert self._hosted is not None
         changed = asyncio.Event()
         for change in ("open", "close", "bufferedamountlow"):
             channel.on(change, changed.set)
@@ -296,7 +305,7 @@ class Publisher(Peer):
                     break
             return bool(channel.readyState == "open")
 
-        async for seq, event in self._hosted.follow():
+        async for seq, event in self.hosted.follow():
             if not await writable(MAX_BUFFERED_BYTES):
                 return
             channel.send(wire(seq, event))
@@ -304,15 +313,10 @@ class Publisher(Peer):
 
 
 class Viewer(Peer):
-    """One who watches what a publisher sends.
-
-    Attributes:
-        owner: the guest who watches; None: the host.
-    """
+    """One who watches what a publisher sends."""
 
     def __init__(self, settings: ServerSettings, publisher: Publisher, owner: str | None) -> None:
-        super().__init__(settings, f"a viewer of {publisher.name}")
-        self.owner = owner
+        super().__init__(settings, f"a viewer of {publisher.name}", owner)
         self._publisher = publisher
 
     def _arrange(self) -> None:

@@ -35,6 +35,7 @@ class Offer:
     Args:
         text: what was sent.
         receives: whether we receive its media, of which we can decode more than we can send.
+        channels: whether it may ask for data channels, whose messages cost more than media.
 
     Attributes:
         text: for aiortc, without the candidates that are passed over.
@@ -45,7 +46,7 @@ class Offer:
         ApiError: it is none.
     """
 
-    def __init__(self, text: str, *, receives: bool) -> None:
+    def __init__(self, text: str, *, receives: bool, channels: bool) -> None:
         lines = bounded_lines(text)
         if sum(line.startswith("m=") for line in lines) > MAX_MEDIA:
             raise _bad(f"it has more than {MAX_MEDIA} media")
@@ -63,7 +64,7 @@ class Offer:
                 self.text, self._profiles = disguised(self.text, description)
             if self._profiles:
                 description = SessionDescription.parse(self.text + "\r\n")
-            _check(description)
+            _check(description, channels)
         except ApiError:
             raise
         except Exception as error:  # the parser has no exception of its own
@@ -116,14 +117,15 @@ def _is_usable_line(line: str) -> bool:
         raise _bad(f"no ICE candidate: {line[:200]}") from error
 
 
-def _check(description: SessionDescription) -> None:
+def _check(description: SessionDescription, channels: bool) -> None:
     """Raise `ApiError` if aiortc could not go through with `description`."""
     mids = [media.rtp.muxId for media in description.media]
     if len(set(mids)) < len(mids):
         raise _bad("two of its media have the same mid")
     kinds = [media.kind for media in description.media]
-    if kinds.count("application") > 1:
-        raise _bad("it has two media of kind application")
+    if kinds.count("application") > channels:
+        most = "one data channel" if channels else "sound and pictures only"
+        raise _bad(f"it may ask for {most} here (media of kind application)")
     for media in description.media:
         if problem := _problem(media):
             raise _bad(problem)

@@ -26,6 +26,8 @@ from aiortc.codecs.vpx import Vp8Decoder
 from aiortc.jitterbuffer import JitterFrame
 from aiortc.rtp import AnyRtcpPacket
 
+from web.webrtc.bounds import bound_decoding, bound_fragments, bound_resending
+
 MAX_WAITING = 1000
 """Packets that wait until a connection is made; a stranger may send them, too."""
 
@@ -44,8 +46,11 @@ def guard(connection: RTCPeerConnection) -> None:
     transports = {each.receiver.transport for each in connection.getTransceivers()}
     if connection.sctp is not None:
         transports.add(connection.sctp.transport)
+        bound_fragments(connection.sctp)
     for each in connection.getTransceivers():
         _report_in_spite_of_faults(each.receiver)
+        bound_decoding(each.receiver)
+        bound_resending(each.sender)
     for transport in transports:
         _bound_waiting(transport)
         _bound_sources(transport)

@@ -6,6 +6,7 @@ In: SDP offers. Out: sessions of what the publishers send, and their media to vi
 from __future__ import annotations
 
 import asyncio
+import logging
 import uuid
 from collections.abc import Coroutine
 from typing import Any
@@ -16,6 +17,11 @@ from web.sessions.ended import Kind
 from web.sessions.hosted import Hosted
 from web.sessions.hub import Hub
 from web.webrtc.connection import Publisher, Viewer, first_of
+
+logger = logging.getLogger(__name__)
+
+MAX_CONNECTING = 16
+"""Guests whose connection is being made, which takes about a second, at once."""
 
 
 class Peers:
@@ -39,28 +45,39 @@ class Peers:
     ) -> tuple[Hosted, str]:
         """Begin a session of what the sender of `offer` sends; gives it, and our answer.
 
+        A guest is in one place at a time: what they published before ends.
+
         Args:
             owner: the guest who sends it; None: the host.
         """
-        if room is not None:
-            self._calls.admit(room)
-        await self._hub.admit()  # rather than after a connection has begun
+        connecting = owner is not None
+        self._admit(room, owner, connecting=connecting)
+        await self._hub.admit(owner)  # rather than after a connection has begun
         settings = self._hub.settings
         kind: Kind = "camera" if room is None else "call"
         alone = settings.alone or kind == "call"
-        publisher = Publisher(settings, name or "camera", alone=alone)
+        publisher = Publisher(settings, name or "camera", owner, alone=alone)
         try:
             answer = await publisher.accept(offer)
-            if room is not None:
-                self._calls.admit(room)  # others may have come meanwhile
+            self._admit(room, owner, connecting=connecting)  # others may have come meanwhile
             hosted = await self._hub.begin(
-                publisher.source, kind=kind, name=name, room=room, owner=owner
+                publisher.source,
+                kind=kind,
+                name=name,
+                room=room,
+                owner=owner,
+                connecting=connecting,
             )
         except BaseException:
             await publisher.close()
             raise
+        if owner is not None:
+            for other in self._publishers.values():
+                if other.owner == owner:
+                    other.hosted.dismiss()
+        publisher.hosted = hosted
         self._publishers[hosted.id] = publisher
-        self._spawn(self._keep_publisher(publisher, hosted))
+        self._spawn(self._keep_publisher(publisher))
         return hosted, answer
 
     async def watch(self, id: str, offer: str, *, owner: str | None = None) -> tuple[str, str]:
@@ -70,10 +87,21 @@ class Peers:
             owner: the guest who watches; None: the host.
         """
         publisher = self.publisher(id)
+        watching = None  # how the others see a guest
+        if owner is not None:
+            watching = self._present(publisher.hosted.room, owner)
+            await watching.flowing()
         await publisher.flowing()
-        most = self._limits.max_viewers
-        if len(publisher.viewers) >= most:
-            raise ApiError(503, "full", f"{most} watch session {id}, as many as may: try again")
+        viewers = publisher.viewers.values()
+        if owner is not None:
+            before = [viewer for viewer in viewers if viewer.owner == owner]
+            for viewer in before:  # each guest has one place; a page may have lost its connection
+                viewer.gone.set()
+            full = len(before) > 1
+        else:
+            full = sum(viewer.owner is None for viewer in viewers) >= self._limits.max_viewers
+        if full:
+            raise ApiError(503, "full", f"as many watch session {id} as may: try again")
         viewer = Viewer(self._hub.settings, publisher, owner)
         viewer_id = uuid.uuid4().hex[:12]
         publisher.viewers[viewer_id] = viewer  # from now on it counts
@@ -83,8 +111,34 @@ class Peers:
             del publisher.viewers[viewer_id]
             await viewer.close()
             raise
-        self._spawn(self._keep_viewer(publisher, viewer_id))
+        self._spawn(self._keep_viewer(publisher, viewer_id, watching))
         return viewer_id, answer
+
+    def _admit(self, room: str | None, owner: str | None, *, connecting: bool) -> None:
+        """Do nothing if one more may publish, else raise the `ApiError` that says why not.
+
+        Guests do not take the host's places; those whose connection is not made take nobody's.
+        """
+        guests = [p for p in self._publishers.values() if p.owner not in (None, owner)]
+        if connecting and sum(not p.connected.is_set() for p in guests) >= MAX_CONNECTING:
+            raise ApiError(503, "full", "many guests are joining now: try again in a few seconds")
+        if room is None:
+            return
+        self._calls.enter(room, owner)
+        present = [hosted for hosted in self._calls.present(room) if not hosted.connecting]
+        same = [h for h in present if (h.owner is None) == (owner is None)]
+        most = self._limits.max_participants
+        if sum(owner is None or h.owner != owner for h in same) >= most:
+            raise ApiError(
+                503, "full", f"{most} people are in this call, as many as may: wait for one to go"
+            )
+
+    def _present(self, room: str | None, owner: str) -> Publisher:
+        """What a guest publishes in a call; `ApiError` if they are not in it."""
+        for hosted in self._calls.present(room) if room else ():
+            if hosted.owner == owner and hosted.id in self._publishers:
+                return self._publishers[hosted.id]
+        raise ApiError(403, "not_joined", "join the call: who sees the others is seen by them")
 
     def publisher(self, id: str) -> Publisher:
         """Who publishes session `id`; `ApiError` if nobody does."""
@@ -105,18 +159,42 @@ class Peers:
                 404, "unknown_viewer", f"session {id} has no viewer {viewer_id}: it may have gone"
             ) from None
 
-    async def _keep_publisher(self, publisher: Publisher, hosted: Hosted) -> None:
+    async def _keep_publisher(self, publisher: Publisher) -> None:
+        entering = asyncio.create_task(self._enter(publisher))
         try:
-            await publisher.live(hosted)
+            await publisher.live()
         finally:
-            del self._publishers[hosted.id]
+            entering.cancel()
+            await asyncio.gather(entering, return_exceptions=True)
+            del self._publishers[publisher.hosted.id]
 
-    async def _keep_viewer(self, publisher: Publisher, viewer_id: str) -> None:
-        viewer = publisher.viewers[viewer_id]
+    async def _enter(self, publisher: Publisher) -> None:
+        """Give a guest a place as soon as they are connected, if there still is one."""
+        await publisher.connected.wait()
+        hosted = publisher.hosted
         try:
-            await first_of(viewer.gone, publisher.closed)
+            if hosted.connecting:
+                self._admit(hosted.room, hosted.owner, connecting=False)
+                await self._hub.admit(hosted.owner)
+            hosted.connecting = False
+        except ApiError as error:
+            logger.info("%s: %s", publisher.name, error.message)
+            hosted.dismiss()
+
+    async def _keep_viewer(
+        self, publisher: Publisher, viewer_id: str, watching: Publisher | None
+    ) -> None:
+        viewer = publisher.viewers[viewer_id]
+        by_host = watching is None
+        publisher.hosted.watchers += by_host
+        try:
+            ends = [viewer.gone, publisher.closed]
+            if watching is not None:
+                ends += [watching.hosted.ended, watching.hosted.dismissed, watching.closed]
+            await first_of(*ends)
             await viewer.close()
         finally:
+            publisher.hosted.watchers -= by_host
             del publisher.viewers[viewer_id]
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:

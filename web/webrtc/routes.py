@@ -10,7 +10,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from web.access.keys import Caller, Guest, caller_of
+from web.access.keys import ERASE_TOKEN, Caller, Guest, caller_of
 from web.errors import ApiError
 from web.settings import IceServer, ServerSettings
 from web.webrtc.connection import Peer
@@ -43,11 +43,15 @@ def routes(peers: Peers, settings: ServerSettings) -> APIRouter:
         room: str | None = None,
         name: Annotated[str, Query(max_length=80)] = "",
     ) -> Response:
-        """Publish by WHIP: an SDP offer in, an answer out; `Location` names the session."""
+        """Publish by WHIP: an SDP offer in, an answer out; `Location` names the session. By the
+        header `Erase-Token`, which guests get, it can be deleted at any later time."""
         offer = await _body(request, SDP, max_kb)
-        owner = _owner(caller_of(request))
-        hosted, answer = await peers.publish(offer, room=room, name=name, owner=owner)
-        return created(answer, f"/whip/{hosted.id}")
+        caller = caller_of(request)
+        hosted, answer = await peers.publish(offer, room=room, name=name, owner=_owner(caller))
+        response = created(answer, f"/whip/{hosted.id}")
+        if isinstance(caller, Guest):
+            response.headers[ERASE_TOKEN] = caller.secret
+        return response
 
     @router.patch("/whip/{id}", status_code=204)
     async def trickle(request: Request, id: str) -> None:
@@ -80,7 +84,7 @@ def routes(peers: Peers, settings: ServerSettings) -> APIRouter:
 
 
 def _owner(caller: Caller) -> str | None:
-    return caller.id if isinstance(caller, Guest) else None
+    return caller.owner if isinstance(caller, Guest) else None
 
 
 async def _body(request: Request, media_type: str, max_kb: int) -> str:

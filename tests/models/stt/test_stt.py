@@ -1,4 +1,4 @@
-"""The embedded recogniser on real speech."""
+"""The embedded recogniser on a synthetic voice and on real ones."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import jiwer
 import numpy as np
 import numpy.typing as npt
 import pytest
+import talks
 
 from models.registry import resolve
 from models.stt import Hypothesis
@@ -27,17 +28,16 @@ def moonshine() -> Iterator[MoonshineTranscriber]:
 
 
 @pytest.fixture(scope="module")
-def sentences(shared: Path, decode: Callable[[Path], Audio]) -> dict[str, Audio]:
-    """Five sentences, by what is said in them."""
-    said = {
-        "in being comparatively modern.": "0002",
-        "has never been surpassed.": "0008",
-        "than in the same operations with ugly ones.": "0013",
-    }
-    return {
-        compared(text): decode(shared / f"media/speech/LJ001-{number}.wav")
-        for text, number in said.items()
-    }
+def sentences(
+    decode: Callable[[Path], Audio], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Audio]:
+    """Three sentences, by what is said in them."""
+    file = tmp_path_factory.mktemp("sentences") / "sentence.flac"
+    found = {}
+    for text in (talks.SENTENCES[n] for n in (0, 9, 2)):
+        (said,) = talks.record(file, [text]).sentences
+        found[compared(text)] = decode(file)[round(said.start * 16_000) : round(said.end * 16_000)]
+    return found
 
 
 def test_words_of_clear_sentences(
@@ -99,7 +99,7 @@ def test_what_was_guessed_right_is_checked_in_one_call(
             return network.run(*given)
 
     monkeypatch.setattr(moonshine, "_decoder", Counting())
-    sound = sentences["has never been surpassed"]
+    sound = sentences["i am so happy to see you"]
     plain = moonshine._decode(sound)
     assert calls == len(plain.tokens) + 1
     for guess, expected in (

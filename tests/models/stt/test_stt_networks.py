@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -15,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from checkout import REPO
+from starting import run
+from talks import Talk
 from tiny_recognisers import (
     PHRASES,
     Audio,
@@ -24,6 +23,7 @@ from tiny_recognisers import (
     save_whisper,
     spelled,
     tone,
+    vouch_for,
 )
 
 from models import registry
@@ -363,19 +363,19 @@ def test_without_any_recogniser_the_program_says_what_to_fetch_and_does_without_
 @pytest.mark.parametrize(
     ("asked", "named", "size"),
     [
-        ("whisper", "whisper-tiny.en", "154 MB"),
-        ("moonshine-base", "moonshine-base", "135 MB"),
-        ("silero", "silero-stt", "118 MB"),
+        ("whisper", "models download whisper-tiny.en", "154 MB"),
+        ("moonshine-base", "models download moonshine-base", "141 MB"),
+        ("silero", "get https://models.silero.ai/models/en/en_v6.jit", "118 MB"),
     ],
 )
-def test_missing_weights_are_named_with_their_size_and_the_command_that_fetches_them(
+def test_missing_weights_are_named_with_their_size_and_how_to_get_them(
     weights: Path, asked: str, named: str, size: str
 ) -> None:
     with pytest.raises(MissingWeights) as caught:
         load_transcriber(asked)
     line = str(caught.value)
     assert "\n" not in line
-    for part in (named, size, f"models download {named}"):
+    for part in (named, size, str(weights)):
         assert part in line
 
 
@@ -390,6 +390,7 @@ def test_missing_weights_are_named_with_their_size_and_the_command_that_fetches_
 def test_what_is_no_network_is_said_in_one_line(weights: Path, asked: str, place: str) -> None:
     if asked == "silero":
         (weights / place).write_bytes(b"not a network")
+        vouch_for(weights / place)
     else:
         save_whisper(weights / place)
         (weights / place / "model.safetensors").write_bytes(b"not a network")
@@ -399,17 +400,31 @@ def test_what_is_no_network_is_said_in_one_line(weights: Path, asked: str, place
     assert str(weights / place) in str(caught.value)
 
 
+@pytest.mark.parametrize("told", [None, "", "0" * 64, "another's"])
+def test_a_program_that_nobody_vouched_for_does_not_run(weights: Path, told: str | None) -> None:
+    path = weights / "silero-stt-en-v6.jit"
+    save_silero(path)
+    load_transcriber("silero").close()
+    note = path.with_name(f"{path.name}.sha256")
+    if told is None:
+        note.unlink()
+    elif told == "another's":
+        path.write_bytes(path.read_bytes() + b"changed")
+    else:
+        note.write_text(told)
+    with pytest.raises(UsageError, match=r"is a program, .* sha256sum .*\.jit > .*\.jit\.sha256"):
+        load_transcriber("silero")
+
+
 @pytest.mark.slow
-def test_the_session_says_which_engine_the_default_is(shared: Path, weights: Path) -> None:
-    command = [sys.executable, str(REPO / "run_live.py"), "analyze", "--events", "-"]
-    clip = str(shared / "media/talker_700.mp4")
-    done = subprocess.run([*command, clip], capture_output=True, text=True, timeout=250)
-    assert done.returncode == 0, done.stderr
-    events = [json.loads(line) for line in done.stdout.splitlines()]
+def test_the_session_says_which_engine_the_default_is(talk: Talk, weights: Path) -> None:
+    status, out, err = run("analyze", "--events", "-", talk.path)
+    assert status == 0, err
+    events = [json.loads(line) for line in out.splitlines()]
     assert events[0]["stt"] == "moonshine-tiny"
     results = [event for event in events if event["type"] == "utterance.result"]
     assert [result["transcript"]["engine"] for result in results] == ["moonshine-tiny"] * 2
-    assert "words moonshine-tiny" in done.stderr
+    assert "words moonshine-tiny" in err
 
 
 def test_an_unknown_engine_is_named_with_the_choices() -> None:

@@ -4,7 +4,6 @@ import csv
 import dataclasses
 
 import av
-import cv2
 import numpy as np
 import pytest
 from judging import untrained
@@ -68,16 +67,16 @@ def judged(report):
 
 
 @pytest.fixture(scope="module")
-def raw(shared, tmp_path_factory):
+def raw(talk, tmp_path_factory):
     """The folders of a release: four videos of eight utterances, and what goes wrong."""
     folder = tmp_path_factory.mktemp("raw")
     for name in ("videos", "transcripts", "labels", "splits"):
         (folder / name).mkdir()
-    with av.open(str(shared / "media" / "talker_512.mp4")) as container:
+    with av.open(str(talk.path)) as container:
         talker = next(container.decode(video=0)).to_ndarray(format="rgb24")
     empty = np.full((240, 320, 3), 90, np.uint8)
     seen = empty.copy()
-    seen[20:220, 60:260] = cv2.resize(talker, (200, 200), interpolation=cv2.INTER_AREA)
+    seen[20:220, 60:260] = talker[20:220, 90:290]
 
     # A face all through utterance 1 of the first video, and in the middle of its others.
     def plain(time):

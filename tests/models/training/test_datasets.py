@@ -139,8 +139,8 @@ def test_nobody_held_out_speaks_in_training(data):
     assert actors == [0, 0, 1, 1]  # RAVDESS numbers women even, men odd
 
 
-def test_a_clip_is_read_as_it_sounds(shared, decode):
-    path = shared / "media" / "speech" / "jfk.flac"
+def test_a_clip_is_read_as_it_sounds(sentence, decode):
+    path = sentence.path
     np.testing.assert_array_equal(read_clip(path), decode(path))
     with path.open("rb") as file:
         np.testing.assert_array_equal(read_clip(file), decode(path))

@@ -6,23 +6,24 @@ A cluster of this machine alone, with the real models in its replicas.
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+import networks
 import numpy as np
 import psutil
 import pytest
 import yaml
 from checkout import REPO
-from clips import beginning_of
 from playing import by_kind, events_of, lasting, results
 from ray import serve
 from ray.serve.schema import ServeDeploySchema
+from starting import run
+from talks import Talk
 
+import run_live
 from models.errors import AnalysisError
 from realtime.analyzers.cluster import ClusterAnalyzer
 from realtime.analyzers.deployments import APPLICATION, Batching, application, packed, unpacked
@@ -36,16 +37,15 @@ pytestmark = [pytest.mark.timeout(900), pytest.mark.slow]
 
 @pytest.fixture(scope="module")
 def local() -> Iterator[LocalAnalyzer]:
-    analyzer = LocalAnalyzer.load()
+    analyzer = networks.load()
     yield analyzer
     analyzer.close()
 
 
 @pytest.fixture(scope="module")
-def clip(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Sixteen utterances of a talker."""
-    whole = shared / "media" / "talker_grid_120s.mp4"
-    return beginning_of(whole, 48, tmp_path_factory.mktemp("clip") / "talker.mp4")
+def clip(long_talk: Talk) -> Path:
+    """Twelve utterances."""
+    return long_talk.path
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ async def test_the_same_utterances_and_digits_as_in_one_process(
     clip: Path, here: list[Event], cluster: ClusterAnalyzer
 ) -> None:
     there = await events_of(clip, cluster)
-    assert len(results(there)) == 16
+    assert len(results(there)) == 12
     assert by_kind(lasting(there)) == by_kind(lasting(here))
 
 
@@ -152,22 +152,15 @@ def test_the_configuration_is_one_that_serve_takes() -> None:
 # --- the command line -----------------------------------------------------------------------------
 
 
-def analyze(*arguments: str, before: str = "") -> Any:
-    program = f"import sys; {before}\nimport run_live; sys.exit(run_live.main())"
-    return subprocess.run(
-        [sys.executable, "-c", program, "analyze", *arguments],
-        cwd=REPO,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-
-
-def test_without_ray_the_option_says_what_to_install(clip: Path) -> None:
-    done = analyze("--analyzer", "ray", str(clip), before="sys.modules['ray'] = None")
-    assert done.returncode == 2
-    assert "pip install -e '.[cluster]'" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+def test_without_ray_the_option_says_what_to_install(
+    clip: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.setattr(sys, "argv", ["run_live.py", "analyze", "--analyzer", "ray", str(clip)])
+    assert run_live.main() == 2
+    said = capsys.readouterr().err
+    assert "pip install -e '.[cluster]'" in said
+    assert said.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -179,26 +172,23 @@ def test_without_ray_the_option_says_what_to_install(clip: Path) -> None:
     ],
 )
 def test_a_place_that_is_none_is_said_in_one_line(clip: Path, where: str, message: str) -> None:
-    done = analyze("--analyzer", where, str(clip))
-    assert (done.returncode, done.stdout) == (2, "")
-    assert message in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    status, out, err = run("analyze", "--analyzer", where, clip)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert message in err
 
 
-def test_two_gateways_share_a_cluster(
-    shared: Path, cluster: ClusterAnalyzer, tmp_path: Path
-) -> None:
+def test_two_gateways_share_a_cluster(talk: Talk, cluster: ClusterAnalyzer, tmp_path: Path) -> None:
     import ray
 
     address = ray.get_runtime_context().gcs_address
     before = {name: replicas(name) for name in ("Recognition", "Faces", "Emotions")}
-    clip = str(shared / "media/talker_512.mp4")
-    there = analyze("--analyzer", f"ray:{address}", "--events", str(tmp_path / "there"), clip)
-    assert there.returncode == 0, there.stderr
-    here = analyze("--events", str(tmp_path / "here"), clip)
-    assert here.stdout == there.stdout
+    there = ("--analyzer", f"ray:{address}")
+    status, told_there, err = run("analyze", *there, "--events", tmp_path / "there", talk.path)
+    assert status == 0, err
+    _, told_here, _ = run("analyze", "--events", tmp_path / "here", talk.path)
+    assert told_here == told_there
     assert {name: replicas(name) for name in before} == before
-    other = analyze("--analyzer", f"ray:{address}", "--stt", "whisper-base.en", clip)
-    assert other.returncode == 2
-    assert "the cluster runs embedded and moonshine-tiny" in other.stderr
+    status, _, err = run("analyze", *there, "--stt", "whisper-base.en", talk.path)
+    assert status == 2
+    assert "the cluster runs embedded and moonshine-tiny" in err
     assert asyncio.run(cluster.ask("mer", "about", size=0)) == ("embedded", "moonshine-tiny")

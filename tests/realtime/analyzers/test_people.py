@@ -8,11 +8,13 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import networks
 import numpy as np
 import numpy.typing as npt
 import pytest
 from clips import beginning_of
 from recordings import frames_of, read, sound_of
+from talks import Talk
 
 from realtime.analyzers.local import LocalAnalyzer
 from realtime.events import AverageUpdated, Event, SpeakerChanged, UtteranceResult
@@ -30,7 +32,7 @@ Film = list[npt.NDArray[np.uint8]]
 
 @pytest.fixture(scope="module")
 def analyzer() -> Iterator[LocalAnalyzer]:
-    loaded = LocalAnalyzer.load()
+    loaded = networks.load()
     yield loaded
     loaded.close()
 
@@ -121,13 +123,11 @@ async def test_a_talker_beside_the_picture_of_a_larger_face(
     assert (first.speaker, len(first.in_view)) == (None, 1)
 
 
-async def test_nobody_in_view_speaks(shared: Path, tmp_path: Path, analyzer: LocalAnalyzer) -> None:
-    posters = [
-        (await film_of(shared / "media" / name, 1))[:1] * 300
-        for name in ("talker_512.mp4", "talker_700.mp4")
-    ]
-    clip = beginning_of(shared / "media/talker_grid_120s.mp4", 12, tmp_path / "talker.mp4")
-    sound = sound_of(await read(clip))[: 300 * 640]
+async def test_nobody_in_view_speaks(
+    talk: Talk, other_talk: Talk, long_talk: Talk, tmp_path: Path, analyzer: LocalAnalyzer
+) -> None:
+    posters = [(await film_of(poster.path, 1))[:1] * 300 for poster in (talk, other_talk)]
+    sound = sound_of(await read(long_talk.path))[: 300 * 640]
     told = results(await found(analyzer, write(tmp_path / "pair.mp4", *posters, sound)))
     assert len(told) >= 3
     for result in told:
@@ -142,6 +142,15 @@ async def test_two_in_an_interview(shared: Path, analyzer: LocalAnalyzer) -> Non
     told = results(events)
     assert [result.faces[0].box[0] < 640 for result in told] == [True, False, False]
     assert [result.speaker and result.speaker.id for result in told] == [1, 2, 2]
+    for result in told:
+        for face in result.faces:
+            x, y, width, height = face.box
+            assert 0 <= x < x + width <= 1281
+            assert 0 <= y < y + height <= 721
+        # Held steady: one person through the utterance.
+        centres = [face.box[0] + face.box[2] / 2 for face in result.faces]
+        assert len(centres) >= 3
+        assert max(centres) - min(centres) < 1.5 * max(face.box[2] for face in result.faces)
     average = next(event for event in reversed(events) if isinstance(event, AverageUpdated))
     assert [(one.id, one.utterances) for one in average.speakers] == [(1, 1), (2, 2)]
 
@@ -157,11 +166,8 @@ async def test_two_live_are_the_same_two(shared: Path, analyzer: LocalAnalyzer) 
         assert one.model_dump(exclude=passing) == other.model_dump(exclude=passing)
 
 
-async def test_one_who_talks_alone_is_one_speaker(
-    shared: Path, tmp_path: Path, analyzer: LocalAnalyzer
-) -> None:
-    clip = beginning_of(shared / "media/talker_grid_120s.mp4", 40, tmp_path / "talker.mp4")
-    told = results(await found(analyzer, clip))
+async def test_one_who_talks_alone_is_one_speaker(long_talk: Talk, analyzer: LocalAnalyzer) -> None:
+    told = results(await found(analyzer, long_talk.path))
     assert {result.speaker and result.speaker.id for result in told} == {1}
     assert {result.speaker and result.speaker.by for result in told} == {"both"}
     assert all(person.confidence is None for result in told for person in result.in_view)

@@ -7,12 +7,14 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
+import networks
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from playing import events_of, results, warnings_of
 from recordings import codes, film, frames_of, read, refusal, sound_of, tone, write
+from talks import Talk
 
 from realtime.analyzers.local import LocalAnalyzer
 from realtime.media import SAMPLE_RATE, Media, SourceNotice
@@ -130,7 +132,7 @@ def test_a_file_of_many_small_parts_is_not_read_to_its_end(content: bytes) -> No
 
 @pytest.fixture(scope="module")
 def analyzer() -> Iterator[LocalAnalyzer]:
-    analyzer = LocalAnalyzer.load()
+    analyzer = networks.load()
     yield analyzer
     analyzer.close()
 
@@ -151,18 +153,20 @@ def analyzer() -> Iterator[LocalAnalyzer]:
     ],
 )
 async def test_the_speech_of_each_piece_is_found(
-    shared: Path, tmp_path: Path, analyzer: LocalAnalyzer, suffix: str, codec: str
+    talk: Talk, tmp_path: Path, analyzer: LocalAnalyzer, suffix: str, codec: str
 ) -> None:
+    whole = sound_of(await read(talk.path))
+    quiet = np.zeros(SAMPLE_RATE, np.float32)
     pieces = []
-    for name in ("LJ001-0002", "LJ001-0008"):
-        speech = sound_of(await read(shared / f"media/speech/{name}.wav"))
-        quiet = np.zeros(SAMPLE_RATE, np.float32)
+    for number, said in enumerate(talk.sentences):
+        speech = whole[round(said.start * SAMPLE_RATE) : round(said.end * SAMPLE_RATE)]
         rate = 48000 if codec == "libopus" else 16000
         sound = np.repeat(np.concatenate((quiet, speech, quiet)), rate // 16000)[np.newaxis]
-        pieces.append(write(tmp_path / f"{name}.{suffix}", [(0, sound)], rate, codec=codec))
+        pieces.append(write(tmp_path / f"{number}.{suffix}", [(0, sound)], rate, codec=codec))
     events = await events_of(join(tmp_path / f"joined.{suffix}", *pieces), analyzer)
     [first, second] = results(events)
-    assert (first.start, second.start) == pytest.approx((1.1, 5.0), abs=0.4)
+    length = talk.sentences[0].end - talk.sentences[0].start
+    assert (first.start, second.start) == pytest.approx((0.9, 2.9 + length), abs=0.3)
     assert [warning.code for warning in warnings_of(events)] == ["source.clocks"]
 
 

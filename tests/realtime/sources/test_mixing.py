@@ -42,6 +42,10 @@ def power(sound: npt.NDArray[np.float32]) -> float:
     return float(np.mean(np.square(sound[SAMPLE_RATE // 10 :])))
 
 
+def likeness(one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> float:
+    return float(np.corrcoef(one, other)[0, 1])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("format", ["flt", "fltp"])
 @pytest.mark.parametrize("count", [*range(1, 17), 24, 32])
@@ -135,7 +139,7 @@ def test_after_channels_that_cancelled_the_mix_comes_back() -> None:
     assert heard == pytest.approx(one, abs=1e-6)
 
 
-@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf, 3e38])
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf, 3e38, 9e5, -9.0])
 def test_samples_that_are_no_numbers_are_silence_and_told_once(odd: float) -> None:
     sound = voice()[None].copy()
     sound[0, [5, 700, 12_000]] = odd
@@ -144,6 +148,33 @@ def test_samples_that_are_no_numbers_are_silence_and_told_once(odd: float) -> No
     expected[[5, 700, 12_000]] = 0
     assert np.array_equal(sound_of(items), expected)
     assert codes(items) == ["audio.not_finite"]
+
+
+@pytest.mark.parametrize("bits", [16, 24, 32])
+def test_float_samples_may_have_the_unit_of_integers(bits: int) -> None:
+    unit = np.float32(2.0 ** (bits - 1))
+    items = mixed(voice()[None] * unit, "mono")
+    assert sound_of(items) / unit == pytest.approx(voice(), abs=1e-6)
+    assert codes(items) == []
+
+
+@pytest.mark.parametrize("offset", [0.05, 0.3, -0.9])
+def test_a_constant_offset_hides_nothing(offset: float) -> None:
+    quiet = voice() / 100
+    alone = sound_of(mixed(quiet[None] + np.float32(offset), "mono"))
+    assert alone == pytest.approx(quiet, abs=1e-3)
+    assert power(alone) == pytest.approx(power(quiet), rel=0.1)
+    # Of six channels, one has nothing but an offset.
+    channels = np.zeros((6, len(quiet)), np.float32)
+    channels[2], channels[5] = voice(), offset
+    items = mixed(channels, "6 channels")
+    assert likeness(sound_of(items), voice()) > 0.99
+
+
+def test_sound_without_an_offset_is_not_touched() -> None:
+    sound = voice()
+    sound[8000:8500] += 0.3  # a "p" that blows into the microphone
+    assert np.array_equal(sound_of(mixed(sound[None], "mono")), sound)
 
 
 async def test_a_file_with_samples_that_are_no_numbers(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ctypes.util
 import itertools
+import os
 import sys
 import threading
 import time
@@ -17,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from checkout import require_or_skip
+from talks import Talk
 from virtual_microphone import VirtualMicrophone, virtual_microphone
 
 from models.errors import SourceError, UsageError
@@ -38,9 +40,10 @@ def microphone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Virt
 
 
 @pytest.fixture
-def film(tmp_path: Path) -> Path:
-    """A file that OpenCV reads as it reads a camera: 800 red frames, 160 x 120."""
+def camera(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever camera is asked for: a file, 800 red frames, 160 x 120, which OpenCV reads alike."""
     import av
+    import cv2
 
     path = tmp_path / "camera.avi"
     with av.open(str(path), "w") as container:
@@ -51,7 +54,8 @@ def film(tmp_path: Path) -> Path:
         for _ in range(800):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(red)))
         container.mux(stream.encode())
-    return path
+    capture = cv2.VideoCapture
+    monkeypatch.setattr(cv2, "VideoCapture", lambda target, backend: capture(str(path)))
 
 
 async def take(source: Source, until: Callable[[Media], bool]) -> list[Media]:
@@ -101,9 +105,9 @@ def likeness(heard: npt.NDArray[np.float32], said: npt.NDArray[np.float32]) -> f
 
 
 async def test_what_is_said_is_heard(
-    microphone: VirtualMicrophone, shared: Path, decode: Callable[[Path], Any]
+    microphone: VirtualMicrophone, sentence: Talk, decode: Callable[[Path], Any]
 ) -> None:
-    said = decode(shared / "media" / "speech" / "LJ001-0002.wav")
+    said = decode(sentence.path)
     async with aclosing(await open_source("webcam", camera="off")) as source:
         assert (source.name, source.has_audio, source.has_video) == ("microphone", True, False)
         await take(source, seconds(0.2))
@@ -174,9 +178,9 @@ async def test_sound_lost_to_a_stalled_session_becomes_silence(
 
 
 async def test_a_camera_is_seen_and_its_loss_survived(
-    microphone: VirtualMicrophone, film: Path
+    microphone: VirtualMicrophone, camera: None
 ) -> None:
-    async with aclosing(await open_source(f"webcam:{film}")) as source:
+    async with aclosing(await open_source("webcam:7")) as source:
         assert source.has_video
         items = await take(source, noticed("camera.lost"))
         after = await take(source, seconds(len(heard(items)) / SAMPLE_RATE + 0.5))
@@ -192,9 +196,9 @@ async def test_a_camera_is_seen_and_its_loss_survived(
 
 
 async def test_a_camera_that_comes_back_is_seen_again(
-    microphone: VirtualMicrophone, film: Path
+    microphone: VirtualMicrophone, camera: None
 ) -> None:
-    async with aclosing(await open_source(f"webcam:{film}")) as source:
+    async with aclosing(await open_source("webcam:7")) as source:
         before = await take(source, noticed("camera.lost"))
         between = await take(source, noticed("camera.back"))
         after = await take(source, lambda item: isinstance(item, VideoFrame))
@@ -208,9 +212,9 @@ async def test_a_camera_that_comes_back_is_seen_again(
     heard([*before, *between, *after])  # and no sample is missing
 
 
-async def test_a_camera_alone(film: Path) -> None:
+async def test_a_camera_alone(camera: None) -> None:
     items: list[Media] = []
-    async with aclosing(await open_source("webcam", camera=str(film), microphone="off")) as source:
+    async with aclosing(await open_source("webcam", camera="7", microphone="off")) as source:
         assert (source.has_audio, source.has_video) == (False, True)
         with pytest.raises(SourceError, match="camera is lost"):
             await follow(source, items)
@@ -227,13 +231,32 @@ async def test_without_a_camera_the_session_goes_by_ear(microphone: VirtualMicro
     assert codes(items) == ["camera.missing"]
 
 
-@pytest.mark.parametrize("camera", ["97", "/no/such/camera", "no such camera"])
+@pytest.mark.parametrize(
+    "wanted",
+    ["97", "9" * 30, "/no/such/camera", "no such camera", "/dev/null", "/dev/zero", "a\0b"],
+)
 async def test_a_camera_that_was_asked_for_must_be_there(
-    camera: str, capfd: pytest.CaptureFixture[str]
+    wanted: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(UsageError, match=r"camera .* cannot be opened|names no device"):
-        await open_source("webcam", camera=camera, microphone="off")
+        await open_source("webcam", camera=wanted, microphone="off")
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    ["{}/a.avi", "{}/link.avi", "{}/dangling", "{}/fifo", "{}", "file://{}/a.avi",
+     "rtsp://192.0.2.1/1", "http://192.0.2.1/a.avi", "concat://{}/a.avi"],
+)  # fmt: skip
+async def test_what_opencv_would_decode_is_no_camera(tmp_path: Path, wanted: str) -> None:
+    (tmp_path / "a.avi").write_bytes(b"RIFF" * 100)
+    (tmp_path / "link.avi").symlink_to(tmp_path / "a.avi")
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(tmp_path / "fifo")
+    wanted = wanted.format(tmp_path)
+    with pytest.raises(UsageError, match=r"is no camera: .*/dev/video0") as error:
+        await open_source(f"webcam:{wanted}", microphone="off")
+    assert wanted in str(error.value)
 
 
 async def test_without_a_microphone_the_remedy_is_told(

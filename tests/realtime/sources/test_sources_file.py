@@ -24,6 +24,7 @@ from recordings import (
     tone,
     write,
 )
+from talks import Talk
 
 from realtime.media import SAMPLE_RATE, AudioBlock, Media, SourceNotice, VideoFrame
 from realtime.sources.timeline import AudioTimeline, Interleaver, media_time
@@ -278,10 +279,11 @@ async def test_every_piece_of_a_joined_recording_is_heard_where_it_stands(
 
 @pytest.mark.slow
 async def test_silence_that_a_sender_left_out_is_told_once_and_summed_up(
-    shared: Path, tmp_path: Path
+    sentence: Talk, tmp_path: Path
 ) -> None:
     """Speech in Opus, without the packets of the pauses: a call with DTX, as a browser records."""
-    speech = sound_of(await read(shared / "media/speech/LJ001-0002.wav"))
+    (text,) = sentence.sentences
+    speech = sound_of(await read(sentence.path))[: round(text.end * SAMPLE_RATE)]
     said = np.tile(np.concatenate((speech, np.zeros(SAMPLE_RATE, np.float32))), 12)
     whole = write(
         tmp_path / "whole.webm", [(0, np.repeat(said, 3)[np.newaxis])], 48000, codec="libopus"

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from models.errors import UsageError
 from realtime.media import SAMPLE_RATE, AudioBlock, Media, SourceNotice, VideoFrame
 from realtime.sources.pushed import HANDOVER_ITEMS, PushedSource
+from realtime.sources.rate_check import ENOUGH, RateCheck
 
 Pcm = npt.NDArray[np.int16]
 
@@ -124,6 +125,32 @@ async def test_sound_of_another_rate_is_one_error_that_tells_the_rate(
         await push()
     await source.aclose()
     assert notices(await taking) == []
+
+
+@pytest.mark.parametrize(
+    ("step", "told"),
+    [
+        (0.0, "the times do not go on: send the second at which each piece begins"),
+        (-0.02, "the times do not go on"),
+        (20.0, "the times look like milliseconds: send seconds"),
+        (20_000.0, "the times look like microseconds"),
+        (320.0, "the times look like numbers of samples"),
+    ],
+)
+def test_times_that_are_no_seconds_are_one_error(step: float, told: str) -> None:
+    check = RateCheck()
+    for number in range(ENOUGH):
+        check.follow(7 + number * step, 320)
+    with pytest.raises(UsageError, match=f"samples and times do not agree: {told}"):
+        check.follow(7 + ENOUGH * step, 320)
+
+
+def test_another_rate_is_noticed_after_pieces_that_were_lost() -> None:
+    check = RateCheck()
+    for number in [0, 1, 3, 5, 6, 7, 9, 10, 11, 12]:
+        check.follow(number * 0.02, 960)
+    with pytest.raises(UsageError, match="48000 samples came for each second"):
+        check.follow(13 * 0.02, 960)
 
 
 @pytest.mark.parametrize("lost", [{1}, {1, 2, 3}, {2, 3, 5, 6, 8}, {1, 4, 6, 7, 8, 9}])

@@ -6,19 +6,20 @@ import asyncio
 import contextlib
 import json
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import av
+import cv2
 import pytest
 from aiortc import MediaStreamTrack
-from checkout import REPO
 from clips import beginning_of
 from media_server import Breaking, serving
 from recordings import GENEROUS, film, follow, tone, write
+from starting import Program
+from talks import Talk
 
 from realtime.media import FrameThinner, Media
 from realtime.sources import Isolation, Source, open_source
@@ -84,12 +85,15 @@ async def test_a_server_that_never_answers(isolation: Isolation | None) -> None:
 
 
 @pytest.mark.slow
-async def test_a_camera_that_hangs(tmp_path: Path) -> None:
+async def test_a_camera_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream that stalls, which OpenCV reads as it reads a camera, stands in for one."""
     path = write(tmp_path / "a.ts", frames=film(3), video_codec="mpeg2video")
+    capture = cv2.VideoCapture
     with hanging(path.read_bytes()) as url:
+        monkeypatch.setattr(cv2, "VideoCapture", lambda *_: capture(f"{url}/camera.ts"))
         source = DeviceSource(
             microphone="off",
-            camera=f"{url}/camera.ts",
+            camera="0",
             thinner=FrameThinner(),
             microphone_retry_s=10,
         )
@@ -124,21 +128,20 @@ POLITE = [signal.SIGINT, *([signal.SIGTERM] if sys.platform != "win32" else [])]
 @pytest.mark.slow
 @pytest.mark.parametrize("polite", POLITE, ids=lambda s: s.name)
 def test_a_command_that_waits_for_the_pace(
-    shared: Path, tmp_path: Path, polite: signal.Signals
+    talk: Talk, tmp_path: Path, polite: signal.Signals
 ) -> None:
-    talk = beginning_of(shared / "media/talker_512.mp4", 3, tmp_path / "talk.mp4")
-    clip = joined_with_a_late_picture(talk, tmp_path / "late.mkv")
-    command = [sys.executable, "run_live.py", "watch", str(clip), "--events", "-"]
-    with subprocess.Popen(command, cwd=REPO, stdout=subprocess.PIPE, text=True) as program:
-        assert program.stdout is not None
-        for line in program.stdout:
-            if json.loads(line)["type"] == "speech.started":
-                break
-        time.sleep(4)  # the sound is over, and the last picture is due in 40 s
-        program.send_signal(polite)
-        began = time.perf_counter()
-        events = [json.loads(line) for line in program.stdout]
-        assert program.wait(30) == 0
+    begun = beginning_of(talk.path, 2.5, tmp_path / "talk.mp4")
+    clip = joined_with_a_late_picture(begun, tmp_path / "late.mkv")
+    program = Program("watch", clip, "--events", "-")
+    for line in program.stdout:
+        if json.loads(line)["type"] == "speech.started":
+            break
+    time.sleep(4)  # the sound is over, and the last picture is due in 40 s
+    program.send_signal(polite)
+    began = time.perf_counter()
+    out, _ = program.communicate(30)
+    events = [json.loads(line) for line in out.splitlines()]
+    assert program.returncode == 0
     assert events[-1]["type"] == "session.ended"
     assert events[-1]["reason"] == "stopped"
     assert time.perf_counter() - began < 5  # what was said is still analysed

@@ -77,7 +77,8 @@ async def test_tracks_that_are_all_silent_are_one_silent_recording(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("wanted", "hz"), [("1", 440), ("2", 700), ("3", 900), ("deu", 700), ("en", 440), ("FRA", 900)]
+    ("wanted", "hz"),
+    [("1", 440), ("2", 700), ("3", 900), ("deu", 700), ("en-US", 440), ("FRA", 900)],
 )
 async def test_a_track_is_chosen_by_number_or_language(
     tmp_path: Path, wanted: str, hz: int

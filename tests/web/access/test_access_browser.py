@@ -6,13 +6,13 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 from browser import FakeDevices, chromium, violations
 from fastapi import FastAPI
 from file_server import serving as files
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+from talks import Talk
 from web_client import loading, served
 
 from web.sessions.hub import Hub
@@ -32,9 +32,8 @@ def server() -> Iterator[tuple[str, FastAPI]]:
 
 
 @pytest.fixture(scope="module")
-def browser(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    clip = shared / "media" / "talker_512.mp4"
-    devices = FakeDevices.of(clip, tmp_path_factory.mktemp("talker"), seconds=4)
+def browser(talk: Talk, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    devices = FakeDevices.of(talk.path, tmp_path_factory.mktemp("talker"), seconds=4)
     rules = "--host-resolver-rules=MAP dashboard.test 127.0.0.1"
     with (
         sync_playwright() as playwright,
@@ -55,26 +54,32 @@ def new_page(browser: Browser, address: str) -> Page:
 
 
 @pytest.fixture
-def link(browser: Browser, server: tuple[str, FastAPI]) -> str:
-    """The link to a new call, as its host reads it on the page."""
+def host(browser: Browser, server: tuple[str, FastAPI]) -> Iterator[Page]:
+    """The page of the host of a new call."""
     host = new_page(browser, server[0])
     host.goto(f"/?token={TOKEN}")
     assert host.url == f"{server[0]}/"
     host.get_by_role("heading", name="Call").click()
     host.get_by_label("Who analyses?").fill("Dr Example")
     host.get_by_role("button", name="New call").click()
-    field = host.get_by_label("Link for those who join")
-    expect(field).to_have_value(re.compile("/calls/.*token="), timeout=SOON)
-    link = field.input_value()
+    link_of(host)
+    yield host
     assert host.errors == []  # type: ignore[attr-defined]
     host.context.close()
-    return link
+
+
+def link_of(host: Page) -> str:
+    """By which others join, as the host reads it."""
+    field = host.get_by_label("Link for those who join")
+    expect(field).to_have_value(re.compile("/calls/.*token="), timeout=SOON)
+    return field.input_value()
 
 
 def test_a_guest_joins_and_has_everything_erased(
-    browser: Browser, server: tuple[str, FastAPI], link: str
+    browser: Browser, server: tuple[str, FastAPI], host: Page
 ) -> None:
     address, app = server
+    link = link_of(host)
     hub: Hub = app.state.hub
     guest = new_page(browser, address)
     with page_elsewhere(f'<a href="{link}">Join our call</a>') as elsewhere:
@@ -114,6 +119,57 @@ def test_a_guest_joins_and_has_everything_erased(
     assert not hub.sessions
     assert guest.errors == []  # type: ignore[attr-defined]
     guest.context.close()
+
+
+def test_the_host_pauses_removes_and_ends(
+    browser: Browser, server: tuple[str, FastAPI], host: Page
+) -> None:
+    address, app = server
+    anna, ben = new_page(browser, address), new_page(browser, address)
+    anna.goto(link_of(host))
+    join(anna)
+    expect(anna.locator("#host-watching")).to_have_text("Dr Example is watching now.", timeout=SOON)
+    of_anna = host.get_by_role("article", name="Anna")
+    pause = of_anna.get_by_role("button", name="Pause analysis")
+
+    anna.get_by_role("button", name="Pause analysis of me").click()
+    expect(anna.locator("#analysis")).to_contain_text("You have paused", timeout=SOON)
+    expect(of_anna.locator(".state")).to_contain_text("paused by this person", timeout=SOON)
+    pause.click()
+    expect(host.locator("#notice")).to_contain_text("only the person can resume", timeout=SOON)
+    anna.get_by_role("button", name="Pause analysis of me").click()
+    expect(anna.locator("#analysis")).to_have_text("You are being analysed and recorded.")
+    expect(pause).to_have_attribute("aria-pressed", "false", timeout=SOON)
+    pause.click()
+    expect(anna.locator("#analysis")).to_contain_text("The host has paused", timeout=SOON)
+
+    ben.goto(link_of(host))
+    join(ben, "Ben")
+    expect(anna.locator(".tile", has_text="Ben")).to_be_visible(timeout=SOON)
+    assert violations(host) == []
+    old = link_of(host)
+    host.get_by_role("button", name="New link").click()
+    expect(host.get_by_label("Link for those who join")).not_to_have_value(old, timeout=SOON)
+    host.get_by_role("article", name="Ben").get_by_role("button", name="Remove").click()
+    title = ben.get_by_role("heading", name="You were removed from this call")
+    expect(title).to_be_visible(timeout=SOON)
+    expect(anna.locator(".tile", has_text="Ben")).to_have_count(0, timeout=SOON)
+
+    host.get_by_role("button", name="End call for all").click()
+    expect(anna.get_by_role("heading", name="This call is over")).to_be_visible(timeout=SOON)
+    expect(anna.get_by_text("the host has ended this call")).to_be_visible()
+    expect(host.locator("#notice")).to_contain_text("This call is over", timeout=SOON)
+    assert violations(anna) == []
+    anna.get_by_role("button", name="Erase what was found of me").click()
+    expect(anna.locator("#notice")).to_have_text(
+        "What was found of you has been erased.", timeout=SOON
+    )
+    assert [hosted.name for hosted in app.state.hub.sessions.values()] == ["Ben"]
+    ben.get_by_role("button", name="Erase what was found of me").click()
+    expect(ben.locator("#erasing")).to_be_hidden(timeout=SOON)
+    for guest in (anna, ben):
+        assert guest.errors == []  # type: ignore[attr-defined]
+        guest.context.close()
 
 
 def test_a_page_elsewhere_neither_asks_nor_frames(
@@ -169,8 +225,8 @@ def test_an_insecure_page_says_so(browser: Browser, server: tuple[str, FastAPI])
     page.context.close()
 
 
-def join(guest: Page) -> None:
-    guest.get_by_label("Your name").fill("Anna")
+def join(guest: Page, name: str = "Anna") -> None:
+    guest.get_by_label("Your name").fill(name)
     guest.get_by_label("I have read this").check()
     guest.get_by_role("button", name="Join").click()
     expect(guest.get_by_role("button", name="Leave")).to_be_visible(timeout=SOON)

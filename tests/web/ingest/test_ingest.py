@@ -16,6 +16,7 @@ import PIL.Image
 import pytest
 import pytest_asyncio
 from av.audio.resampler import AudioResampler
+from talks import Talk
 from web_client import Client, rest_of, serving
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
@@ -89,21 +90,21 @@ def of_type(type: str, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 @pytest.mark.slow
 async def test_what_is_sent_is_analysed_and_told_on_the_same_socket(
-    client: Client, shared: Path, talker_truth: list[dict[str, Any]]
+    client: Client, long_talk: Talk
 ) -> None:
-    id, events = await send(client, shared / "media" / "talker_grid_120s.mp4", 14)
+    id, events = await send(client, long_talk.path, 14)
     assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
     assert events[-1]["type"] == "session.ended"
     assert events[-1]["reason"] == "end"
-    assert of_type("warning", events) == []
+    # It was sent faster than it was said: partial texts may be left out.
+    assert {warning["code"] for warning in of_type("warning", events)} <= {"overload"}
     results = of_type("utterance.result", events)
-    said = [utterance for utterance in talker_truth if utterance["end"] < 13]
+    said = [sentence for sentence in long_talk.sentences if sentence.end < 13]
     assert len(results) >= len(said) - 1
     for result in results[:-1]:
         assert any(
-            abs(result["start"] - utterance["start"]) < 0.5
-            and abs(result["end"] - utterance["end"]) < 0.5
-            for utterance in said
+            abs(result["start"] - sentence.start) < 0.5 and abs(result["end"] - sentence.end) < 0.5
+            for sentence in said
         )
         assert len(result["faces"]) == 5
         assert result["modalities"] == ["visual", "acoustic", "textual"]
@@ -111,28 +112,25 @@ async def test_what_is_sent_is_analysed_and_told_on_the_same_socket(
     assert (session["kind"], session["name"], session["state"]) == ("ingest", "Ada", "ended")
 
 
-async def test_sound_alone_is_enough(client: Client, shared: Path) -> None:
-    clip = shared / "media" / "talker_512.mp4"
-    _, events = await send(client, clip, 8, video=False)
+async def test_sound_alone_is_enough(client: Client, talk: Talk) -> None:
+    _, events = await send(client, talk.path, 8, video=False)
     results = of_type("utterance.result", events)
     assert results
     assert all(result["faces"] == [] for result in results)
 
 
-async def test_pictures_alone_are_enough(client: Client, shared: Path) -> None:
-    clip = shared / "media" / "talker_512.mp4"
-    _, events = await send(client, clip, 3, audio=False)
+async def test_pictures_alone_are_enough(client: Client, talk: Talk) -> None:
+    _, events = await send(client, talk.path, 3, audio=False)
     (result,) = of_type("utterance.result", events)
     assert result["modalities"] == ["visual"]
     assert len(result["faces"]) == 5
 
 
 @pytest.mark.slow
-async def test_whoever_goes_without_a_word_has_ended(client: Client, shared: Path) -> None:
-    clip = shared / "media" / "talker_512.mp4"
+async def test_whoever_goes_without_a_word_has_ended(client: Client, talk: Talk) -> None:
     async with client.connect("/api/ingest") as socket:
         id = await begin(socket)
-        for message in messages(clip, 4, audio=True, video=True):
+        for message in messages(talk.path, 4, audio=True, video=True):
             await socket.send(message)
     events = await client.events(id)
     assert events[-1]["reason"] == "end"
@@ -259,13 +257,12 @@ async def test_too_many_messages_end_the_conversation(client: Client) -> None:
 
 
 @pytest.mark.slow
-async def test_a_recording_may_be_sent_as_fast_as_it_is_analysed(shared: Path) -> None:
+async def test_a_recording_may_be_sent_as_fast_as_it_is_analysed(long_talk: Talk) -> None:
     """In time, these are far more messages a second than are taken; in media, fewer."""
-    clip = shared / "media" / "talker_grid_120s.mp4"
-    limits = Limits(max_message_rate=75, max_frame_rate=30)
+    limits = Limits(max_message_rate=45, max_frame_rate=20)
     async with serving(ServerSettings(limits=limits)) as client:
         await client.hub.ready()
-        _, events = await send(client, clip, 40)
+        _, events = await send(client, long_talk.path, 40)
     assert events[-1]["type"] == "session.ended"
     assert len(of_type("utterance.result", events)) > 8
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import re
@@ -9,8 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import networks
 import pytest
-from clips import beginning_of
+import talks
+from web_client import serving
 
 from models.errors import UsageError
 from realtime.analyzers.local import LocalAnalyzer
@@ -23,6 +26,7 @@ from realtime.events import (
 from realtime.session import LiveSession
 from realtime.sources import open_source
 from web.observability import logs
+from web.settings import ServerSettings
 
 
 @pytest.fixture(autouse=True)
@@ -54,11 +58,11 @@ def strings(value: Any) -> Iterator[str]:
 
 
 @pytest.mark.slow
-async def test_no_word_no_face_no_score_and_no_name_is_logged(shared: Path, tmp_path: Path) -> None:
+async def test_no_word_no_face_no_score_and_no_name_is_logged(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     logs.configure(path)
-    clip = beginning_of(shared / "media/talker_grid_120s.mp4", 12, tmp_path / "AdaLovelace.mp4")
-    analyzer = LocalAnalyzer.load()
+    clip = talks.film(tmp_path / "AdaLovelace.mp4", talks.SENTENCES[:3]).path
+    analyzer = networks.load()
     try:
         session = LiveSession(await open_source(str(clip), "fast"), analyzer)
         events = [event async for event in session.events()]
@@ -122,13 +126,76 @@ def test_other_warnings_become_lines_too(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     logs.configure(path)
     try:
-        raise ValueError("two\nlines")
+        try:
+            raise KeyError("two\nlines")
+        except KeyError as error:
+            raise ValueError("Ada.mp4 cannot be read") from error
     except ValueError:
         logging.getLogger("somewhere").exception("it broke")
     logging.getLogger("somewhere").info("of no interest")
     (line,) = lines(path)
     assert (line["level"], line["logger"], line["event"]) == ("error", "somewhere", "it broke")
-    assert line["exception"].endswith("ValueError: two\nlines")
+    here = rf"{re.escape(__name__)}:\d+ test_other_warnings_become_lines_too"
+    assert re.fullmatch(rf"ValueError at {here}\nKeyError at {here}", line["exception"])
+
+
+async def test_of_a_message_nothing_is_logged_that_may_name_somebody(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    logs.configure(path)
+    somewhere = logging.getLogger("somewhere")
+    somewhere.warning("%s took %d of %.1f s: %r", "Ada.mp4", 3, 4.5, Path("/home/ada"))
+    somewhere.warning("100 % of it")
+    somewhere.warning("%(who)s left", {"who": "Ada"})
+    somewhere.error(OSError("Ada's disk"), extra={"told": {"stage": "stt"}})
+    asyncio.get_running_loop().call_exception_handler(
+        {"message": "a task broke off", "task": "Ada's", "exception": ValueError("Ada said")}
+    )
+    assert [line["event"] for line in lines(path)] == [
+        "… took 3 of 4.5 s: '…'",
+        "100 % of it",
+        "%(who)s left",
+        "OSError",
+        "a task broke off",
+    ]
+    assert "ada" not in path.read_text().lower()
+
+
+async def test_nothing_that_people_send_or_choose_stands_in_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names of files and of people, paths, tokens, right ones and wrong ones: all are Ada's."""
+    path = tmp_path / "log.jsonl"
+    logs.configure(path)
+
+    def load() -> LocalAnalyzer:
+        raise ValueError("/home/ada/weights are damaged")
+
+    settings = ServerSettings(token="ada-lovelace-ada", store=tmp_path / "ada.sqlite")
+    async with serving(settings, load) as client:
+        right = {"Authorization": f"Bearer {settings.token}"}
+        client.http.headers.update(right)
+        (tmp_path / "ada.wav").write_bytes(b"RIFFada")
+        assert (await client.upload(tmp_path / "ada.wav")).status_code in (400, 503)
+        for method, asked in (
+            ("GET", "/ada?token=ada"),
+            ("POST", "/whip?name=ada"),
+            ("GET", "/calls/ada?token=ada"),
+            ("DELETE", "/api/sessions/ada"),
+        ):
+            assert (await client.http.request(method, asked)).status_code >= 400
+        wrong = {"Authorization": "Bearer ada"}
+        assert (await client.http.get("/api/calls", headers=wrong)).status_code == 401
+        async with client.connect("/api/ingest", right) as socket:
+            await socket.send('{"type": "start", "name": "ada"}')
+            assert "models_failed" in str(await socket.recv())
+        with monkeypatch.context() as broken:
+            broken.setattr(client.hub, "settings", "ada")
+            assert (await client.http.get("/api/server?name=ada")).status_code == 500
+    assert {line["event"] for line in lines(path)} >= {
+        "the models cannot be loaded",
+        "Exception in ASGI application",
+    }
+    assert "ada" not in path.read_text().lower()
 
 
 def test_a_path_leaves_the_terminal_as_it_was(

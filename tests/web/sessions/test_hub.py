@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -14,19 +13,21 @@ from typing import Any, cast
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from storing import content, looking_into
 
 from models.errors import UsageError
-from realtime import storage
 from realtime.analysis import Analyzer
 from realtime.analyzers.local import LocalAnalyzer
 from realtime.events import SourceWarning, TranscriptPartial
 from realtime.sources.pushed import PushedSource
-from realtime.storage import SessionStore
-from realtime.stored import StoredSession
+from realtime.storage import store as store_module
+from realtime.storage.store import SessionStore
+from realtime.storage.values import StoredSession
 from web.errors import ApiError
 from web.sessions.ended import Kept
 from web.sessions.hosted import Hosted
 from web.sessions.hub import Hub
+from web.sessions.speakers import SpeakerWish
 from web.settings import Limits, ServerSettings
 
 SOON_S = 60  # generous: other work may keep the machine busy
@@ -100,18 +101,16 @@ def test_whoever_follows_gets_each_event_once_and_in_order(store: SessionStore) 
 
 async def test_an_event_is_in_the_file_before_it_is_told(store: SessionStore) -> None:
     session = hosted(store)
-    file = sqlite3.connect(store.path)
     for number in range(100):
         session.record(partial(number))
         if number % 7 == 0:
             await asyncio.sleep(0.002)
     assert session.to_json()["last_seq"] == len(session.events) < 100
-    async for seq, event in session.follow():
-        stored = file.execute(f"SELECT json FROM events_{session.id} WHERE seq = ?", (seq,))
-        assert stored.fetchone() == (event.model_dump_json(),)
-        if seq == 100:
-            break
-    file.close()
+    with looking_into(store.path) as file:
+        async for seq, event in session.follow():
+            assert content(file, session.id, seq) == event.model_dump_json()
+            if seq == 100:
+                break
 
 
 async def test_a_long_session_forgets_what_passed_and_keeps_what_lasts(store: SessionStore) -> None:
@@ -143,7 +142,7 @@ async def test_a_session_too_long_to_be_kept_is_stopped(store: SessionStore) -> 
 async def test_a_full_disk_costs_one_warning_and_nothing_else(
     store: SessionStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(storage, "RETRY_S", 0.05)
+    monkeypatch.setattr(store_module, "RETRY_S", 0.05)
     session = hosted(store)
     session.record(warning(0))
     await session._published()
@@ -202,6 +201,14 @@ def names(sessions: Any) -> list[str]:
     return [session.name for session in sessions]
 
 
+async def test_a_name_cannot_turn_a_line_or_a_terminal(tmp_path: Path) -> None:
+    odd, safe = "ann\u202e\x1b[1m\n", "ann\\u202e\\x1b[1m\\x0a"
+    async with hub_of(ServerSettings(store=tmp_path / "s.sqlite")) as hub:
+        session = await begin(hub, odd)
+        assert session.name == session.to_json()["source"] == names(hub.recent(1))[0] == safe
+    assert SpeakerWish.model_validate({"name": odd + "!"}).name == safe + "!"
+
+
 async def test_a_server_that_is_back_knows_what_it_knew(tmp_path: Path) -> None:
     settings = ServerSettings(store=tmp_path / "s.sqlite", limits=Limits(max_ended=2))
     async with hub_of(settings) as hub:
@@ -233,11 +240,11 @@ async def test_a_server_that_is_back_knows_what_it_knew(tmp_path: Path) -> None:
             assert kept.to_json() == session.to_json()
             assert kept.to_json()["reason"] == "stopped"
             assert [pair async for pair in kept.follow(1)] == [*session.events[1:]]
-            assert [*kept.events] == [*session.events]
+            assert [*kept.read()] == [*session.read()]
             assert kept.owner == session.owner
             kept.stop()
             with pytest.raises(ApiError, match="can be paused"):
-                kept.pause(True)
+                kept.pausing.change(True, "host")
         await hub.forget(running.id)
         assert names(hub.recent(10)) == ["e", "d", "c", "a"]
 
@@ -265,7 +272,24 @@ async def test_sessions_are_kept_for_so_many_days(tmp_path: Path) -> None:
         await until(lambda: "old" not in names(hub.recent(10)))
         assert names(hub.recent(10)) == ["running", "young"]
         tomorrow = datetime.now(timezone.utc) + timedelta(days=1)
-        assert names(hub.store.ended_before(tomorrow)) == ["young"], "one that runs is never old"
+        assert hub.store.ended_before(tomorrow) == ["young"], "one that runs is never old"
+
+
+async def test_looking_for_what_is_old_holds_nobody_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not done in the thread of the event loop."""
+    looked_in: list[int] = []
+    look = SessionStore.ended_before
+
+    def watched(store: SessionStore, when: datetime) -> list[str]:
+        looked_in.append(threading.get_ident())
+        return look(store, when)
+
+    monkeypatch.setattr(SessionStore, "ended_before", watched)
+    async with hub_of(ServerSettings(store=tmp_path / "s.sqlite", keep_days=7)):
+        await until(lambda: bool(looked_in))
+    assert threading.get_ident() not in looked_in
 
 
 class Measured:

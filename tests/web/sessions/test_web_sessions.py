@@ -17,22 +17,25 @@ import numpy as np
 import PIL.Image
 import pytest
 import pytest_asyncio
+from recordings import film, write
+from talks import Talk
 from web_client import SOON_S, Client, rest_of, serving
 
 from models.errors import UsageError
 from realtime.analyzers.local import LocalAnalyzer
 from realtime.events import event_schema
+from web.sessions.uploads import PREFIX
 from web.settings import Limits, ServerSettings
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def client(tmp_path_factory: pytest.TempPathFactory, shared: Path) -> AsyncIterator[Client]:
+async def client(tmp_path_factory: pytest.TempPathFactory, talk: Talk) -> AsyncIterator[Client]:
     """Of a server for all tests, whose uploads lie in a folder of their own."""
     before, tempfile.tempdir = tempfile.tempdir, str(tmp_path_factory.mktemp("uploads"))
     limits = Limits(max_upload_mb=5, max_sessions=3)
-    settings = ServerSettings(limits=limits, allow_paths=(shared / "media",))
+    settings = ServerSettings(limits=limits, allow_paths=(talk.path.parent,))
     async with serving(settings) as client:
         yield client
     assert uploads() == []
@@ -40,7 +43,7 @@ async def client(tmp_path_factory: pytest.TempPathFactory, shared: Path) -> Asyn
 
 
 def uploads() -> list[Path]:
-    return [*Path(tempfile.gettempdir()).glob("upload-*")]
+    return [*Path(tempfile.gettempdir()).glob(f"{PREFIX}*")]
 
 
 # --- uploads ---
@@ -48,16 +51,16 @@ def uploads() -> list[Path]:
 
 @pytest.mark.slow
 async def test_an_upload_is_analysed_and_followed_from_any_event_on(
-    client: Client, shared: Path
+    client: Client, talk: Talk
 ) -> None:
-    answer = await client.upload(shared / "media" / "talker_512.mp4")
+    answer = await client.upload(talk.path)
     session = answer.json()
     id = session["id"]
     assert answer.status_code == 201
     assert answer.headers["location"] == f"/api/sessions/{id}"
     assert session["kind"] == "upload"
-    assert session["name"] == session["source"] == "talker_512.mp4"
-    assert session["duration"] == pytest.approx(8, abs=1)
+    assert session["name"] == session["source"] == "talk.mp4"
+    assert session["duration"] == pytest.approx(talk.duration, abs=0.1)
 
     events = await client.events(id)
     assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
@@ -81,9 +84,9 @@ async def test_an_upload_is_analysed_and_followed_from_any_event_on(
 
 @pytest.mark.slow
 async def test_an_utterance_is_shown_with_what_the_model_was_given(
-    client: Client, shared: Path
+    client: Client, talk: Talk
 ) -> None:
-    id = (await client.upload(shared / "media" / "talker_512.mp4")).json()["id"]
+    id = (await client.upload(talk.path)).json()["id"]
     events = await client.events(id)
     result = next(event for event in events if event["type"] == "utterance.result")
     del result["seq"]
@@ -98,7 +101,7 @@ async def test_an_utterance_is_shown_with_what_the_model_was_given(
     assert len(inputs["waveform"]) == 240
     assert all(-1 <= low <= high <= 1 for low, high in inputs["waveform"])
     assert inputs["duration"] == pytest.approx(result["end"] - result["start"])
-    assert inputs["frame"] == [512, 512]
+    assert inputs["frame"] == [*talk.size]
     assert await client.error("GET", f"/api/sessions/{id}/utterances/99") == (
         404,
         "unknown_utterance",
@@ -107,9 +110,9 @@ async def test_an_utterance_is_shown_with_what_the_model_was_given(
 
 
 async def test_an_utterance_is_taken_for_rest_and_what_follows_is_told_without_it(
-    client: Client, shared: Path
+    client: Client, long_talk: Talk
 ) -> None:
-    source = str(shared / "media" / "talker_grid_120s.mp4")
+    source = str(long_talk.path)
     begun = await client.http.post("/api/sessions", json={"source": source, "pace": "live"})
     id = begun.json()["id"]
     assert await client.error("POST", f"/api/sessions/{id}/rest") in (
@@ -132,15 +135,15 @@ async def test_an_utterance_is_taken_for_rest_and_what_follows_is_told_without_i
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "clip", ["no_face.mp4", "many_faces_1080p.mp4", "talker_portrait_hevc.mp4"]
-)
-async def test_odd_clips_come_to_their_end(client: Client, shared: Path, clip: str) -> None:
-    id = (await client.upload(shared / "media" / clip)).json()["id"]
-    last = (await client.events(id))[-1]
-    assert last["type"] == "session.ended"
-    assert last["reason"] == "end"
-    assert uploads() == []
+async def test_odd_clips_come_to_their_end(
+    client: Client, nobody: Path, crowd: Path, upright_talk: Talk
+) -> None:
+    for clip in (nobody, crowd, upright_talk.path):
+        id = (await client.upload(clip)).json()["id"]
+        last = (await client.events(id))[-1]
+        assert last["type"] == "session.ended"
+        assert last["reason"] == "end"
+        assert uploads() == []
 
 
 @pytest.mark.parametrize(
@@ -152,9 +155,10 @@ async def test_odd_clips_come_to_their_end(client: Client, shared: Path, clip: s
     ],
 )
 async def test_what_is_no_recording_of_a_speaker_is_refused(
-    client: Client, shared: Path, name: str, content: bytes | None, said: str
+    client: Client, tmp_path: Path, name: str, content: bytes | None, said: str
 ) -> None:
-    content = (shared / "media" / name).read_bytes() if content is None else content
+    if content is None:
+        content = write(tmp_path / name, frames=film(1)).read_bytes()
     status, code, message = await client.error(
         "POST", "/api/sessions", files={"video": (name, content)}
     )
@@ -205,8 +209,8 @@ async def test_forms_that_are_not_whole_are_refused(
     assert uploads() == []
 
 
-async def test_the_name_of_an_upload_leads_nowhere_else(client: Client, shared: Path) -> None:
-    clip = (shared / "media" / "talker_700.mp4").read_bytes()
+async def test_the_name_of_an_upload_leads_nowhere_else(client: Client, talk: Talk) -> None:
+    clip = talk.path.read_bytes()
     files = {"video": ("../../etc/<b>talk:1</b>.mp4", clip)}
     session = (await client.http.post("/api/sessions", files=files)).json()
     assert session["name"] == "b_.mp4"
@@ -230,9 +234,9 @@ LONG = "日本語の長い名前" * 30
     ],
 )
 async def test_long_names_are_shortened_by_bytes(
-    client: Client, shared: Path, sent: str, kept: str
+    client: Client, talk: Talk, sent: str, kept: str
 ) -> None:
-    clip = (shared / "media" / "talker_700.mp4").read_bytes()
+    clip = talk.path.read_bytes()
     answer = await client.http.post("/api/sessions", files={"video": (sent, clip)})
     assert answer.status_code == 201, answer.text
     session = answer.json()
@@ -243,10 +247,10 @@ async def test_long_names_are_shortened_by_bytes(
 
 
 async def test_what_keeps_an_upload_from_the_disk_is_told_as_it_is(
-    client: Client, shared: Path
+    client: Client, talk: Talk
 ) -> None:
     resource = pytest.importorskip("resource")
-    clip = (shared / "media" / "talker_700.mp4").read_bytes()
+    clip = talk.path.read_bytes()
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))  # bytes of any file
@@ -264,9 +268,9 @@ async def test_what_keeps_an_upload_from_the_disk_is_told_as_it_is(
 
 
 async def test_a_source_at_live_pace_shows_its_picture_until_it_is_stopped(
-    client: Client, shared: Path
+    client: Client, long_talk: Talk
 ) -> None:
-    body = {"source": str(shared / "media" / "talker_grid_120s.mp4"), "pace": "live"}
+    body = {"source": str(long_talk.path), "pace": "live"}
     answer = await client.http.post("/api/sessions", json=body)
     assert answer.status_code == 201
     id = answer.json()["id"]
@@ -280,7 +284,7 @@ async def test_a_source_at_live_pace_shows_its_picture_until_it_is_stopped(
     assert kind == "multipart/x-mixed-replace; boundary=frame"
     parts = pictures.split(b"--frame\r\n")[1:4]
     shown = [np.asarray(PIL.Image.open(io.BytesIO(p.partition(b"\r\n\r\n")[2]))) for p in parts]
-    assert {image.shape for image in shown} == {(288, 360, 3)}
+    assert {image.shape for image in shown} == {(288, 384, 3)}
     assert not np.array_equal(shown[0], shown[1])
 
     assert await client.error("POST", f"/api/sessions/{id}/pause", json={"paused": True}) == (
@@ -304,9 +308,9 @@ async def test_a_source_at_live_pace_shows_its_picture_until_it_is_stopped(
 
 
 async def test_a_session_that_runs_can_be_forgotten_while_it_is_followed(
-    client: Client, shared: Path
+    client: Client, long_talk: Talk
 ) -> None:
-    body = {"source": str(shared / "media" / "talker_grid_120s.mp4"), "pace": "live"}
+    body = {"source": str(long_talk.path), "pace": "live"}
     id = (await client.http.post("/api/sessions", json=body)).json()["id"]
     async with client.connect(f"/api/sessions/{id}/events") as feed:
         assert json.loads(await feed.recv())["type"] == "session.started"
@@ -315,8 +319,8 @@ async def test_a_session_that_runs_can_be_forgotten_while_it_is_followed(
 
 
 @pytest.mark.slow
-async def test_no_more_sessions_run_than_may(client: Client, shared: Path) -> None:
-    body = {"source": str(shared / "media" / "talker_grid_120s.mp4"), "pace": "live"}
+async def test_no_more_sessions_run_than_may(client: Client, long_talk: Talk) -> None:
+    body = {"source": str(long_talk.path), "pace": "live"}
     begun = [(await client.http.post("/api/sessions", json=body)).json()["id"] for _ in range(3)]
     told = await client.error("POST", "/api/sessions", json=body)
     assert told[:2] == (503, "full")
@@ -326,11 +330,11 @@ async def test_no_more_sessions_run_than_may(client: Client, shared: Path) -> No
 
 
 @pytest.mark.slow
-async def test_what_a_session_held_is_released_with_its_end(client: Client, shared: Path) -> None:
+async def test_what_a_session_held_is_released_with_its_end(client: Client, talk: Talk) -> None:
     await asyncio.sleep(0.1)
     tasks, threads = len(asyncio.all_tasks()), threading.active_count()
     for _ in range(3):
-        id = (await client.upload(shared / "media" / "talker_700.mp4")).json()["id"]
+        id = (await client.upload(talk.path)).json()["id"]
         async with client.connect(f"/api/sessions/{id}/events") as feed:
             await feed.recv()  # and goes
         await client.events(id)
@@ -400,15 +404,15 @@ async def test_pages_schema_and_description_are_served(client: Client) -> None:
 
 
 @pytest.mark.slow
-async def test_the_page_answers_and_sessions_wait_while_the_models_load(shared: Path) -> None:
+async def test_the_page_answers_and_sessions_wait_while_the_models_load(talk: Talk) -> None:
     go_on = threading.Event()
 
     def load() -> LocalAnalyzer:
         go_on.wait(SOON_S)
         raise UsageError("the weights are not here: download them")
 
-    clip = str(shared / "media" / "talker_700.mp4")
-    async with serving(ServerSettings(allow_paths=(shared / "media",)), load) as client:
+    clip = str(talk.path)
+    async with serving(ServerSettings(allow_paths=(talk.path.parent,)), load) as client:
         try:
             assert (await client.http.get("/")).status_code == 200
             assert (await client.json("/api/server"))["state"] == "loading"

@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from talks import Talk
 from web_client import Client, serving
 
 from models.errors import UsageError
 from realtime.analyzers.local import LocalAnalyzer
 from realtime.events import Event, SessionEnded, UtteranceResult, WireAverage, parse_event
 from realtime.sources.pushed import PushedSource
-from realtime.storage import SessionStore
-from realtime.stored import StoredSession
+from realtime.storage.store import SessionStore
+from realtime.storage.values import StoredSession
 from web.sessions.hosted import Hosted
 from web.settings import ServerSettings
 
@@ -193,10 +194,9 @@ async def test_a_session_that_has_heard_nobody_has_no_speaker(tmp_path: Path) ->
 
 
 @pytest.mark.slow
-async def test_a_running_session_is_told_who_speaks(shared: Path, tmp_path: Path) -> None:
+async def test_a_running_session_is_told_who_speaks(long_talk: Talk, tmp_path: Path) -> None:
     async with serving(ServerSettings(store=tmp_path / "s.sqlite")) as client:
-        clip = shared / "media" / "talker_grid_120s.mp4"
-        id = (await client.upload(clip)).json()["id"]
+        id = (await client.upload(long_talk.path, pace="live")).json()["id"]
         path = f"/api/sessions/{id}"
         session = client.hub.get(id)
         async for _, event in session.follow():

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from browser import FakeDevices, chromium, dashboard
 from pages import new_page
 from playwright.sync_api import Browser, Page, Playwright, sync_playwright
+from talks import Talk
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +24,8 @@ def playwright() -> Iterator[Playwright]:
 
 
 @pytest.fixture(scope="module")
-def talker(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> FakeDevices:
-    clip = shared / "media" / "talker_grid_120s.mp4"
-    return FakeDevices.of(clip, tmp_path_factory.mktemp("talker"), seconds=40)
+def talker(long_talk: Talk, tmp_path_factory: pytest.TempPathFactory) -> FakeDevices:
+    return FakeDevices.of(long_talk.path, tmp_path_factory.mktemp("talker"), seconds=40)
 
 
 @pytest.fixture(scope="module")
@@ -44,3 +43,10 @@ def page(camera_browser: Browser, address: str) -> Iterator[Page]:
     yield page
     page.context.close()
     assert page.errors == []  # type: ignore[attr-defined]
+
+
+@pytest.fixture(scope="module")
+def plain_browser(playwright: Playwright) -> Iterator[Browser]:
+    """A browser without camera and microphone."""
+    with chromium(playwright) as browser:
+        yield browser

@@ -8,6 +8,7 @@ import pytest
 from browser import FakeDevices, chromium, violations
 from pages import LONG, SOON, expect_utterance, new_page, rows, until, upload
 from playwright.sync_api import Browser, Page, Playwright, expect
+from talks import Talk
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.slow]
 
@@ -18,7 +19,7 @@ class TestCall:
         page: Page,
         camera_browser: Browser,
         playwright: Playwright,
-        shared: Path,
+        other_talk: Talk,
         tmp_path: Path,
         address: str,
     ) -> None:
@@ -29,7 +30,7 @@ class TestCall:
         expect(field).not_to_have_value("")  # it comes from the server
         link = field.input_value()
 
-        other = FakeDevices.of(shared / "media" / "talker_512.mp4", tmp_path, seconds=8)
+        other = FakeDevices.of(other_talk.path, tmp_path, seconds=8)
         with chromium(playwright, devices=other) as second_browser:
             anna, ben = new_page(camera_browser, address), new_page(second_browser, address)
             join(anna, link, "Anna")
@@ -51,7 +52,7 @@ class TestCall:
                 name: view.locator("video").evaluate("v => v.videoWidth / v.videoHeight")
                 for name, view in people.items()
             }
-            assert sizes["Anna"] == pytest.approx(360 / 288, abs=0.05)
+            assert sizes["Anna"] == pytest.approx(384 / 288, abs=0.05)
             assert sizes["Ben"] == pytest.approx(1, abs=0.05)
             assert violations(page) == []
 
@@ -113,7 +114,7 @@ def heard(page: Page, name: str) -> bool:
 class TestEverybody:
     """The pages can be read by everybody, on what they have."""
 
-    def test_no_violations_in_light_or_dark(self, page: Page, shared: Path) -> None:
+    def test_no_violations_in_light_or_dark(self, page: Page, talk: Talk) -> None:
         found: list[str] = []
 
         def judge() -> None:
@@ -126,7 +127,7 @@ class TestEverybody:
         for name in ("Video file", "Source of the server", "Call"):
             page.get_by_role("heading", name=name).click()
             judge()
-        upload(page, shared / "media" / "talker_700.mp4", pace="fast")
+        upload(page, talk.path, pace="fast")
         expect(page.locator(".average h3")).to_have_text("Final average", timeout=LONG)
         page.locator("summary", has_text="Thresholds").click()
         page.locator("summary", has_text="Export").click()
@@ -140,10 +141,10 @@ class TestEverybody:
         judge()
         assert found == []
 
-    def test_a_phone_needs_no_sideways_scrolling(self, page: Page, shared: Path) -> None:
+    def test_a_phone_needs_no_sideways_scrolling(self, page: Page, talk: Talk) -> None:
         page.set_viewport_size({"width": 360, "height": 740})
         sideways = "document.documentElement.scrollWidth > innerWidth"
         assert not page.evaluate(sideways)
-        upload(page, shared / "media" / "talker_700.mp4", pace="fast")
+        upload(page, talk.path, pace="fast")
         expect(page.locator(".average h3")).to_have_text("Final average", timeout=LONG)
         assert not page.evaluate(sideways)

@@ -9,15 +9,17 @@ from statistics import median
 from typing import Any
 
 import httpx
+import networks
 import psutil
 import pytest
 from browser import FakeDevices, chromium
 from earlier import SESSION, store_earlier
 from pages import LONG, SOON, expect_scores, expect_utterance, new_page, rows, until, upload
 from playwright.sync_api import Browser, Page, Playwright, expect
+from recordings import film, write
+from talks import Talk
 from web_client import loading, served
 
-from realtime.analyzers.local import LocalAnalyzer
 from web.settings import Limits, ServerSettings
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.slow]
@@ -37,7 +39,7 @@ def session_of(page: Page) -> dict[str, Any]:
 
 class TestCamera:
     def test_the_first_ten_utterances_of_a_talker_are_seen(
-        self, page: Page, talker_truth: list[dict[str, Any]]
+        self, page: Page, long_talk: Talk
     ) -> None:
         start(page)
         last = page.locator(".last")
@@ -62,7 +64,7 @@ class TestCamera:
             expect_utterance(last, number, faces=len(result["faces"]))
             if result["faces"] and result["transcript"]["text"]:
                 seen.append(result["start"])
-        assert len(matched([u["start"] for u in talker_truth[:10]], seen)) >= 8
+        assert len(matched([said.start for said in long_talk.sentences[:10]], seen)) >= 8
 
     def test_the_light_the_captions_and_the_box_follow(self, page: Page) -> None:
         start(page)
@@ -72,7 +74,7 @@ class TestCamera:
         assert page.locator(".picture rect").evaluate("box => box.width.baseVal.value") > 40
         expect(page.locator(".caption:not(.partial)")).to_have_text(re.compile(r"\w"), timeout=SOON)
         expect(page.locator(".spoken")).to_have_text(re.compile("expressed: "), timeout=SOON)
-        assert page.locator("video").evaluate("video => video.videoWidth") == 360
+        assert page.locator("video").evaluate("video => video.videoWidth") == 384
 
     def test_closing_the_page_ends_its_session_and_keeps_what_was_found(
         self, page: Page, camera_browser: Browser, address: str
@@ -135,14 +137,15 @@ class TestUpload:
     @pytest.mark.parametrize(
         ("clip", "playing"),
         [
-            ("talker_512.mp4", "img.naturalWidth > 0"),  # MPEG-4 Visual: only the server can
-            ("talker_700.mp4", "video.currentTime > 1"),
+            ("other_talk", "img.naturalWidth > 0"),  # MPEG-4 Visual: only the server can
+            ("talk", "video.currentTime > 1"),
         ],
     )
     def test_live_pace_from_submit_to_clear(
-        self, page: Page, shared: Path, clip: str, playing: str
+        self, page: Page, request: pytest.FixtureRequest, clip: str, playing: str
     ) -> None:
-        upload(page, shared / "media" / clip, pace="live")
+        talk: Talk = request.getfixturevalue(clip)
+        upload(page, talk.path, pace="live")
         expect(page.locator("article header progress")).to_be_visible(timeout=SOON)
         shown = (
             "() => { const [video, img] = document.querySelectorAll('.picture :is(video, img)');"
@@ -154,9 +157,9 @@ class TestUpload:
         page.get_by_role("button", name="Clear").click()
         expect(page.locator("#choose")).to_be_visible()
         expect(page.locator(".file-name")).to_have_text("No file chosen yet.")
-        expect(page.locator("#session-list")).to_contain_text(clip)
+        expect(page.locator("#session-list")).to_contain_text(talk.path.name)
 
-    def test_a_file_is_dropped(self, page: Page, shared: Path) -> None:
+    def test_a_file_is_dropped(self, page: Page) -> None:
         page.get_by_role("heading", name="Video file").click()
         files = page.evaluate_handle(
             """() => {
@@ -168,50 +171,37 @@ class TestUpload:
         page.dispatch_event("#upload .drop", "drop", {"dataTransfer": files})
         expect(page.locator(".file-name")).to_contain_text("dropped.mp4")
 
-    @pytest.mark.parametrize(
-        ("clip", "utterances", "words"),
-        [
-            ("talker_700.mp4", True, None),
-            ("talker_portrait_hevc.mp4", True, None),
-            ("two_people_interview.mp4", True, None),
-            ("many_faces_1080p.mp4", False, None),
-            ("no_face.mp4", False, None),
-            ("no_audio_track.mp4", False, "has no sound"),
-        ],
-    )
-    def test_other_clips(
-        self, page: Page, shared: Path, clip: str, utterances: bool, words: str | None
-    ) -> None:
-        page.get_by_role("heading", name="Video file").click()
-        form = page.locator("#upload")
-        form.locator("input[type=file]").set_input_files(shared / "media" / clip)
-        form.locator("input[value=fast]").check()
-        form.get_by_role("button", name="Submit").click()
-        if words:
-            expect(form.locator(".message")).to_contain_text(words, timeout=SOON)
-            return
+    def test_a_high_film_is_analysed(self, page: Page, upright_talk: Talk) -> None:
+        upload(page, upright_talk.path, pace="fast")
         expect(page.locator(".state")).to_have_text(re.compile("ended"), timeout=LONG)
-        if utterances:
-            expect(page.locator(".average h3")).to_have_text("Final average", timeout=SOON)
-            expect(rows(page).first).to_be_visible()
-        else:
-            expect(rows(page)).to_have_count(0)
+        expect(page.locator(".average h3")).to_have_text("Final average", timeout=SOON)
+        expect(rows(page)).to_have_count(2)
 
-    def test_a_text_file_is_refused_in_words(self, page: Page, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("clip", ["crowd", "nobody"])
+    def test_where_nobody_speaks_there_are_no_utterances(
+        self, page: Page, request: pytest.FixtureRequest, clip: str
+    ) -> None:
+        upload(page, request.getfixturevalue(clip), pace="fast")
+        expect(page.locator(".state")).to_have_text(re.compile("ended"), timeout=LONG)
+        expect(rows(page)).to_have_count(0)
+
+    def test_what_is_no_talk_is_refused_in_words(self, page: Page, tmp_path: Path) -> None:
         text = tmp_path / "talk.mp4"
         text.write_text("not a video")
+        silent = write(tmp_path / "silent.mp4", frames=film(1))
         page.get_by_role("heading", name="Video file").click()
-        page.locator("#upload input[type=file]").set_input_files(text)
-        page.get_by_role("button", name="Submit").click()
-        expect(page.locator("#upload .message")).to_contain_text("talk.mp4", timeout=SOON)
+        for file, words in ((text, "talk.mp4"), (silent, "has no sound")):
+            page.locator("#upload input[type=file]").set_input_files(file)
+            page.get_by_role("button", name="Submit").click()
+            expect(page.locator("#upload .message")).to_contain_text(words, timeout=SOON)
 
 
 class TestReading:
     """What a person does with what was found."""
 
     @pytest.fixture
-    def ended(self, page: Page, shared: Path) -> Page:
-        upload(page, shared / "media" / "talker_portrait_hevc.mp4", pace="fast")
+    def ended(self, page: Page, talk: Talk) -> Page:
+        upload(page, talk.path, pace="fast")
         expect(page.locator(".average h3")).to_have_text("Final average", timeout=LONG)
         return page
 
@@ -266,7 +256,7 @@ class TestReading:
         for link in page.locator("#exports a").all():
             answer = page.request.get(str(link.evaluate("link => link.href")))
             assert answer.ok
-            assert answer.text()
+            assert answer.body()
 
     def test_the_report_is_drawn_in_its_sandbox(self, ended: Page) -> None:
         page = ended
@@ -399,10 +389,10 @@ def test_a_session_of_an_earlier_version_has_a_dash_for_neutral(
         assert page.errors == []  # type: ignore[attr-defined]
 
 
-def test_a_source_of_the_server(camera_browser: Browser, shared: Path) -> None:
+def test_a_source_of_the_server(camera_browser: Browser, talk: Talk) -> None:
     limits = Limits(max_sessions=8)  # else as many as a machine holds that is busy with tests
-    settings = ServerSettings(allow_paths=(shared / "media",), limits=limits)
-    with served(settings, LocalAnalyzer.load) as (address, _):
+    settings = ServerSettings(allow_paths=(talk.path.parent,), limits=limits)
+    with served(settings, networks.load) as (address, _):
         page = new_page(camera_browser, address)
         page.goto("/")
         page.get_by_role("heading", name="Source of the server").click()
@@ -410,8 +400,7 @@ def test_a_source_of_the_server(camera_browser: Browser, shared: Path) -> None:
         form.get_by_label("Webcam, path or address").fill("/nowhere/talk.mp4")
         form.get_by_role("button", name="Open").click()
         expect(form.locator(".message")).to_contain_text("talk.mp4 lies in no folder", timeout=SOON)
-        clip = str(shared / "media" / "talker_512.mp4")
-        form.get_by_label("Webcam, path or address").fill(clip)
+        form.get_by_label("Webcam, path or address").fill(str(talk.path))
         form.get_by_role("button", name="Open").click()
         shown = "document.querySelector('.picture img')?.naturalWidth > 0"
         until(lambda: page.evaluate(shown))

@@ -10,6 +10,7 @@ import pytest
 from browser import FakeDevices, chromium
 from pages import LONG, SOON, expect_scores, new_page, rows, upload
 from playwright.sync_api import Browser, Page, Playwright, expect
+from talks import Talk
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.slow]
 
@@ -87,12 +88,12 @@ def sharing_browser(playwright: Playwright, talker: FakeDevices) -> Iterator[Bro
 
 @pytest.fixture
 def sharer(
-    sharing_browser: Browser, shared: Path, tmp_path: Path, address: str, muted: str
+    sharing_browser: Browser, talk: Talk, tmp_path: Path, address: str, muted: str
 ) -> Iterator[Page]:
     """A dashboard beside a tab in which somebody talks; or, `muted`, is only seen."""
     page = new_page(sharing_browser, address)
     page.context.grant_permissions(["microphone"])
-    clip = (shared / "media" / "talker_700.mp4").as_uri()
+    clip = talk.path.as_uri()
     meeting = tmp_path / "meeting.html"
     meeting.write_text(f"<title>{TITLE}</title><video src='{clip}' autoplay loop {muted}></video>")
     page.context.new_page().goto(meeting.as_uri())

@@ -24,6 +24,7 @@ from checkout import REPO
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from talks import Talk
 from web_client import application
 from webrtc_client import SDP, Publication, View, nothing_left, offer_of, peer, serving, until
 
@@ -70,14 +71,14 @@ async def ended(http: httpx.AsyncClient, id: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def agrees(results: list[dict[str, Any]], truth: list[dict[str, Any]], least: int) -> None:
+def agrees(results: list[dict[str, Any]], talk: Talk, least: int) -> None:
     """Assert that at least so many utterances came out where they are, with words and faces."""
     matched = [
         result
         for result in results
         if any(
-            abs(result["start"] - said["start"]) < 0.5 and abs(result["end"] - said["end"]) < 0.5
-            for said in truth
+            abs(result["start"] - said.start) < 0.5 and abs(result["end"] - said.end) < 0.5
+            for said in talk.sentences
         )
     ]
     assert len(matched) >= least, [(r["start"], r["end"]) for r in results]
@@ -86,10 +87,10 @@ def agrees(results: list[dict[str, Any]], truth: list[dict[str, Any]], least: in
 
 
 async def test_a_clip_published_by_whip_is_understood(
-    http: httpx.AsyncClient, shared: Path, talker_truth: list[dict[str, Any]]
+    http: httpx.AsyncClient, long_talk: Talk
 ) -> None:
     async with nothing_left():
-        player = MediaPlayer(str(shared / "media" / "talker_grid_120s.mp4"))
+        player = MediaPlayer(str(long_talk.path))
         publication = Publication(http)
         publication.pc.createDataChannel("ours")  # only so that the server may open its own
         await publication.begin(player.audio, player.video, query="?name=Ada")
@@ -102,19 +103,19 @@ async def test_a_clip_published_by_whip_is_understood(
     told = publication.events
     assert [event["seq"] for event in told] == [*range(1, len(told) + 1)]
     assert told[0]["type"] == "session.started"
-    agrees(publication.told("utterance.result"), talker_truth, 3)
+    agrees(publication.told("utterance.result"), long_talk, 3)
     assert not publication.told("warning")
     assert events[-1]["type"] == "session.ended"
     assert events[-1]["reason"] == "end"
 
 
-async def test_a_channel_the_publisher_opens_is_used(http: httpx.AsyncClient, shared: Path) -> None:
-    player = MediaPlayer(str(shared / "media" / "talker_512.mp4"))
+async def test_a_channel_the_publisher_opens_is_used(http: httpx.AsyncClient, talk: Talk) -> None:
+    player = MediaPlayer(str(talk.path))
     publication = Publication(http)
     publication.listen(publication.pc.createDataChannel("events"))
     await publication.begin(player.audio, player.video)
     await until(lambda: publication.told("speech.started"))
-    # The clip lasts 8 s; after 4 s without media the server ends the session, and tells that too.
+    # The clip lasts 6 s; after 4 s without media the server ends the session, and tells that too.
     await until(lambda: publication.told("session.ended"))
     assert publication.told("session.ended")[0]["reason"] == "source_error"
     assert [event["seq"] for event in publication.events] == [
@@ -126,11 +127,9 @@ async def test_a_channel_the_publisher_opens_is_used(http: httpx.AsyncClient, sh
     await publication.pc.close()
 
 
-async def test_sound_alone_and_pictures_alone(http: httpx.AsyncClient, shared: Path) -> None:
-    player = MediaPlayer(str(shared / "media" / "speech" / "jfk.flac"))
-    heard = await Publication(http).begin(player.audio)
-    silent = MediaPlayer(str(shared / "media" / "no_audio_track.mp4"))
-    seen = await Publication(http).begin(silent.video)
+async def test_sound_alone_and_pictures_alone(http: httpx.AsyncClient, talk: Talk) -> None:
+    heard = await Publication(http).begin(MediaPlayer(str(talk.path)).audio)
+    seen = await Publication(http).begin(MediaPlayer(str(talk.path)).video)
     events = await ended(http, heard.session)
     said = [event for event in events if event["type"] == "utterance.result"]
     assert said
@@ -144,23 +143,23 @@ async def test_sound_alone_and_pictures_alone(http: httpx.AsyncClient, shared: P
 
 
 async def test_others_see_and_hear_who_pauses_the_analysis(
-    http: httpx.AsyncClient, shared: Path
+    http: httpx.AsyncClient, long_talk: Talk
 ) -> None:
     async with nothing_left():
-        player = MediaPlayer(str(shared / "media" / "talker_grid_120s.mp4"))
+        player = MediaPlayer(str(long_talk.path))
         publication = await Publication(http).begin(player.audio, player.video)
         id = publication.session
         first, second = View(http), View(http)
         await asyncio.gather(first.begin(id), second.begin(id))
         await until(lambda: min(*first.count.values(), *second.count.values()) > 10)
         assert first.picture is not None
-        assert (first.picture.width, first.picture.height) == (360, 288), "sent on as it came"
+        assert (first.picture.width, first.picture.height) == long_talk.size, "sent on as it came"
 
         answer = await http.post(f"/api/sessions/{id}/pause", json={"paused": True})
         assert answer.json()["paused"] is True
         paused_at = answer.json()["time"]
         first.loudest, before = 0, dict(first.count)
-        # The clip is silent for 1.5 s at most: in 6 s somebody speaks.
+        # The clip is silent for 1 s at most: in 6 s somebody speaks.
         await session_when(http, id, lambda session: session["time"] > paused_at + 6)
         assert first.loudest > 1000
         assert first.count["audio"] > before["audio"]
@@ -180,8 +179,10 @@ async def test_others_see_and_hear_who_pauses_the_analysis(
     assert [time for time in began if time >= resumed_at]
 
 
-async def test_candidates_may_come_after_the_offer(http: httpx.AsyncClient, shared: Path) -> None:
-    player = MediaPlayer(str(shared / "media" / "talker_grid_120s.mp4"))
+async def test_candidates_may_come_after_the_offer(
+    http: httpx.AsyncClient, long_talk: Talk
+) -> None:
+    player = MediaPlayer(str(long_talk.path))
     pc = peer()
     pc.addTransceiver(player.audio, "sendonly")
     whole = (await offer_of(pc)).splitlines()
@@ -307,7 +308,7 @@ async def test_unknown_resources_are_not_found(http: httpx.AsyncClient) -> None:
 
 
 async def test_who_never_connects_is_given_up(
-    http: httpx.AsyncClient, shared: Path, monkeypatch: pytest.MonkeyPatch
+    http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(web_peer, "CONNECT_S", 2.0)
     async with nothing_left():
@@ -326,10 +327,10 @@ async def test_who_never_connects_is_given_up(
 
 
 async def test_stopping_the_session_ends_the_connection(
-    http: httpx.AsyncClient, shared: Path
+    http: httpx.AsyncClient, talk: Talk
 ) -> None:
     async with nothing_left():
-        player = MediaPlayer(str(shared / "media" / "talker_512.mp4"))
+        player = MediaPlayer(str(talk.path))
         publication = await Publication(http).begin(player.audio, player.video)
         await until(lambda: publication.pc.connectionState == "connected")
         await http.delete(f"/api/sessions/{publication.session}")
@@ -337,7 +338,7 @@ async def test_stopping_the_session_ends_the_connection(
         await publication.pc.close()
 
 
-async def test_ice_servers_are_told_even_while_the_models_load(shared: Path) -> None:
+async def test_ice_servers_are_told_even_while_the_models_load(talk: Talk) -> None:
     told = threading.Event()
 
     def load() -> LocalAnalyzer:
@@ -346,7 +347,7 @@ async def test_ice_servers_are_told_even_while_the_models_load(shared: Path) -> 
 
     turn = IceServer(urls=("turn:127.0.0.1:9",), username="ada", credential="secret")
     async with serving(application(ServerSettings(ice_servers=(turn,)), load)) as http:
-        player = MediaPlayer(str(shared / "media" / "talker_512.mp4"))
+        player = MediaPlayer(str(talk.path))
         pc = peer()
         pc.addTransceiver(player.audio, "sendonly")
         answer = await http.post("/whip", content=await offer_of(pc), headers=SDP)
@@ -361,16 +362,15 @@ async def test_ice_servers_are_told_even_while_the_models_load(shared: Path) -> 
 
 async def test_ffmpegs_own_whip_muxer_publishes(
     http: httpx.AsyncClient,
-    shared: Path,
+    long_talk: Talk,
     tmp_path: Path,
-    talker_truth: list[dict[str, Any]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """In a process of its own, because PyAV holds the interpreter while its muxer connects."""
     monkeypatch.setattr(aioice.ice, "CONSENT_INTERVAL", 0.5)  # else it hangs up after 30 s only
     options = certificate(tmp_path) | {"handshake_timeout": "30000"}
     async with nothing_left():
-        publishing = await publish_by_ffmpeg(http, shared, options)
+        publishing = await publish_by_ffmpeg(http, long_talk, options)
         id = await session_of_ffmpeg(http)
         await session_when(
             http,
@@ -381,7 +381,7 @@ async def test_ffmpegs_own_whip_muxer_publishes(
         assert publishing.returncode == 0, errors.decode()
         events = await ended(http, id)
     results = [event for event in events if event["type"] == "utterance.result"]
-    agrees(results, talker_truth, 3)
+    agrees(results, long_talk, 3)
     assert events[-1]["reason"] == "end", "its DELETE is a goodbye"
 
 
@@ -409,12 +409,12 @@ def certificate(folder: Path) -> dict[str, str]:
 
 
 async def publish_by_ffmpeg(
-    http: httpx.AsyncClient, shared: Path, options: dict[str, str]
+    http: httpx.AsyncClient, talk: Talk, options: dict[str, str]
 ) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         sys.executable,
         str(REPO / "tests" / "support" / "ffmpeg_whip.py"),
-        str(shared / "media" / "talker_grid_120s.mp4"),
+        str(talk.path),
         str(http.base_url.join("/whip?name=ffmpeg")),
         json.dumps(options),
         stdin=asyncio.subprocess.PIPE,

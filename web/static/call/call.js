@@ -7,16 +7,16 @@ import { Feed } from "../common/feed.js";
 import { notice, onSubmit } from "../common/forms.js";
 import { showWhatIsKept } from "../common/kept.js";
 import { publish, watch } from "../common/rtc.js";
-import { Published } from "./published.js";
+import { erase, published, showErasing } from "./erasing.js";
 
 const find = (selector) => document.querySelector(selector);
 const room = location.pathname.split("/").at(-1);
 const form = find("#join-form");
-const published = new Published(room);
 const told = showWhatIsKept(); // whether the server records
 const picker = new DevicePicker(form.querySelector(".devices"), { on: ["echoCancellation"] });
 let call = null; // while this person is in it
 let recording = false;
+let host = "The host";
 
 if (!window.isSecureContext) form.querySelector(".message").textContent = insecure();
 told.catch(({ message }) => notice(message));
@@ -25,13 +25,16 @@ onSubmit(form, join);
 find("#leave").addEventListener("click", () => leave("You have left the call."));
 find("#mute").addEventListener("click", () => call.mute(toggle(find("#mute"))));
 find("#pause").addEventListener("click", () => call.pause(toggle(find("#pause"))));
-for (const button of document.querySelectorAll(".erase")) button.addEventListener("click", erase);
-showErasing();
+find("#controls .erase").addEventListener("click", () =>
+  erase({ also: " You leave the call with it.", first: () => leave("") }),
+);
 
 async function showHost() {
   try {
     const { name } = await ask("GET", `/api/calls/${room}`);
-    if (name) document.querySelectorAll(".host").forEach((place) => (place.textContent = name));
+    if (!name) return;
+    host = name;
+    document.querySelectorAll(".host").forEach((place) => (place.textContent = name));
   } catch (error) {
     notice(error.message);
   }
@@ -48,28 +51,10 @@ async function join() {
     throw error;
   }
   document.body.dataset.mode = "room";
-  showAnalysis(false);
+  showAnalysis([]);
+  showHostWatching(false);
   notice(notes.join(" "));
   find("#mute").focus();
-}
-
-/** Erase, if the person is sure, all that was found in what this browser has published here. */
-async function erase() {
-  const inside = document.body.dataset.mode === "room";
-  const also = inside ? " You leave the call with it." : "";
-  if (!confirm(`Erase your words, your scores and your pictures in this call for good?${also}`)) return;
-  if (inside) leave("");
-  try {
-    await published.erase();
-    notice("What was found of you has been erased.");
-  } catch (error) {
-    notice(`It could not be erased: ${error.message}`);
-  }
-  showErasing();
-}
-
-function showErasing() {
-  find("#erasing").hidden = !published.sessions.length;
 }
 
 function leave(words) {
@@ -86,10 +71,24 @@ function toggle(button) {
   return on;
 }
 
-function showAnalysis(paused) {
-  find("#analysis").textContent = paused
-    ? "The analysis of you is paused. The others still see and hear you."
+/** The server does not want this person in the call; its page says why. */
+function shutOut({ code, message }) {
+  leave(message);
+  if (["call_ended", "removed", "old_link", "unknown_room"].includes(code)) location.reload();
+}
+
+function showAnalysis(pausedBy) {
+  const who = { person: "You have paused", host: "The host has paused", "host,person": "You and the host have paused" };
+  find("#pause").ariaPressed = String(pausedBy.includes("person"));
+  find("#analysis").textContent = pausedBy.length
+    ? `${who[pausedBy]} the analysis of you. The others still see and hear you.`
     : `You are being analysed${recording ? " and recorded" : ""}.`;
+}
+
+function showHostWatching(is) {
+  find("#host-watching").textContent = is
+    ? `${host} is watching now.`
+    : `${host} is not watching now, but may at any time.`;
 }
 
 /** This person in the room, and the others as they come and go. */
@@ -98,7 +97,7 @@ class Call {
   #feed;
   #others = new Map(); // session id -> { tile, viewer }
   #own;
-  #paused = false;
+  #wishesPause = false;
 
   constructor(stream, name) {
     this.#stream = stream;
@@ -113,7 +112,7 @@ class Call {
       notice("The connection was lost. Trying to get it back…"),
     );
     this.connection.addEventListener("resumed", () => notice(""));
-    this.connection.addEventListener("refused", ({ detail }) => leave(detail.message));
+    this.connection.addEventListener("refused", ({ detail }) => shutOut(detail));
   }
 
   get #session() {
@@ -134,27 +133,29 @@ class Call {
 
   async pause(is) {
     try {
-      await ask("POST", `/api/sessions/${this.#session}/pause`, { paused: is });
-      this.#paused = is;
+      const session = await ask("POST", `/api/sessions/${this.#session}/pause`, { paused: is });
+      this.#wishesPause = is;
+      showAnalysis(session.paused_by);
       notice("");
     } catch (error) {
+      find("#pause").ariaPressed = String(this.#wishesPause);
       notice(error.message);
     }
-    find("#pause").ariaPressed = String(this.#paused);
-    showAnalysis(this.#paused);
   }
 
   /** In the room, for the first time or again after a break. */
   #joined() {
     notice("");
-    published.add(this.#session);
-    if (this.#paused) this.pause(true);
+    published.add(this.#session, this.connection.eraseToken);
+    if (this.#wishesPause) this.pause(true);
+    // Who sees the others is seen by them: the server has let go of what this page watched.
+    for (const { viewer } of this.#others.values()) viewer.renew();
     if (this.#feed) return;
     const path = `/api/calls/${room}`;
     this.#feed = new Feed(`${path}/events`, path);
     this.#feed.addEventListener("back", () => this.#compare(path));
     this.#feed.addEventListener("message", ({ detail }) => this.#hear(detail));
-    this.#feed.addEventListener("gone", () => leave("The call is over."));
+    this.#feed.addEventListener("gone", ({ detail }) => shutOut(detail));
   }
 
   /** Part from those who left while the line was broken; who is there, the feed tells anyway. */
@@ -164,11 +165,12 @@ class Call {
     for (const id of this.#others.keys()) if (here && !here.includes(id)) this.#part(id);
   }
 
-  #hear({ type, session }) {
+  #hear({ type, session, watching }) {
+    if (type === "host.changed") return showHostWatching(watching);
     const gone = type === "participant.left";
     if (gone && session.id === this.#session && this.connection.state === "live") {
       if (session.reason === "source_error") this.connection.renew();
-      else leave("The host has ended your part of the call.");
+      else leave("Your part of the call is over: the host ended it, or you joined again elsewhere.");
     } else if (gone) {
       this.#part(session.id);
     } else {
@@ -177,7 +179,8 @@ class Call {
   }
 
   #meet(session) {
-    if (session.id === this.#session || session.state === "ended") return;
+    if (session.id === this.#session) return showAnalysis(session.paused_by);
+    if (session.state === "ended") return;
     if (!this.#others.has(session.id)) {
       const tile = addTile(session.name);
       const viewer = watch(session.id, tile.querySelector("video"));

@@ -1,37 +1,43 @@
 // The sessions that this browser has published in a call, so that they can be erased: also later,
-// when the page was closed and opened again.
+// when the page was closed, the link is too old, or the server was started again.
 
-import { ask } from "../common/api.js";
+import { send } from "../common/api.js";
 
 export class Published {
   #key;
 
   constructor(room) {
-    this.#key = `published in ${room}`;
+    this.#key = `to erase in ${room}`;
+  }
+
+  /** By session, the token that erases it. */
+  get #tokens() {
+    return JSON.parse(localStorage.getItem(this.#key) ?? "{}");
   }
 
   get sessions() {
-    return JSON.parse(localStorage.getItem(this.#key) ?? "[]");
+    return Object.keys(this.#tokens);
   }
 
-  add(session) {
-    this.#keep([...new Set([...this.sessions, session])]);
+  add(session, token) {
+    this.#keep({ ...this.#tokens, [session]: token });
   }
 
   /** Have the server erase all that it found in them; throws a ServerError if it does not. */
   async erase() {
-    for (const session of this.sessions) {
+    for (const [session, token] of Object.entries(this.#tokens)) {
       try {
-        await ask("DELETE", `/api/sessions/${session}`);
+        await send("DELETE", `/api/sessions/${session}`, null, null, token ? { "Erase-Token": token } : {});
       } catch (error) {
         if (error.code !== "unknown_session") throw error; // the host has erased it already
       }
-      this.#keep(this.sessions.filter((other) => other !== session));
+      const { [session]: _, ...others } = this.#tokens;
+      this.#keep(others);
     }
   }
 
-  #keep(sessions) {
-    if (sessions.length) localStorage.setItem(this.#key, JSON.stringify(sessions));
+  #keep(tokens) {
+    if (Object.keys(tokens).length) localStorage.setItem(this.#key, JSON.stringify(tokens));
     else localStorage.removeItem(this.#key);
   }
 }

@@ -9,6 +9,7 @@ export class ServerError extends Error {
 
   /** Whether the same request may succeed later. */
   get passing() {
+    if (this.code === "not_joined") return true; // this page is about to join again
     return this.status === 0 || (this.status >= 500 && this.code !== "models_failed");
   }
 }
@@ -20,10 +21,11 @@ export async function ask(method, path, body) {
 }
 
 /** Send a text of some type; the response, if it is a good one. */
-export async function send(method, path, text, type) {
+export async function send(method, path, text, type, headers = {}) {
   let response;
+  if (text) headers["Content-Type"] = type;
   try {
-    response = await fetch(path, { method, body: text, headers: text ? { "Content-Type": type } : {} });
+    response = await fetch(path, { method, body: text, headers });
   } catch {
     throw new ServerError(0, "unreachable", "The server does not answer. Is it still running?");
   }

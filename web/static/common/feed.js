@@ -5,8 +5,8 @@ import { Backoff } from "./backoff.js";
 
 /** Messages of one socket, across breaks.
  *
- * Tells "message" (detail: the parsed JSON), "broken", "back", and "gone" when the server
- * does not know `resource` any more. Messages that carry `seq` are asked for after the last one.
+ * Tells "message" (detail: the parsed JSON), "broken", "back", and "gone" (detail: the error)
+ * when the server does not give `resource` any more. Messages that carry `seq` are asked for after the last one.
  */
 export class Feed extends EventTarget {
   #backoff = new Backoff();
@@ -68,7 +68,7 @@ export class Feed extends EventTarget {
     } catch (error) {
       if (!error.passing) {
         this.#over.abort();
-        return this.#tell("gone");
+        return this.#tell("gone", error);
       }
     }
     if (!this.#closed) this.#connect();

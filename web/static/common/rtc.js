@@ -18,6 +18,8 @@ export class Connection extends EventTarget {
   #over = new AbortController();
   /** Address of the resource: /whip/SESSION or /whep/SESSION/VIEWER. */
   resource = null;
+  /** By which a guest can erase what is found of them, at any later time; see published.js. */
+  eraseToken = null;
   state = "new"; // "live", "interrupted" or "closed"
 
   /** `endpoint` takes the offer; `prepare` gives a new RTCPeerConnection its tracks. */
@@ -39,6 +41,7 @@ export class Connection extends EventTarget {
       await peer.setLocalDescription();
       await gathered(peer);
       const answer = await send("POST", this.endpoint, peer.localDescription.sdp, "application/sdp");
+      this.eraseToken = answer.headers.get("Erase-Token");
       this.resource = new URL(answer.headers.get("Location"), location.href).pathname;
       if (this.#over.signal.aborted) return this.#delete();
       await peer.setRemoteDescription({ type: "answer", sdp: await answer.text() });

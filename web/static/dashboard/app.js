@@ -8,6 +8,7 @@ import { showWhatIsKept } from "../common/kept.js";
 import { CallHost } from "./call-host.js";
 import { cameraSource } from "./camera-source.js";
 import { drawExports } from "./exports.js";
+import { forgetNotes } from "./notes.js";
 import { screenSource } from "./screen-source.js";
 import { serverSource } from "./server-source.js";
 import { showServerState } from "./server-state.js";
@@ -25,29 +26,14 @@ let current = null; // the one session on the page, unless it hosts a call
 
 showServerState(find("#server-state"));
 thresholds.addEventListener("change", showExports);
+list.addEventListener("forgotten", ({ detail }) => forgetNotes(detail));
 if (room) hostCall();
 else chooseOrShow();
 
 function hostCall() {
-  showLink();
-  find("#copy").addEventListener("click", async () => {
-    find("#room-link").select();
-    await navigator.clipboard?.writeText(find("#room-link").value);
-    find("#copy").textContent = "Copied";
-  });
   new CallHost(room, find("#views"), newView);
   setMode("call");
   list.addEventListener("open", ({ detail }) => location.assign(addressOf(detail)));
-}
-
-/** Show the link by which others join; it is good for a time that begins now. */
-async function showLink() {
-  try {
-    const { link } = await ask("GET", `/api/calls/${room}`);
-    find("#room-link").value = new URL(link, location.href).href;
-  } catch (error) {
-    notice(error.message);
-  }
 }
 
 function chooseOrShow() {

@@ -1,12 +1,14 @@
-// The host's view of a call: everybody who is or was in the room, each apart.
+// The host's view of a call: its link, everybody who is or was in the room, each apart; and what
+// the host can do: pause or remove somebody, make a new link, end the call.
 
 import { ask } from "../common/api.js";
 import { Feed } from "../common/feed.js";
 import { notice } from "../common/forms.js";
-import { watch } from "../common/rtc.js";
-import { SessionView } from "./session-view.js";
+
+const find = (selector) => document.querySelector(selector);
 
 export class CallHost {
+  #path;
   #room;
   #root;
   #newView;
@@ -14,13 +16,18 @@ export class CallHost {
 
   /** Show the people of `room` in `root`; `newView` makes a view of a session. */
   constructor(room, root, newView) {
+    this.#path = `/api/calls/${room}`;
     this.#room = room;
     this.#root = root;
     this.#newView = newView;
-    const feed = new Feed(`/api/calls/${room}/events`, `/api/calls/${room}`);
+    const feed = new Feed(`${this.#path}/events`, this.#path);
     feed.addEventListener("back", () => this.#list());
-    feed.addEventListener("message", ({ detail }) => this.#meet(detail.session));
-    feed.addEventListener("gone", () => notice("This call does not exist, or not any more."));
+    feed.addEventListener("message", ({ detail }) => detail.session && this.#meet(detail.session));
+    feed.addEventListener("gone", ({ detail }) => this.#over(detail));
+    find("#copy").addEventListener("click", copy);
+    find("#new-link").addEventListener("click", () => this.#renewLink());
+    find("#end-call").addEventListener("click", () => this.#end());
+    this.#do(async () => showLink(await ask("GET", this.#path)));
     this.#list();
   }
 
@@ -33,6 +40,55 @@ export class CallHost {
     if (this.#people.has(session.id)) return; // its own view follows what changes
     const view = this.#newView(session);
     this.#people.set(session.id, view);
+    const buttons = view.root.querySelector(".of-call");
+    buttons.hidden = false;
+    buttons.querySelector(".pause").addEventListener("click", () => this.#pause(view));
+    buttons.querySelector(".remove").addEventListener("click", () => this.#remove(view.session));
     this.#root.append(view.root);
   }
+
+  #pause({ session }) {
+    this.#do(() => ask("POST", `/api/sessions/${session.id}/pause`, { paused: !session.paused }));
+  }
+
+  #remove({ id, name }) {
+    if (!confirm(`Remove “${name}” from this call? They cannot come back with the browser they used.`)) return;
+    this.#do(() => ask("DELETE", `${this.#path}/participants/${id}`));
+  }
+
+  #renewLink() {
+    if (!confirm("Make a new link? Nobody can join by the old one any more. Who is in the call stays.")) return;
+    this.#do(async () => showLink(await ask("POST", `${this.#path}/link`)));
+  }
+
+  #end() {
+    if (!confirm("End the call for all? Nobody can join it any more. What was found is kept.")) return;
+    this.#do(() => ask("DELETE", this.#path));
+  }
+
+  async #do(work) {
+    try {
+      await work();
+      notice("");
+    } catch (error) {
+      this.#over(error);
+    }
+  }
+
+  #over({ code, message }) {
+    notice(code === "call_ended" ? "This call is over. What was found is below." : message);
+    find("#bar .room").hidden = code === "call_ended" || code === "unknown_room";
+  }
+}
+
+/** The link by which others join; it is good for a time that begins now. */
+function showLink({ link }) {
+  find("#room-link").value = new URL(link, location.href).href;
+  find("#copy").textContent = "Copy";
+}
+
+async function copy() {
+  find("#room-link").select();
+  await navigator.clipboard?.writeText(find("#room-link").value);
+  find("#copy").textContent = "Copied";
 }

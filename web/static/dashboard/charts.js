@@ -108,10 +108,15 @@ export function onColourChange(redraw, options) {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw, options);
 }
 
+let known = null; // reading the colours makes the browser work out the style of the whole page
+onColourChange(() => (known = null));
+
 function palette() {
+  if (known) return known;
   const style = getComputedStyle(document.documentElement);
   const names = ["ink", "line", "bar", "expressed", "neutral"];
-  return Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
+  known = Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
+  return known;
 }
 
 function draw(root, traces, layout, colours, words) {

@@ -6,8 +6,15 @@ const FORMATS = {
   "report.html": "Report",
   "results.json": "JSON",
   "results.jsonl": "JSON Lines",
-  "results.csv": "CSV",
+  "results.csv": "Utterances (CSV)",
+  "results.parquet": "Utterances (Parquet, needs PyArrow)",
+  "faces.csv": "Faces (CSV)",
   "results.vtt": "Captions (WebVTT)",
+  "results.srt": "Captions (SRT)",
+  "results.eaf": "ELAN",
+  "results.TextGrid": "Praat",
+  "events.tsv": "BIDS events",
+  "events.json": "BIDS sidecar",
 };
 
 /** Fill `root` with links to what lies under `base`; `query` carries the moved thresholds. */

@@ -7,6 +7,8 @@ export class Findings {
   caption = { text: "", final: true };
   provisional = null; // scores of the utterance being spoken, if it is a long one
   utterances = new Map(); // number -> utterance.result or utterance.failed
+  all = []; // the same, in order
+  results = []; // those which are an utterance.result
   average = null; // the newest average.updated
   names = new Map(); // id of each speaker -> what they are called now
   warnings = [];
@@ -60,7 +62,7 @@ export class Findings {
 
   /** The utterance.result or utterance.failed with the highest number. */
   get latest() {
-    return [...this.utterances.values()].at(-1);
+    return this.all.at(-1);
   }
 
   /** Each speaker's part of the newest average, in the order of their numbers. */
@@ -98,6 +100,8 @@ export class Findings {
 
   #close(event) {
     this.utterances.set(event.utterance, event);
+    this.all.push(event);
+    if (event.type === "utterance.result") this.results.push(event);
     if (this.provisional?.utterance <= event.utterance) this.provisional = null;
   }
 }

@@ -6,8 +6,12 @@ import { Feed } from "../common/feed.js";
 import { clock, wordsOf } from "../common/format.js";
 import { watch } from "../common/rtc.js";
 import { drawScores, onColourChange } from "./charts.js";
-import { expressedInWords } from "./emotions.js";
+import { begunBy } from "./columns.js";
+import { expressed, expressedInWords } from "./emotions.js";
 import { Findings } from "./findings.js";
+import { Notes } from "./notes.js";
+import { OverTime } from "./over-time.js";
+import { Review } from "./review.js";
 import { Speakers } from "./speakers.js";
 import { Stage } from "./stage.js";
 import { Timeline } from "./timeline.js";
@@ -16,13 +20,15 @@ import { UtterancePanel } from "./utterance-panel.js";
 // Which parts of the page an event changes.
 const PARTS = {
   "utterance.provisional": ["last"],
-  "utterance.result": ["caption", "face", "last", "timeline"],
+  "utterance.result": ["caption", "face", "last", "timeline", "chart"],
   "utterance.failed": ["caption", "last", "timeline"],
   "average.updated": ["average"],
-  "speaker.changed": ["caption", "last", "timeline", "average"],
-  "session.ended": ["caption", "average"],
+  "speaker.changed": ["caption", "last", "timeline", "average", "chart"],
+  "session.ended": ["caption", "average", "chart"],
 };
 
+const CAPTION_S = 1; // how long the words of a film stay after they were said
+const SLACK_S = 0.05; // a browser may show the picture just before the one that was asked for
 const STATE_MS = 1000; // how often the server is asked how far a session is
 
 /** Tells "event" (detail: each event of the session). */
@@ -36,6 +42,10 @@ export class SessionView extends EventTarget {
   #panel;
   #speakers;
   #timeline;
+  #chart;
+  #notes;
+  #review;
+  #filmTime = null; // seconds; null where no film is watched
   #chosen = null; // the number of the utterance the person looks at; null follows the latest
   #shown = null; // the event whose inputs are on the page
   #frameSize = null; // [width, height] that the boxes of the faces refer to
@@ -54,13 +64,15 @@ export class SessionView extends EventTarget {
     this.#panel = new UtterancePanel(this.root.querySelector(".last"));
     if (own) own.show(this.stage);
     else this.#showFromServer();
-    this.#timeline = new Timeline(this.root.querySelector(".timeline ol"));
-    this.#timeline.addEventListener("choose", ({ detail }) => this.#choose(detail));
+    this.#timeline = new Timeline(this.root.querySelector(".timeline"));
+    this.#timeline.addEventListener("choose", ({ detail }) => this.#open(detail));
     this.#speakers = new Speakers(this.root.querySelector(".average"), (...change) => this.#name(...change));
-    this.#speakers.addEventListener("choose", () => this.#redraw("average"));
+    this.#speakers.addEventListener("choose", () => this.#redraw("average", "chart"));
     this.root.querySelector(".latest").addEventListener("click", () => this.#choose(null));
     this.root.querySelector(".rest").addEventListener("click", () => this.#rest());
-    const redraw = () => this.#redraw("last", "average", "timeline");
+    this.#followOverTime();
+    this.#followFilm();
+    const redraw = () => this.#redraw("last", "average", "timeline", "chart");
     thresholds.addEventListener("change", redraw, { signal: this.#over.signal });
     const recolour = () => {
       this.#shown = null; // the inputs, too, are drawn anew
@@ -76,8 +88,45 @@ export class SessionView extends EventTarget {
     this.#over.abort();
     this.#viewer?.close();
     this.#feed.close();
+    this.#chart.close();
+    this.#review.close();
+    this.#panel.offerSound(null);
     this.stage.close();
     this.root.remove();
+  }
+
+  #followOverTime() {
+    const card = this.root.querySelector(".over-time");
+    this.#chart = new OverTime(card);
+    this.#chart.addEventListener("choose", ({ detail }) => this.#open(detail.utterance));
+    this.#chart.addEventListener("seek", ({ detail }) => this.#review.seek(detail));
+    this.#notes = new Notes(card.querySelector(".notes"), this.session);
+    this.#notes.addEventListener("change", () => this.#redraw("chart"));
+    this.#notes.addEventListener("seek", ({ detail }) => this.#goTo(detail));
+    const press = (name, work) => card.querySelector(name).addEventListener("click", work);
+    press(".closer", () => this.#chart.zoom(1 / 2));
+    press(".wider", () => this.#chart.zoom(2));
+    press(".whole", () => this.#chart.showAll());
+    press(".previous", () => this.#step(-1));
+    press(".next", () => this.#step(1));
+    this.root.addEventListener("keydown", (event) => {
+      if (event.target.closest("input, select, textarea") || event.ctrlKey || event.metaKey || event.altKey) return;
+      const by = { n: 1, p: -1 }[event.key];
+      if (by) this.#step(by);
+    });
+  }
+
+  #followFilm() {
+    this.#review = new Review(this.root.querySelector(".review"), this.stage, this.session);
+    this.#review.addEventListener("at", ({ detail: time }) => {
+      this.#filmTime = time;
+      this.#notes.time = time;
+      this.#chart.cursor = time;
+      const { results } = this.findings;
+      const begun = begunBy(results, time + SLACK_S) ?? results[0];
+      if (begun && begun.utterance !== this.#chosen) this.#choose(begun.utterance);
+      this.#redraw("caption");
+    });
   }
 
   /** Follow the events, from the first or from those that are known. */
@@ -116,12 +165,13 @@ export class SessionView extends EventTarget {
   }
 
   #drawState() {
-    const { state, paused, time, duration } = this.session;
+    const { state, paused_by: pausedBy, time, duration } = this.session;
     const now = clock(time, { tenths: false });
     const words = { waiting: "waiting for the models to load", running: now, ended: `ended at ${now}` };
     this.root.dataset.state = state;
-    const wish = paused ? ", analysis paused by this person" : "";
-    this.root.querySelector(".state").textContent = words[state] + wish;
+    const who = { person: "this person", host: "you", "host,person": "you and this person" }[pausedBy];
+    this.root.querySelector(".state").textContent = words[state] + (who ? `, analysis paused by ${who}` : "");
+    this.root.querySelector(".of-call .pause").ariaPressed = String(pausedBy.length > 0);
     this.root.querySelector(".rest").hidden = state === "ended";
     const progress = this.root.querySelector("header progress");
     progress.hidden = !duration || state === "ended";
@@ -132,8 +182,11 @@ export class SessionView extends EventTarget {
     this.findings.add(event);
     this.#redraw(...(PARTS[event.type] ?? ["caption"]));
     if (/^speech|started$/.test(event.type)) this.stage.follow(event.time);
+    if (this.#filmTime === null && this.#chosen === null) this.#notes.time = event.time;
     if (event.type === "session.ended") {
       this.stage.end();
+      if (this.own?.file) this.#review.open(this.own.file);
+      else this.#review.offer();
       this.#viewer?.close();
       this.own?.ended(event.reason);
     }
@@ -151,13 +204,17 @@ export class SessionView extends EventTarget {
     this.#stale = new Set();
     if (stale.has("caption")) this.#drawCaption();
     if (stale.has("timeline")) this.#drawTimeline();
-    if (stale.has("last")) this.#drawLast();
     if (stale.has("face")) this.#drawFace();
-    if (stale.has("average")) this.#drawAverage();
+    if (stale.has("chart")) this.#drawChart();
+    // Plotly takes 30 ms for the bars of one card: with two, scrolling would stutter.
+    if (stale.has("last")) this.#drawLast();
+    else if (stale.has("average")) this.#drawAverage();
+    if (stale.has("last") && stale.has("average")) this.#redraw("average");
   }
 
   #drawCaption() {
-    const { caption, speaking, warnings, latest } = this.findings;
+    const { speaking, warnings, latest } = this.findings;
+    const caption = this.#filmTime === null ? this.findings.caption : this.#captionOfFilm();
     const name = caption.of && this.#nameOf(caption.of);
     this.stage.caption({ ...caption, text: named(name, caption.text) });
     this.stage.speaking(speaking);
@@ -172,16 +229,46 @@ export class SessionView extends EventTarget {
     }
   }
 
+  #captionOfFilm() {
+    const of = begunBy(this.findings.results, this.#filmTime + SLACK_S);
+    if (!of || this.#filmTime > of.end + CAPTION_S) return { text: "", final: true };
+    const found = expressed(this.#thresholds.judge(of)).join(", ");
+    return { text: wordsOf(of.transcript), final: true, of, found };
+  }
+
   #drawTimeline() {
-    const { utterances, latest } = this.findings;
-    this.#timeline.draw(
-      utterances,
-      (scores) => this.#thresholds.judge(scores),
-      (utterance) => this.#nameOf(utterance),
-    );
+    const { all, latest, utterances } = this.findings;
     const following = this.#chosen === null;
-    this.#timeline.choose(this.#chosen ?? latest?.utterance, { scroll: following });
+    const number = this.#chosen ?? latest?.utterance;
+    const given = {
+      all,
+      judge: (scores) => this.#thresholds.judge(scores),
+      nameOf: (utterance) => this.#nameOf(utterance),
+    };
+    this.#timeline.draw(given, number, { following });
+    this.#chart.choose(utterances.get(number) ?? null);
     this.root.querySelector(".latest").hidden = following;
+  }
+
+  #drawChart() {
+    const { ended, latest } = this.findings;
+    const speaker = this.#speakers.chosen;
+    this.#chart.draw({
+      utterances: this.#resultsOf(speaker),
+      thresholdsOf: (scores) => this.#thresholds.of(scores),
+      nameOf: (utterance) => this.#nameOf(utterance),
+      duration: this.session.duration ?? ended?.time,
+      time: ended?.time ?? latest?.end ?? 0,
+      notes: this.#notes.times,
+      who: speaker === null ? "" : this.findings.nameOf(speaker),
+    });
+  }
+
+  /** The results of a speaker; of everybody for null. */
+  #resultsOf(speaker) {
+    const { results } = this.findings;
+    if (speaker === null) return results;
+    return results.filter((result) => this.findings.speakerOf(result)?.id === speaker);
   }
 
   #drawLast() {
@@ -196,6 +283,7 @@ export class SessionView extends EventTarget {
       const speaker = final ? this.findings.speakerOf(event) : null;
       this.#panel.showScores(this.#thresholds.judge(event), speaker);
       if (final && event !== this.#shown) this.#loadInputs(event);
+      if (event !== this.#shown) this.#panel.offerSound(final ? this.#soundOf(event) : null);
     }
     this.#shown = event;
   }
@@ -206,6 +294,11 @@ export class SessionView extends EventTarget {
       ? latest.in_view.map((face) => ({ ...face, name: this.#nameOfFace(face, latest) }))
       : (latest?.faces ?? []).slice(-1).map((face) => ({ ...face, speaks: true })); // of an earlier version
     if (faces.length) this.stage.boxes(faces, this.#frameSize);
+  }
+
+  #soundOf({ utterance }) {
+    const { id, recorded } = this.session;
+    return recorded ? `/api/sessions/${id}/utterances/${utterance}/sound.wav` : null;
   }
 
   async #loadInputs(event) {
@@ -259,7 +352,31 @@ export class SessionView extends EventTarget {
 
   #choose(number) {
     this.#chosen = number;
+    if (this.#filmTime === null && number !== null) this.#notes.time = this.findings.utterances.get(number).start;
     this.#redraw("last", "timeline");
+  }
+
+  /** The person wants to see this utterance; where there is a film, there. */
+  #open(number) {
+    this.#choose(number);
+    this.#review.seek(this.findings.utterances.get(number).start);
+  }
+
+  #goTo(time) {
+    const begun = begunBy(this.findings.results, time);
+    if (begun) this.#choose(begun.utterance);
+    this.#review.seek(time);
+  }
+
+  /** Go to the next (1) or the one before (-1) in which an emotion is expressed. */
+  #step(by) {
+    const results = this.#resultsOf(this.#speakers.chosen);
+    const here = this.#chosen ?? (this.#review.on ? 0 : this.findings.latest?.utterance) ?? 0;
+    const there = results.filter(({ utterance }) => (utterance - here) * by > 0);
+    const found = (by > 0 ? there : there.reverse()).find((each) => expressed(this.#thresholds.judge(each)).length);
+    const words = by > 0 ? "No later utterance expresses an emotion." : "No earlier utterance expresses an emotion.";
+    this.root.querySelector(".stepped").textContent = found ? "" : words;
+    if (found) this.#open(found.utterance);
   }
 
   #connection(words) {

@@ -1,5 +1,7 @@
 // The picture of a session, with a box around each face, the speech light and the captions.
 
+import { make } from "../common/dom.js";
+
 const SVG = "http://www.w3.org/2000/svg";
 const NAME_PX = 15; // height of the names on the screen
 const BOX_S = 4; // a face is where it was found for about that long
@@ -78,6 +80,25 @@ export class Stage {
     this.#show(null, words);
   }
 
+  /** A recording of the person's own, to be played by them. Throws what to tell where it cannot be. */
+  async review(file) {
+    this.#show(this.#video);
+    const video = this.#video;
+    video.muted = false;
+    video.autoplay = false;
+    video.controls = true;
+    this.#root.classList.add("reviewed");
+    const ready = new Promise((resolve, reject) => {
+      video.addEventListener("loadedmetadata", resolve, { once: true });
+      video.addEventListener("error", reject, { once: true });
+    });
+    video.src = URL.createObjectURL(file);
+    await ready.catch(() => {
+      this.showNote("");
+      throw new Error("This browser cannot play this recording.");
+    });
+  }
+
   /** Nothing more will come. A file of the person's own stays where it is. */
   end() {
     if (this.#video.src) this.#video.pause();
@@ -107,8 +128,9 @@ export class Stage {
     this.#light.textContent = is ? "Speech" : "Silence";
   }
 
-  caption({ text, final }) {
-    this.#caption.textContent = text || "…";
+  /** Show words; after them, what was `found` in them. */
+  caption({ text, final, found = "" }) {
+    this.#caption.replaceChildren(text || "…", ...(found ? [make("b", {}, ` ${found}`)] : []));
     this.#caption.classList.toggle("partial", !final);
   }
 
@@ -134,7 +156,9 @@ export class Stage {
     this.#video.srcObject = null;
     this.#image.removeAttribute("src"); // ends the request for its pictures
     this.#live = false;
-    this.#root.classList.remove("mirrored", "has-sound");
+    this.#video.autoplay = true;
+    this.#video.controls = false;
+    this.#root.classList.remove("mirrored", "has-sound", "reviewed");
     this.#video.hidden = element !== this.#video;
     this.#image.hidden = element !== this.#image;
     this.#note.textContent = words;

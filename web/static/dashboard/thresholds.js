@@ -7,9 +7,14 @@ import { EMOTIONS } from "./emotions.js";
 export class Thresholds extends EventTarget {
   #moved = {};
 
+  /** The thresholds of these scores, some of them moved. */
+  of({ thresholds }) {
+    return Object.keys(this.#moved).length ? { ...thresholds, ...this.#moved } : thresholds;
+  }
+
   /** The same scores, judged by the moved thresholds. */
   judge(scores) {
-    return { ...scores, thresholds: { ...scores.thresholds, ...this.#moved } };
+    return { ...scores, thresholds: this.of(scores) };
   }
 
   isMoved(emotion) {

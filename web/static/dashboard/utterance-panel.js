@@ -9,10 +9,12 @@ export class UtterancePanel {
   #root;
   #find;
   #unseen = false; // others are in view, the speaker is not
+  #sound = null; // where the server has what was heard, if it records
 
   constructor(root) {
     this.#root = root;
     this.#find = (name) => root.querySelector(name);
+    this.#find(".hear").addEventListener("click", () => this.#hear());
   }
 
   /** The scores of a result, or of a long utterance so far; judged by the thresholds in them.
@@ -32,6 +34,7 @@ export class UtterancePanel {
     this.#find(".speaker").textContent = speakerInWords(speaker, this.#unseen);
     this.#find(".words").textContent = final ? wordsOf(scores.transcript) : "…";
     this.#find(".confidence").textContent = final ? confidence(scores.transcript) : "";
+    this.#find(".voice").textContent = final ? voice(scores.prosody) : "";
     this.#find(".contributions").replaceChildren(...(final ? contributions(scores) : []));
     this.#find(".delay").textContent = final ? delay(scores.latency) : "";
     if (!final) this.showInputs(null);
@@ -53,6 +56,33 @@ export class UtterancePanel {
     this.#find(".no-inputs").textContent = inputs
       ? missing(faces.length || this.#unseen, heard)
       : "";
+  }
+
+  /** The sound of the utterance, which the server keeps at the address `path`; null if it does not. */
+  offerSound(path) {
+    this.#sound = path;
+    const audio = this.#find("audio");
+    if (audio.src) URL.revokeObjectURL(audio.src);
+    audio.removeAttribute("src");
+    audio.hidden = true;
+    this.#find(".hear").hidden = !path;
+    this.#find(".hear").textContent = "Hear it";
+  }
+
+  async #hear() {
+    const path = this.#sound;
+    const answer = await fetch(path).catch(() => null);
+    if (path !== this.#sound) return; // another one is looked at by now
+    const button = this.#find(".hear");
+    if (!answer?.ok) {
+      button.textContent = "Its sound is not kept";
+      return;
+    }
+    button.hidden = true;
+    const audio = this.#find("audio");
+    audio.src = URL.createObjectURL(await answer.blob());
+    audio.hidden = false;
+    audio.play();
   }
 
   /** An utterance that could not be analysed. */
@@ -102,6 +132,21 @@ function signed(value) {
 
 function confidence({ text, confidence: sure }) {
   return text && sure != null ? `Confidence of the recogniser: ${sure.toFixed(2)}` : "";
+}
+
+/** How it was said, in words; "" where there was no sound. */
+function voice(prosody) {
+  if (!prosody) return "";
+  const { pitch_hz: pitch, pitch_low_hz: low, pitch_high_hz: high } = prosody;
+  const { loudness_lufs: loudness, words_per_s: pace, pauses, paused_s: paused } = prosody;
+  const parts = [
+    pitch != null && `pitch ${pitch.toFixed(0)} Hz (${low.toFixed(0)} to ${high.toFixed(0)})`,
+    loudness != null && `loudness ${loudness.toFixed(0).replace("-", "−")} LUFS`,
+    pace != null && `${pace.toFixed(1)} words a second`,
+    pauses > 0 && `${pauses} pause${pauses > 1 ? "s" : ""}, ${paused.toFixed(1)} s in all`,
+  ];
+  const words = parts.filter(Boolean).join("; ");
+  return words && `Voice: ${words}`;
 }
 
 function delay({ close_to_result: close, end_to_result: end, stages }) {

@@ -1,12 +1,14 @@
 """A report that needs no server and no network: one page of charts, words and a table.
 
-In: what one or more people have shown. Out: HTML, with Plotly's JavaScript in it.
+In: `Findings` of one or more people. Out: HTML with Plotly's JavaScript in it, piece by piece.
 """
 
 from __future__ import annotations
 
+import heapq
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
 from html import escape
 from importlib.resources import files
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from models.emotions import EMOTIONS, NEUTRAL, OUTPUTS
+from models.prosody import Prosody
 from realtime.attribution import share_of_talk
 from realtime.events import (
     UtteranceFailed,
@@ -22,7 +25,7 @@ from realtime.events import (
     WireSpeakerAverage,
     neutral_shown,
 )
-from web.exports.findings import Findings
+from realtime.formats.findings import Findings
 
 Figure: TypeAlias = dict[str, Any]
 """What Plotly draws: ``data`` and ``layout``."""
@@ -39,41 +42,86 @@ def plotly_js() -> Path:
     return Path(str(files("plotly") / "package_data" / "plotly.min.js"))
 
 
-def report(title: str, people: Sequence[Findings]) -> str:
-    """The whole page."""
+PRINTED = 25
+"""Utterances of each person that are printed: those which are clearest, and fit on one page."""
+
+
+def report(title: str, people: Sequence[Findings]) -> Iterator[str]:
+    """The whole page. Printed, it takes two sheets of A4 for each person."""
     figures: dict[str, Figure] = {}
-    sections = "".join(_section(found, figures) for found in people)
-    charts = json.dumps(figures).replace("<", "\\u003c")  # "</script>" must not end the script
-    return f"""<!DOCTYPE html>
+    name = f"{escape(title)}: estimates of emotion"
+    yield f"""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
-<title>{escape(title)}: what was said and felt</title>
+<title>{name}</title>
 <style>{_STYLE}</style>
 </head>
 <body>
 <main>
-<h1>{escape(title)}: what was said and felt</h1>
+<h1>{name}</h1>
 <p>These are estimates of a model, from faces, voices and words. They tell how an utterance comes
 across, not what a person feels, and they can be wrong.</p>
 <p>Neutral tells how likely it is that none of the six emotions is expressed. It is an estimate of
 its own, so the seven need not add up to 1.</p>
-{sections or "<p>Nobody has taken part.</p>"}
+"""
+    for found in people:
+        yield from _section(found, figures)
+    yield f"""{"" if people else "<p>Nobody has taken part.</p>"}
 </main>
-<script>{plotly_js().read_text(encoding="utf-8")}</script>
+<script>"""
+    yield plotly_js().read_text(encoding="utf-8")
+    yield f"""</script>
 <script>
-for (const [id, {{ data, layout }}] of Object.entries({charts}))
-  Plotly.newPlot(id, data, layout, {{ responsive: true, displayModeBar: false }});
-</script>
+const figures = {_script(figures)};
+const timeline = {_script({"traces": _traces(), "layout": _TIME_LAYOUT})};
+const utterances = {{}};
+"""
+    for found in people:
+        yield f"utterances[{_script(found.session['id'])}] = ["
+        for event in found.results():
+            yield f"{_script(_point(event))},\n"
+        yield "];\n"
+    yield f"""{_DRAW}</script>
 </body>
 </html>
 """
 
 
-def _section(found: Findings, figures: dict[str, Figure]) -> str:
+@dataclass(frozen=True)
+class _Counted:
+    """What has to be known of the utterances before they are told.
+
+    Attributes:
+        last: None if none could be analysed.
+        printed: numbers of the clearest.
+    """
+
+    analysed: int
+    failed: int
+    last: UtteranceResult | None
+    printed: frozenset[int]
+
+
+def _count_utterances(found: Findings) -> _Counted:
+    analysed = failed = 0
+    last: UtteranceResult | None = None
+    clearest: list[tuple[float, int]] = []
+    for event in found.utterances():
+        if isinstance(event, UtteranceFailed):
+            failed += 1
+            continue
+        analysed, last = analysed + 1, event
+        above = max(event.emotions[label] - event.thresholds[label] for label in EMOTIONS)
+        put = heapq.heappush if len(clearest) < PRINTED else heapq.heappushpop
+        put(clearest, (above, event.utterance))
+    return _Counted(analysed, failed, last, frozenset(number for _, number in clearest))
+
+
+def _section(found: Findings, figures: dict[str, Figure]) -> Iterator[str]:
     """One person; adds what is to be drawn to `figures`, by the id of its place."""
-    session, average, results = found.session, found.average, found.results
+    session, counted = found.session, _count_utterances(found)
     id = session["id"]
     name = found.person or session["name"]
     models = (
@@ -81,31 +129,38 @@ def _section(found: Findings, figures: dict[str, Figure]) -> str:
         if found.started
         else ""
     )
-    failed = len(found.utterances) - len(results)
-    head = f"""<section aria-labelledby="name-{id}">
+    begun = f", begun {escape(session['started'])}" if session["started"] else ""
+    failed = f", {counted.failed} failed" if counted.failed else ""
+    yield f"""<section aria-labelledby="name-{id}">
 <h2 id="name-{id}">{escape(name)}</h2>
-<p>{escape(session["source"])}, begun {escape(session["started"])},
-{_clock(session["time"])} long. {_count(len(results), "utterance")} analysed\
-{f", {failed} failed" if failed else ""}.{escape(models)}</p>
+<p>{escape(session["source"])}{begun},
+{_clock(session["time"])} long. {_count(counted.analysed, "utterance")} analysed\
+{failed}.{escape(models)}</p>
 """
-    warnings = "".join(
-        f"<li>{_clock(warning.time)}: {escape(warning.message)}</li>" for warning in found.warnings
-    )
-    if warnings:
-        head += f"<h3>Warnings</h3><ul>{warnings}</ul>\n"
-    if not results:
-        return head + f"{_table(found, name)}</section>\n"
-    last = results[-1]
+    heading = "<h3>Warnings</h3><ul>"
+    for warning in found.warnings():
+        yield f"{heading}<li>{_clock(warning.time)}: {escape(warning.message)}</li>"
+        heading = ""
+    if not heading:
+        yield "</ul>\n"
+    if counted.last is not None:
+        yield _charts(found, counted.last, figures)
+        yield _people(found, name)
+    yield from _table(found, name, counted)
+    yield "</section>\n"
+
+
+def _charts(found: Findings, last: UtteranceResult, figures: dict[str, Figure]) -> str:
+    id, average = found.session["id"], found.average
     titles = {
         "average": f"Average of {_count(average.utterances, 'utterance')}",
         "last": f"Last utterance, {last.utterance}",
     }
     figures[f"average-{id}"] = _bars(average)
     figures[f"last-{id}"] = _bars(last)
-    figures[f"time-{id}"] = _timeline(results)
     in_words = {
-        "average": _in_words(average),
-        "last": f"“{escape(last.transcript.shown)}” {_in_words(last)}",
+        "average": f"{_in_words(average)}{_voice(average.prosody)}",
+        "last": f"“{escape(last.transcript.shown)}” {_in_words(last)}{_voice(last.prosody)}",
     }
     charts = "".join(
         f"""<div><h3>{titles[which]}</h3>
@@ -114,10 +169,9 @@ def _section(found: Findings, figures: dict[str, Figure]) -> str:
 """
         for which in titles
     )
-    return f"""{head}{_people(found, name)}<div class="charts">{charts}</div>
-<h3>Timeline</h3>
+    return f"""<div class="charts">{charts}</div>
+<h3>Over time</h3>
 <div class="chart" id="time-{id}" role="img" aria-label="Chart; told in words below"></div>
-{_table(found, name)}</section>
 """
 
 
@@ -135,6 +189,22 @@ def _in_words(scores: UtteranceResult | WireAverage) -> str:
         return words
     found = " and ".join(scores.adjusted.expressed) or "none of the six"
     return f"{words} Less what is usual for this person at rest, expressed: {found}."
+
+
+def _voice(prosody: Prosody | None) -> str:
+    """How it was said, in a sentence; nothing where there was no sound."""
+    if prosody is None:
+        return ""
+    parts = []
+    if prosody.pitch_hz is not None:
+        low, high = prosody.pitch_low_hz, prosody.pitch_high_hz
+        parts.append(f"pitch {prosody.pitch_hz:.0f} Hz ({low:.0f} to {high:.0f})")
+    if prosody.loudness_lufs is not None:
+        parts.append(f"loudness {prosody.loudness_lufs:.0f} LUFS")
+    if prosody.words_per_s is not None:
+        parts.append(f"{prosody.words_per_s:.1f} words a second")
+    parts.append(f"{prosody.paused_s:.1f} s of pauses in an utterance")
+    return f" Voice: {', '.join(parts)}."
 
 
 def _people(found: Findings, name: str) -> str:
@@ -159,20 +229,29 @@ def _people(found: Findings, name: str) -> str:
 """
 
 
-def _table(found: Findings, name: str) -> str:
+def _table(found: Findings, name: str, counted: _Counted) -> Iterator[str]:
     heads = "".join(f'<th scope="col">{label}</th>' for label in OUTPUTS)
     speaker = '<th scope="col">Speaker</th>' if found.several else ""
-    rows = "".join(
-        _failed_row(event, found) if isinstance(event, UtteranceFailed) else _row(event, found)
-        for event in found.utterances
+    part = (
+        f'<p class="print">The {PRINTED} clearest of {counted.analysed}.</p>'
+        if counted.analysed > PRINTED
+        else ""
     )
-    return f"""<h3>Utterances</h3>
+    yield f"""<h3>Utterances</h3>{part}
 <div class="wide" tabindex="0" role="region" aria-label="Utterances of {escape(name)}">
 <table>
 <thead><tr><th scope="col">No.</th><th scope="col">From</th><th scope="col">To</th>{speaker}
 <th scope="col">Words</th><th scope="col">Confidence</th>
 <th scope="col">Expressed</th>{heads}</tr></thead>
-<tbody>{rows or '<tr><td colspan="13">No utterance was heard.</td></tr>'}</tbody>
+<tbody>"""
+    if not counted.analysed + counted.failed:
+        yield '<tr><td colspan="13">No utterance was heard.</td></tr>'
+    for event in found.utterances():
+        if isinstance(event, UtteranceFailed):
+            yield _failed_row(event, found)
+        else:
+            yield _row(event, found, printed=event.utterance in counted.printed)
+    yield """</tbody>
 </table></div>
 """
 
@@ -184,11 +263,13 @@ def _means(scores: UtteranceResult | WireSpeakerAverage) -> str:
     )
 
 
-def _row(event: UtteranceResult, found: Findings) -> str:
+def _row(event: UtteranceResult, found: Findings, *, printed: bool) -> str:
     name = event.speaker.name if event.speaker else ""
     speaker = f"<td>{escape(name)}</td>" if found.several else ""
     sure = event.transcript.confidence
-    return f"""<tr>{_span(event)}{speaker}<td>{escape(event.transcript.shown)}</td>\
+    kind = "" if printed else ' class="screen"'
+    return f"""<tr{kind}>{_span(event)}{speaker}\
+<td class="words"><div>{escape(event.transcript.shown)}</div></td>\
 <td>{"" if sure is None else f"{sure:.2f}"}</td>\
 <td>{", ".join(event.expressed) or "none"}</td>{_means(event)}\
 <td class="apart">{neutral_shown(event.neutral)}</td></tr>
@@ -196,8 +277,8 @@ def _row(event: UtteranceResult, found: Findings) -> str:
 
 
 def _failed_row(event: UtteranceFailed, found: Findings) -> str:
-    return f"""<tr>{_span(event)}<td colspan="{10 + found.several}">Could not be analysed \
-({escape(event.stage)}): {escape(event.message)}</td></tr>
+    return f"""<tr class="screen">{_span(event)}<td colspan="{10 + found.several}">\
+Could not be analysed ({escape(event.stage)}): {escape(event.message)}</td></tr>
 """
 
 
@@ -244,16 +325,13 @@ def _bars(scores: UtteranceResult | WireAverage) -> Figure:
     }
 
 
-def _timeline(results: Sequence[UtteranceResult]) -> Figure:
-    """Each emotion over the media time of the utterances, and neutral as a dashed line."""
-    middles = [(event.start + event.end) / 2 for event in results]
-    words = [escape(event.transcript.shown) for event in results]  # Plotly takes some tags
-    common = {"type": "scatter", "mode": "lines+markers", "x": middles, "text": words}
+def _traces() -> list[Figure]:
+    """Of the chart over time: each emotion, and neutral as a dashed line; without their points."""
+    common = {"type": "scatter", "mode": "lines+markers"}
     emotions = [
         {
             **common,
             "name": label,
-            "y": [event.emotions[label] for event in results],
             "line": {"color": _COLOURS[place], "width": 1.5},
             "marker": {"symbol": _MARKS[place], "size": 7},
         }
@@ -262,14 +340,22 @@ def _timeline(results: Sequence[UtteranceResult]) -> Figure:
     neutral = {
         **common,
         "name": NEUTRAL,
-        "y": [event.neutral for event in results],
         "line": {"color": GREY, "width": 1.5, "dash": "dash"},
         "marker": {"symbol": "circle-open", "size": 7},
     }
-    return {
-        "data": [*emotions, neutral],
-        "layout": {**_LAYOUT, "xaxis": {"title": {"text": "seconds"}, "rangemode": "tozero"}},
-    }
+    return [*emotions, neutral]
+
+
+def _point(event: UtteranceResult) -> list[object]:
+    """Of the chart over time: the middle of the utterance, its words, and each score."""
+    words = escape(event.transcript.shown)  # Plotly takes some tags
+    scores = [event.emotions[label] for label in EMOTIONS]
+    return [(event.start + event.end) / 2, words, *scores, event.neutral]
+
+
+def _script(value: object) -> str:
+    """`value` as JavaScript, in which no "</script>" can end the script."""
+    return json.dumps(value).replace("<", "\\u003c")
 
 
 _LAYOUT: Figure = {
@@ -278,6 +364,32 @@ _LAYOUT: Figure = {
     "height": 330,
     "font": {"family": "system-ui, sans-serif", "color": "#222"},
 }
+
+_TIME_LAYOUT: Figure = {
+    **_LAYOUT,
+    "xaxis": {"title": {"text": "seconds"}, "rangemode": "tozero"},
+}
+
+_DRAW = """
+const options = { responsive: true, displayModeBar: false };
+for (const [id, { data, layout }] of Object.entries(figures))
+  Plotly.newPlot(id, data, layout, options);
+for (const [id, points] of Object.entries(utterances)) {
+  const column = (place) => points.map((point) => point[place]);
+  const [x, text] = [column(0), column(1)];
+  const drawn = (trace, place) => ({ ...trace, x, text, y: column(place + 2) });
+  const { traces, layout } = structuredClone(timeline);
+  if (points.length) Plotly.newPlot(`time-${id}`, traces.map(drawn), layout, options);
+}
+// A chart is as wide as its place on the screen, which paper is not.
+const resize = (layout) => {
+  for (const chart of document.querySelectorAll(".chart")) Plotly.relayout(chart, layout(chart));
+};
+addEventListener("beforeprint", () => resize((chart) => (
+  { width: chart.closest(".charts") ? 340 : 680, height: 230, "font.size": 9 })));
+addEventListener("afterprint", () => resize(() => (
+  { autosize: true, width: null, height: 330, "font.size": 12 })));
+"""
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff; margin: 0 }
@@ -289,7 +401,26 @@ table { border-collapse: collapse; width: 100% }
 th, td { text-align: left; padding: .25rem .6rem; border-bottom: 1px solid #ddd }
 .above { font-weight: bold; color: #b02a6f }
 .apart, th:last-child { border-left: 1px solid #ddd }
-@media print { section, tr { break-inside: avoid } }
+.print { display: none }
+@page { size: A4; margin: 12mm }
+@media print {
+  body { font-size: 9pt; line-height: 1.3 }
+  main { padding: 0; max-width: none }
+  h1 { font-size: 15pt; margin: 0 } h2 { font-size: 12pt; margin: .3rem 0 }
+  h3 { font-size: 10pt; margin: .3rem 0 } p { margin: .3rem 0 }
+  section + section { break-before: page }
+  .charts { grid-template-columns: 1fr 1fr }
+  .wide { overflow: visible }
+  table { font-size: 7pt }
+  .words { min-width: 14rem }
+  .words div { display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2;
+    overflow: hidden }
+  li:nth-child(n + 4) { display: none }
+  th, td { padding: .1rem .25rem }
+  tr, .chart { break-inside: avoid }
+  .screen { display: none }
+  .print { display: block }
+}
 """
 
 

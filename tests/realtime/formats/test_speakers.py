@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import re
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from found import result, session
 
 from realtime.events import Event, SpeakerChanged, UtteranceFailed, UtteranceResult
-from realtime.storage import SessionStore
-from web.exports.captions import to_vtt
-from web.exports.findings import Findings, gather
-from web.exports.report import report
-from web.exports.tables import to_csv
+from realtime.formats.captions import to_vtt
+from realtime.formats.document import to_json
+from realtime.formats.findings import Findings, gather
+from realtime.formats.report import report
+from realtime.formats.tables import UTTERANCES, to_csv, utterance_rows
+from realtime.storage.store import SessionStore
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[SessionStore]:
-    opened = SessionStore(tmp_path / "s.sqlite")
-    yield opened
-    opened.close()
+def vtt(found: list[Findings]) -> str:
+    return "".join(to_vtt(found))
+
+
+def page(found: list[Findings]) -> str:
+    return "".join(report("film", found))
 
 
 def said(number: int, speaker: int, happiness: float, text: str = "so") -> UtteranceResult:
@@ -45,11 +44,11 @@ def film(store: SessionStore, *changes: Event) -> list[Findings]:
 
 def test_utterances_and_averages_are_of_the_speaker_who_is_known_now(store: SessionStore) -> None:
     (found,) = film(store, changed(1, "Speaker 1", gone=3), changed(1, "=Ann"))
-    one, two, three = csv.DictReader(io.StringIO(to_csv([found]), newline=""))
+    one, two, three = csv.DictReader(to_csv(UTTERANCES, utterance_rows([found])))
     assert [row["speaker"] for row in (one, two, three)] == ["'=Ann", "Speaker 2", "'=Ann"]
     assert (three["speaker_by"], three["speaker_confidence"]) == ("voice", "0.7500")
     assert (three["faces"], three["faces_in_view"]) == ("1", "2")
-    written = json.loads(json.dumps(found.to_json()))
+    written = json.loads("".join(to_json([found], together=False)))
     assert [event["speaker"]["id"] for event in written["utterances"]] == [1, 2, 1]
     assert [person["speaker"] for person in written["utterances"][2]["in_view"]] == [1, None]
     ann, other = written["average"]["speakers"]
@@ -69,23 +68,23 @@ def test_the_averages_of_speakers_follow_the_thresholds(store: SessionStore) -> 
 def test_captions_name_the_speakers_of_a_film_where_that_tells_something(
     store: SessionStore,
 ) -> None:
-    assert to_vtt(film(store)).count("<v Speaker ") == 3
+    assert vtt(film(store)).count("<v Speaker ") == 3
     one = changed(1, "Speaker 1", gone=2), changed(1, "Speaker 1", gone=3)
-    assert "<v" not in to_vtt(film(store, *one))
-    assert to_vtt(film(store, *one, changed(1, "Ann"))).count("<v Ann>") == 3
+    assert "<v" not in vtt(film(store, *one))
+    assert vtt(film(store, *one, changed(1, "Ann"))).count("<v Ann>") == 3
     call = session(store, "Ada", said(1, 1, 0.9), said(2, 2, 0.9))
-    assert to_vtt(gather([call], {})).count("<v Ada>") == 2
+    assert vtt(gather([call], {})).count("<v Ada>") == 2
 
 
 def test_a_report_has_a_table_of_people_if_there_are_several(store: SessionStore) -> None:
     found = film(store, changed(1, "<Ann>", gone=3))
-    text = report("film", found)
+    text = page(found)
     assert "<h3>People</h3>" in text
     assert '<th scope="row">&lt;Ann&gt;</th><td>67 %</td><td>2</td><td>happiness</td>' in text
-    assert "<td>&lt;Ann&gt;</td><td>so</td>" in text
+    assert '<td>&lt;Ann&gt;</td><td class="words"><div>so</div></td>' in text
     assert re.findall("<th[^>]*>(.*?)</th>", text).count("Speaker") == 1
     assert text.count("<tr>") == 1 + 2 + 1 + 3
-    alone = report("film", film(store, changed(1, "Ann", gone=2), changed(1, "Ann", gone=3)))
+    alone = page(film(store, changed(1, "Ann", gone=2), changed(1, "Ann", gone=3)))
     assert "<h3>People</h3>" not in alone
     assert "Speaker</th>" not in alone
 
@@ -95,5 +94,5 @@ def test_a_failed_utterance_fills_the_row_of_a_report_with_speakers(store: Sessi
         session="s", time=4, utterance=2, start=2.5, end=3.75, stage="stt", message="it ended"
     )
     told = said(1, 1, 0.9), failed, said(3, 2, 0.1)
-    text = report("film", gather([session(store, "film.mp4", *told, kind="upload")], {}))
+    text = page(gather([session(store, "film.mp4", *told, kind="upload")], {}))
     assert '<td colspan="11">Could not be analysed' in text

@@ -1,0 +1,327 @@
+"""What a guest of a call may not do, and what its host can: over a real server with a token."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+import websockets
+from party import TOKEN
+from talks import Talk
+from web_client import SOON_S, Client, loading, serving
+from webrtc_client import SDP, Publication, Repeated, View, offer_of, peer, until
+
+from web.settings import Limits, ServerSettings
+from web.webrtc import connection as web_peer
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+FRAGMENT = {"Content-Type": "application/trickle-ice-sdpfrag"}
+
+HOST = {"Authorization": f"Bearer {TOKEN}"}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def client() -> AsyncIterator[Client]:
+    """Of a server with little room, whose models never load; it speaks as the host."""
+    limits = Limits(max_joins=10_000, max_participants=2, max_sessions=3, max_viewers=2)
+    with loading() as load:
+        async with serving(ServerSettings(token=TOKEN, limits=limits), load) as client:
+            client.http.headers.update(HOST)
+            yield client
+
+
+class Room:
+    """A call with guests, each a browser of its own."""
+
+    def __init__(self, client: Client, call: dict[str, str], clip: Path) -> None:
+        self.client = client
+        self.room, self.link = call["room"], call["link"]
+        self.path = f"/api/calls/{self.room}"
+        self._clip = clip
+        self._open: list[Any] = []
+
+    async def browser(self, link: str | None = None) -> httpx.AsyncClient:
+        """One that was let in by the link."""
+        browser = httpx.AsyncClient(base_url=self.client.http.base_url, timeout=SOON_S)
+        self._open.append(browser.aclose)
+        assert (await browser.get(link or self.link)).status_code == 303
+        return browser
+
+    async def join(self, browser: httpx.AsyncClient, name: str = "Ada") -> Publication:
+        publication = Publication(browser)
+        self._open.append(publication.pc.close)
+        track = Repeated(self._clip, "audio")
+        return await publication.begin(track, query=f"?room={self.room}&name={name}")
+
+    async def knock(self, browser: httpx.AsyncClient) -> httpx.Response:
+        """Offer to publish, and never connect; who does so is let go after 2 s here."""
+        pc = peer()
+        pc.addTransceiver("audio", "sendonly")
+        path = f"/whip?room={self.room}"
+        with pytest.MonkeyPatch.context() as patience:
+            patience.setattr(web_peer, "CONNECT_S", 2.0)
+            answer = await browser.post(path, content=await offer_of(pc), headers=SDP)
+        await pc.close()
+        return answer
+
+    async def watch(self, browser: httpx.AsyncClient, session: str) -> View:
+        view = View(browser)
+        self._open.append(view.pc.close)
+        return await view.begin(session, "audio")
+
+    async def present(self) -> list[str]:
+        state = await self.client.json(self.path)
+        return [person["name"] for person in state["participants"]]
+
+    @asynccontextmanager
+    async def feed(self, browser: httpx.AsyncClient) -> AsyncIterator[websockets.ClientConnection]:
+        port = self.client.http.base_url.port
+        cookie = f"guest-{port}={browser.cookies[f'guest-{port}']}"
+        address = f"ws://127.0.0.1:{port}{self.path}/events"
+        async with websockets.connect(address, additional_headers={"Cookie": cookie}) as socket:
+            yield socket
+
+    async def aclose(self) -> None:
+        await self.client.http.delete(self.path)
+        for close in self._open:
+            await close()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def room(
+    client: Client, sentence: Talk, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Room]:
+    monkeypatch.setattr(web_peer, "CONNECT_S", 60.0)  # the machine may be busy
+    call = (await client.http.post("/api/calls", json={"name": "Dr Example"})).json()
+    room = Room(client, call, sentence.path)
+    yield room
+    await room.aclose()
+    hosted = client.hub.sessions.values
+    await until(lambda: all(session.state == "ended" for session in hosted()))
+
+
+async def told(socket: websockets.ClientConnection, type: str) -> dict[str, Any]:
+    """The next message of that type."""
+    while (message := json.loads(await socket.recv())).get("type") != type:
+        assert "error" not in message, message
+    return dict(message)
+
+
+def code_of(answer: httpx.Response) -> tuple[int, str]:
+    return answer.status_code, answer.json()["error"]["code"]
+
+
+async def test_only_the_person_resumes_what_they_paused(room: Room) -> None:
+    ada = await room.browser()
+    session = (await room.join(ada)).session
+    path, host = f"/api/sessions/{session}/pause", room.client.http
+
+    async def pause(by: httpx.AsyncClient, paused: bool) -> httpx.Response:
+        return await by.post(path, json={"paused": paused})
+
+    async with room.feed(ada) as feed:
+        await told(feed, "participant.joined")
+        assert (await pause(ada, True)).json()["paused_by"] == ["person"]
+        assert (await told(feed, "participant.changed"))["session"]["paused_by"] == ["person"]
+        assert code_of(await pause(host, False)) == (403, "paused_by_person")
+        assert (await host.get(f"/api/sessions/{session}")).json()["paused"] is True
+
+        assert (await pause(host, True)).json()["paused_by"] == ["host", "person"]
+        assert (await told(feed, "participant.changed"))["session"]["paused_by"] == [
+            "host",
+            "person",
+        ]
+        resumed = (await pause(ada, False)).json()
+        assert (resumed["paused"], resumed["paused_by"]) == (True, ["host"])
+        assert code_of(await pause(ada, False)) == (403, "paused_by_host")
+        assert (await pause(host, False)).json()["paused"] is False
+
+
+async def test_who_watches_is_seen(room: Room) -> None:
+    ada, spy = await room.browser(), await room.browser()
+    session = (await room.join(ada)).session
+    async with room.feed(ada) as feed:
+        offer = {"content": "v=0", "headers": SDP}
+        assert code_of(await spy.post(f"/whep/{session}", **offer)) == (403, "not_joined")
+        await room.knock(spy)  # which is no joining, as long as it does not connect
+        refused = await spy.post(f"/whep/{session}", **offer)
+        assert code_of(refused)[0] in (403, 404), "when it is given up"
+
+        seen = await room.join(spy, "Ben")
+        while (await told(feed, "participant.joined"))["session"]["name"] != "Ben":
+            pass
+        view = await room.watch(spy, session)
+        await seen.end()
+        await until(lambda: view.pc.connectionState == "closed")
+        assert code_of(await spy.post(f"/whep/{session}", **offer)) == (403, "not_joined")
+
+        assert (await room.client.json(room.path))["watching"] is False
+        by_host = await room.watch(room.client.http, session)
+        assert (await told(feed, "host.changed"))["watching"] is True
+        assert (await ada.get(room.path)).json()["watching"] is True
+        await by_host.end()
+        assert (await told(feed, "host.changed"))["watching"] is False
+
+
+async def test_the_host_ends_a_call(room: Room) -> None:
+    ada, late = await room.browser(), await room.browser()
+    publication = await room.join(ada)
+    async with room.feed(ada) as feed:
+        assert (await ada.delete(room.path)).status_code == 403, "no guest does"
+        assert (await room.client.http.delete(room.path)).status_code == 204
+        while "error" not in (message := json.loads(await feed.recv())):
+            pass
+        assert message["error"]["code"] == "call_ended"
+        await feed.wait_closed()
+        assert (feed.close_code, feed.close_reason) == (1008, "call_ended")
+    await until(lambda: publication.pc.connectionState == "closed")
+    assert code_of(await room.knock(late)) == (410, "call_ended")
+    page = await late.get(f"/calls/{room.room}", headers={"Accept": "text/html"})
+    assert page.status_code == 410
+    assert "This call is over" in page.text
+    stranger = httpx.AsyncClient(base_url=room.client.http.base_url)
+    assert code_of(await stranger.get(room.link)) == (410, "call_ended")
+    await stranger.aclose()
+    assert code_of(await room.client.http.get(room.path)) == (410, "call_ended")
+    assert (await room.client.http.get(f"{room.path}/results.json")).status_code == 200
+    assert (await ada.delete(f"/api/sessions/{publication.session}")).status_code == 204
+
+
+async def test_the_host_removes_somebody_and_renews_the_link(room: Room) -> None:
+    ada, ben = await room.browser(), await room.browser()
+    host = room.client.http
+    of_ada, of_ben = await room.join(ada, "Ada"), await room.join(ben, "Ben")
+    view = await room.watch(ben, of_ada.session)
+    removing = f"{room.path}/participants/{of_ben.session}"
+    assert (await ada.delete(removing)).status_code == 403, "no guest does"
+    async with room.feed(ben) as feed:
+        assert (await host.delete(removing)).status_code == 204
+        while "error" not in (message := json.loads(await feed.recv())):
+            pass
+        assert message["error"] == {
+            "code": "removed",
+            "message": "the host has removed you from this call",
+        }
+        await feed.wait_closed()
+        assert feed.close_reason == "removed"
+    assert await room.present() == ["Ada"]
+    await until(lambda: of_ben.pc.connectionState == view.pc.connectionState == "closed")
+    assert code_of(await ben.get(room.path)) == (403, "removed")
+    assert code_of(await room.knock(ben)) == (403, "removed")
+    assert code_of(await ben.post(f"/whep/{of_ada.session}")) == (403, "removed")
+    page = await ben.get(f"/calls/{room.room}", headers={"Accept": "text/html"})
+    assert "You were removed from this call" in page.text
+    assert (await host.delete(f"{room.path}/participants/000000000000")).status_code == 404
+
+    waiting = await room.browser()  # by the old link, and does not join yet
+    assert (await ben.post(f"{room.path}/link")).status_code == 403, "no guest does"
+    new = (await host.post(f"{room.path}/link")).json()["link"]
+    assert (await host.get(room.path)).json()["link"].partition("?")[0] == new.partition("?")[0]
+    assert code_of(await waiting.get(room.path)) == (403, "old_link")
+    fresh = httpx.AsyncClient(base_url=host.base_url)
+    assert code_of(await fresh.get(room.link)) == (403, "old_link")
+    await fresh.aclose()
+    assert (await ada.get(room.path)).status_code == 200, "who was in stays in"
+    assert code_of(await ben.get(new)) == (403, "removed"), "for the call's rest"
+    assert (await waiting.get(new)).status_code == 303
+    assert (await waiting.get(room.path)).status_code == 200
+    assert (await waiting.get(room.link)).status_code == 403
+    assert (await waiting.get(room.path)).status_code == 200, "an old link takes nothing away"
+
+
+async def test_one_guest_takes_one_place(room: Room) -> None:
+    greedy, ada = await room.browser(), await room.browser()
+    host = room.client.http
+    for _ in range(5):
+        assert (await room.knock(greedy)).status_code == 201
+    assert len(await room.present()) == 1
+    real = await room.join(greedy, "Greedy")
+    again = await room.join(greedy, "Greedy")  # as after a break of the network
+    await until(lambda: real.pc.connectionState == "closed")
+    of_ada = await room.join(ada)
+    assert await room.present() == ["Greedy", "Ada"]
+    third = await room.browser()
+    assert code_of(await room.knock(third)) == (503, "full")
+    of_host = await room.join(host, "Host")
+    assert await room.present() == ["Greedy", "Ada", "Host"]
+    await of_host.end()
+
+    pc = peer()
+    pc.addTransceiver("audio", "recvonly")
+    offer = await offer_of(pc)
+    for _ in range(6):
+        answer = await greedy.post(f"/whep/{of_ada.session}", content=offer, headers=SDP)
+        assert answer.status_code in (201, 503)
+    await pc.close()
+    await room.watch(host, of_ada.session)
+    await room.watch(host, of_ada.session)
+    await room.watch(ada, again.session)
+
+
+async def test_who_does_not_connect_takes_nobodys_place(room: Room) -> None:
+    knocks = [await room.knock(await room.browser()) for _ in range(4)]  # more than may run
+    assert {knock.status_code for knock in knocks} == {201}
+    await room.join(await room.browser(), "Ada")
+    await room.join(await room.browser(), "Ben")
+    await room.join(room.client.http, "Host")
+    assert {"Ada", "Ben", "Host"} <= set(await room.present())
+    for knock in knocks:
+        location = knock.headers["location"]
+        trickle = partial(room.client.http.patch, location, headers=FRAGMENT)
+        while (await trickle()).status_code != 404:  # noqa: ASYNC110 - until it is let go
+            await asyncio.sleep(0.1)
+
+
+async def test_guests_open_no_data_channels(room: Room) -> None:
+    pc = peer()
+    pc.addTransceiver("audio", "sendonly")
+    pc.createDataChannel("events")
+    offer = await offer_of(pc)
+    guest = await room.browser()
+    refused = await guest.post(f"/whip?room={room.room}", content=offer, headers=SDP)
+    assert code_of(refused) == (400, "bad_offer")
+    assert "sound and pictures only" in refused.json()["error"]["message"]
+    assert await room.present() == []
+    of_ada = await room.join(guest)
+    refused = await guest.post(f"/whep/{of_ada.session}", content=offer, headers=SDP)
+    assert code_of(refused) == (400, "bad_offer")
+    await pc.close()
+
+
+async def test_a_guest_erases_after_a_restart(sentence: Talk, tmp_path: Path) -> None:
+    settings = ServerSettings(token=TOKEN, store=tmp_path / "sessions.sqlite")
+    with loading() as load:
+        async with serving(settings, load) as client:
+            client.http.headers.update(HOST)
+            call = (await client.http.post("/api/calls", json={})).json()
+            room = Room(client, call, sentence.path)
+            answers = [await room.knock(await room.browser()) for _ in range(2)]
+            ids = [answer.headers["location"].rpartition("/")[2] for answer in answers]
+            tokens = [{"Erase-Token": answer.headers["erase-token"]} for answer in answers]
+            assert "erase-token" not in (await room.knock(client.http)).headers
+            for kept in (settings.store, Path(f"{settings.store}-wal")):
+                data = kept.read_bytes() if kept.exists() else b""
+                assert tokens[0]["Erase-Token"].encode() not in data, "its hash alone is kept"
+            await room.aclose()
+        async with serving(settings, load) as client:
+            path = f"/api/sessions/{ids[0]}"
+            page = await client.http.get(call["link"], headers={"Accept": "text/html"})
+            assert page.status_code == 401
+            assert "Erase what was found of me" in page.text
+            assert (await client.http.delete(path)).status_code == 401
+            for wrong in (tokens[1], {"Erase-Token": "x"}):
+                assert code_of(await client.http.delete(path, headers=wrong)) == (403, "forbidden")
+            assert (await client.http.get(path, headers=tokens[0])).status_code == 401
+            assert (await client.http.delete(path, headers=tokens[0])).status_code == 204
+            assert (await client.http.get(path, headers=HOST)).status_code == 404
+            other = await client.http.get(f"/api/sessions/{ids[1]}", headers=HOST)
+            assert other.status_code == 200
