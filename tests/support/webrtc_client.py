@@ -40,7 +40,9 @@ async def offer_of(pc: RTCPeerConnection) -> str:
 @asynccontextmanager
 async def serving(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     """Serve `app` on a free port of this machine; an HTTP client of it."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", timeout_keep_alive=60))
+    # The handlers it would configure stay with uvicorn's loggers, also in the tests after this one.
+    config = uvicorn.Config(app, port=0, log_config=None, timeout_keep_alive=60)
+    server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve())
     try:
         await until(lambda: server.started)
