@@ -47,6 +47,7 @@ from models.training.report import TOGETHER, Classification, Report, SetReport, 
 _TOGETHER_EXAMPLES = 3000
 _NEUTRAL_TOGETHER = 0.75  # part of them that expresses nothing: people mostly talk of plain things
 _PLAIN_TOGETHER = 0.3  # of the others, each time, says nothing of what one modality expresses
+_WRONG_TOGETHER = 0.15  # of all, one of the other two modalities is any example: people disagree
 _ORDINARY = 0.7
 """A set of which at least so much expresses nothing is ordinary talk, or like it."""
 _FALSE_ALARMS = 0.1
@@ -159,13 +160,15 @@ def _looks(model: MERModel, one: ExampleSet) -> list[_Look]:
 
 def _put_together(model: MERModel, looks: Sequence[_Look]) -> list[_Look]:
     """Utterances of a face, a clip and a text: one expresses an emotion alone, or none, and of the
-    others most the same, some nothing.
+    others most the same, some nothing, and a few anything.
     """
     rng = np.random.default_rng(0)
     neutral = rng.random(_TOGETHER_EXAMPLES) < _NEUTRAL_TOGETHER
     kinds = np.where(neutral, len(EMOTIONS), rng.integers(len(EMOTIONS), size=len(neutral)))
     wanted = np.eye(len(EMOTIONS) + 1, len(EMOTIONS), dtype=np.bool_)
     leading = rng.integers(len(MODALITIES), size=len(kinds))
+    astray = (leading + rng.integers(1, len(MODALITIES), size=len(kinds))) % len(MODALITIES)
+    astray[rng.random(len(kinds)) >= _WRONG_TOGETHER] = -1
     parts: list[Tensor] = []
     speakers: tuple[str, ...] = ()
     for place, name in enumerate(MODALITIES):
@@ -174,6 +177,8 @@ def _put_together(model: MERModel, looks: Sequence[_Look]) -> list[_Look]:
         sets = [look for look in looks if look.given == name]
         truths = np.concatenate([look.truths for look in sets])
         alone = [np.flatnonzero((truths == kind).all(axis=1)) for kind in wanted]
+        alone.append(np.arange(len(truths)))
+        shown[astray == place] = len(alone) - 1
         chosen = [int(rng.choice(alone[kind])) for kind in shown]
         parts.append(torch.cat([look.vectors for look in sets])[chosen])
         if name == "acoustic":  # there are fewest of them: the same clip comes again and again
