@@ -47,11 +47,13 @@ class Offer:
     """
 
     def __init__(self, text: str, *, receives: bool, channels: bool) -> None:
-        lines = bounded_lines(text)
+        lines = _explicit(bounded_lines(text))
         if sum(line.startswith("m=") for line in lines) > MAX_MEDIA:
             raise _bad(f"it has more than {MAX_MEDIA} media")
         if sum(line.startswith("a=rtcp-fb:*") for line in lines) > MAX_WILDCARDS:
             raise _bad(f"it has more than {MAX_WILDCARDS} lines of feedback for every codec")
+        if not _SETUPS.issuperset(line for line in lines if line.startswith("a=setup:")):
+            raise _bad("a setup in it is none of actpass, active and passive")
         taken = set(islice(filter(_is_usable_line, lines), MAX_CANDIDATES))
         self.candidates = len(taken)
         self.text = "\r\n".join(
@@ -68,7 +70,7 @@ class Offer:
         except ApiError:
             raise
         except Exception as error:  # the parser has no exception of its own
-            raise _bad(repr(error)[:200]) from error
+            raise _bad("one of its lines cannot be read") from error
         self.usernames = {media.ice and media.ice.usernameFragment for media in description.media}
 
     def answered(self, answer: str) -> str:
@@ -82,6 +84,39 @@ def bounded_lines(text: str) -> list[str]:
     if len(lines) > MAX_LINES:
         raise ApiError(413, "too_big", f"an SDP may have at most {MAX_LINES} lines")
     return lines
+
+
+def _explicit(lines: list[str]) -> list[str]:
+    """The lines and what they leave unsaid: directions (RFC 8866) and static codecs (RFC 3551)."""
+    session, *media = _sections(lines)
+    default = next((line for line in session if line in _DIRECTIONS), "a=sendrecv")
+    for section in media:
+        if section[0].startswith("m=application"):
+            continue
+        if _DIRECTIONS.isdisjoint(section):
+            section.append(default)
+        for number, codec in _STATIC.items():
+            mapping = f"a=rtpmap:{number} "
+            if number in section[0].split()[3:] and not any(
+                line.startswith(mapping) for line in section
+            ):
+                section.append(mapping + codec)
+    return [line for section in (session, *media) for line in section]
+
+
+def _sections(lines: list[str]) -> list[list[str]]:
+    """The lines of the session, then those of each medium."""
+    sections: list[list[str]] = [[]]
+    for line in lines:
+        if line.startswith("m="):
+            sections.append([])
+        sections[-1].append(line)
+    return sections
+
+
+_DIRECTIONS = frozenset({"a=sendrecv", "a=sendonly", "a=recvonly", "a=inactive"})
+_SETUPS = frozenset({"a=setup:actpass", "a=setup:active", "a=setup:passive"})
+_STATIC = {"0": "PCMU/8000", "8": "PCMA/8000", "9": "G722/8000"}
 
 
 def is_usable(candidate: str) -> bool:
