@@ -5,7 +5,15 @@ input, 1 failure. Each command lives beside what it drives, in `commands` of `we
 `models`.
 """
 
+# ruff: noqa: E402
 from __future__ import annotations
+
+import signal
+
+# Ctrl-C while the modules load, which takes half a second, ends the program without a traceback.
+_on_interrupt = signal.getsignal(signal.SIGINT)
+if _on_interrupt is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import io
 import logging
@@ -22,6 +30,8 @@ from models.console import cannot_be_written, complain, open_standard_streams
 from models.errors import AnalyserError, UsageError
 from models.libraries import cannot_load, unloadable
 from realtime.leaving import leave
+
+signal.signal(signal.SIGINT, _on_interrupt)
 
 app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},

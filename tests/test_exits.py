@@ -112,5 +112,20 @@ def test_ctrl_c_while_the_models_load_ends_it_at_once(sentence: Talk) -> None:
     assert spent_s < MOST_S
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_ctrl_c_while_the_command_line_is_read_says_nothing() -> None:
+    for _ in range(3):
+        process = subprocess.Popen(
+            command("--help"), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        # Of Python's own, and among the first: the program's modules are still to come.
+        while "_posixsubprocess" not in Path(f"/proc/{process.pid}/maps").read_text():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate()
+        assert err == b""
+        assert process.returncode != 0
+
+
 MOST_S = 3.0
 """Loading takes three times as long; what is left of one library's loading is not cut off."""
