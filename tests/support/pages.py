@@ -40,7 +40,7 @@ def rows(scope: Page | Locator) -> Locator:
 
 
 def expect_utterance(panel: Locator, number: int, *, faces: int | None = 5) -> None:
-    """The panel shows all there is to one utterance; `faces` is None for any number of face crops."""
+    """The panel shows all there is to one utterance, with so many face crops (None: any number)."""
     expect(panel).to_have_attribute("data-utterance", str(number), timeout=SOON)
     expect_scores(panel)
     expect(panel.locator(".expressed")).to_have_text(re.compile(r"^expressed: \w"))
