@@ -85,7 +85,7 @@ def test_sounds_of_animals_rain_and_engines_are_no_more_speech_than_without_gain
     clips = sorted((shared / "data/speech_more/esc10").glob("*.opus"))
     assert len(clips) > 100
     plain = gained = 0
-    for clip in clips:
+    for clip in clips[::2]:
         sound = decode(clip)
         plain += int(spoken(without_gain(sound), len(sound)).sum())
         gained += int(spoken(streamed_boundaries(iter([sound])), len(sound)).sum())

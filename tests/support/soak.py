@@ -20,7 +20,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from statistics import median
@@ -168,12 +168,12 @@ def unrested(before: Sample, after: Sample) -> list[str]:
 class Watch:
     """Measures the process of the server at `address`, a child of ours."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, headers: Mapping[str, str] | None = None) -> None:
         self.samples: list[Sample] = []
         (self._server,) = [
             child for child in psutil.Process().children() if "run_live.py" in child.cmdline()
         ]
-        self._http = httpx.Client(base_url=address, timeout=60)
+        self._http = httpx.Client(base_url=address, headers=headers, timeout=60)
         self._began = time.monotonic()
 
     def until(self, over: threading.Event) -> None:
