@@ -118,7 +118,21 @@ async def watch_in_terminal(
 
 @app.command(rich_help_panel="Analyse")
 def analyze(
-    files: Annotated[list[str], typer.Argument(help="Sound or video files.")],
+    files: Annotated[
+        list[str], typer.Argument(help="Sound or video files; with --results, also folders.")
+    ],
+    results: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Analyse several at a time; write the events of each to this folder, and one "
+            "table of all. What is there already is not done again.",
+        ),
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="With --results: how many at a time; left out, one a core."),
+    ] = None,
     audio_track: AudioTrack = None,
     events: Events = None,
     force: Force = False,
@@ -128,7 +142,17 @@ def analyze(
     stt: Stt = "auto",
     analyzer: Where = "local",
 ) -> None:
-    """Analyse recordings as fast as this machine can, one after the other."""
+    """Analyse recordings as fast as this machine can, one after the other or side by side."""
+    if results is not None:
+        if events is not None:
+            raise UsageError("--events is one file for all, --results a file for each: choose one")
+        from realtime.archive import Way, work_off
+
+        opencv()  # what cannot be loaded is told before anything begins
+        way = Way(analyzer, profile, stt, audio_track, baseline == "auto", speakers == "1")
+        raise typer.Exit(work_off(files, results, way, jobs, again=force))
+    if jobs is not None:
+        raise UsageError("--jobs is for --results, the folder for what is found: name one")
     file = EventsFile(events, files, force=force)
     models = analyzer, profile, stt
     learns, alone = baseline == "auto", speakers == "1"

@@ -420,7 +420,9 @@ def _readable_file(spec: str) -> Path:
     try:
         size = path.stat().st_size
         if path.is_dir():
-            raise UsageError(f"{spec} is a directory: give one file in it")
+            raise UsageError(
+                f"{spec} is a folder: name a file in it, or analyse all of it with --results"
+            )
         if not path.is_file():
             raise UsageError(f"{spec} is not a regular file: give a recording, a URL or webcam")
         if not os.access(path, os.R_OK):

@@ -39,7 +39,7 @@ async def test_files_that_cannot_be_opened(
     (tmp_path / "notes.srt").write_text("1\n00:00:00,000 --> 00:00:01,000\nHello\n")
     silent = write(tmp_path / "silent.mp4", frames=film(1))
     assert "missing.mp4 does not exist: check" in await refusal(str(tmp_path / "missing.mp4"))
-    assert "is a directory: give one file" in await refusal(str(tmp_path))
+    assert "is a folder: name a file in it" in await refusal(str(tmp_path))
     assert "text.mp4 is not a sound or video file" in await refusal(str(text))
     assert "empty.mp4 is empty (0 bytes)" in await refusal(str(empty))
     assert "a.png" in await refusal(str(picture))
