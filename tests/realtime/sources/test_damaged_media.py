@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.timeout(600)
 async def test_damaged_uploads_end_in_results_or_clear_errors(shared: Path) -> None:
-    report = await upload_all(shared / "media", files=12, seed=6)
+    report = await upload_all(shared / "media", files=16, seed=6)
     assert report.faults == []
-    assert sum(report.ends.values()) == 12
-    assert len(report.ends) > 3  # or they were all damaged alike
+    assert sum(report.ends.values()) == 16
+    assert len(report.ends) >= 3  # or they were all damaged alike

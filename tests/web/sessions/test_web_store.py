@@ -41,8 +41,9 @@ import sys
 from pathlib import Path
 from realtime.analyzers.local import LocalAnalyzer
 from web.server import serve
-from web.settings import ServerSettings
-settings = ServerSettings(port=0, store=Path(sys.argv[1]))
+from web.settings import Limits, ServerSettings
+limits = Limits(max_sessions=4)  # else as many as a machine holds that is busy with tests
+settings = ServerSettings(port=0, store=Path(sys.argv[1]), limits=limits)
 told = lambda address: print(address, flush=True)
 serve(settings, LocalAnalyzer.load, told=told, browser=False)
 """
@@ -53,7 +54,9 @@ def no_models() -> LocalAnalyzer:
 
 
 def wait_for_file(folder: Path, name: str) -> None:
+    deadline = time.monotonic() + SOON_S
     while not [*folder.glob(f"*/{name}")]:
+        assert time.monotonic() < deadline, f"{name} never came"
         time.sleep(0.02)
 
 
