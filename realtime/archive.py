@@ -21,14 +21,16 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from models.console import complain, console_on, standard_error, standard_output
+from models.console import complain, console_on, standard_output
 from models.errors import AnalyserError, UsageError
 from models.naming import shown
+from models.overwriting import BEGINNING, spare_others
 from realtime.events import SessionEnded, parse_event
 from realtime.formats.catalogue import BOM
 from realtime.formats.findings import gather
 from realtime.formats.tables import UTTERANCES, Row, to_csv, utterance_rows
 from realtime.media import FrameThinner
+from realtime.outputs import EventsFile
 from realtime.reading import Results
 from realtime.session import LiveSession
 from realtime.sources import open_source
@@ -63,14 +65,6 @@ class Recording:
     path: Path
     name: str
     events: Path
-
-    @property
-    def done(self) -> bool:
-        """Whether it was analysed to its end since it was last changed."""
-        try:
-            return self.events.stat().st_mtime_ns >= self.path.stat().st_mtime_ns
-        except FileNotFoundError:
-            return False
 
 
 @dataclass(frozen=True)
@@ -152,13 +146,22 @@ def analyse_all(todo: Sequence[Recording], way: Way, jobs: int) -> Iterator[Outc
             signal.signal(number, handler)
 
 
-def outcome_of(recording: Recording) -> Outcome:
-    """That of a recording which is done already."""
-    with recording.events.open("rb") as lines:
-        *_, last = lines
-    event = parse_event(last)
-    assert isinstance(event, SessionEnded)
-    return Outcome(recording, event)
+def earlier(recording: Recording) -> Outcome | None:
+    """The outcome of an earlier run; None if it did not come to its end, or is out of date."""
+    try:
+        if recording.events.stat().st_mtime_ns < recording.path.stat().st_mtime_ns:
+            return None
+        with recording.events.open("rb") as lines:
+            *_, last = lines
+        event = parse_event(last)
+    except (FileNotFoundError, ValueError):
+        return None
+    return _outcome(recording, event) if isinstance(event, SessionEnded) else None
+
+
+def _outcome(recording: Recording, ended: SessionEnded) -> Outcome:
+    whole = ended.reason == "end"
+    return Outcome(recording, ended, "" if whole else "damaged; what could be read was analysed")
 
 
 def write_table(done: Sequence[Recording], results: Path) -> Path:
@@ -168,6 +171,11 @@ def write_table(done: Sequence[Recording], results: Path) -> Path:
         table.write(BOM)
         table.writelines(to_csv(UTTERANCES, _rows(done)))
     return path
+
+
+def _holds_table(file: Path) -> bool:
+    with file.open(encoding="utf-8-sig", errors="replace") as lines:
+        return lines.readline(BEGINNING).startswith(",".join([*UTTERANCES][:2]))
 
 
 def _rows(done: Sequence[Recording]) -> Iterator[Row]:
@@ -201,7 +209,12 @@ def work_off(
 
     every = recordings(inputs, results)
     results.mkdir(parents=True, exist_ok=True)
-    outcomes = {} if again else {one: outcome_of(one) for one in every if one.done}
+    for one in every:
+        EventsFile(str(one.events), [str(one.path)], force=again)  # spares what holds no events
+    spare_others(results / TABLE, "table of utterances", _holds_table, force=again)
+    outcomes: dict[Recording, Outcome] = {}
+    if not again:
+        outcomes = {one: outcome for one in every if (outcome := earlier(one))}
     todo = [one for one in every if one not in outcomes]
     jobs = min(jobs or os.cpu_count() or 1, len(todo) or 1)
     console = console_on(standard_output())
@@ -210,7 +223,7 @@ def work_off(
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        console=console if console.is_terminal else console_on(standard_error()),
+        console=console,
         transient=True,
         disable=not console.is_terminal,
     )
@@ -287,7 +300,6 @@ async def _analysed(recording: Recording, way: Way) -> Outcome:
         with part.open("w", encoding="utf-8") as lines:
             async for event in session.events():
                 print(event.model_dump_json(), file=lines)
-    assert isinstance(event, SessionEnded)
     os.replace(part, recording.events)
-    problem = "it is damaged: what could be read was analysed" if event.reason != "end" else ""
-    return Outcome(recording, event, problem)
+    assert isinstance(event, SessionEnded)
+    return _outcome(recording, event)

@@ -12,11 +12,12 @@ from pathlib import Path
 import networks
 import pytest
 from starting import Program, run
+from storing import NOBODY
 from talks import Talk
 
 from models.errors import UsageError
-from realtime.archive import TABLE, Recording, recordings
-from realtime.events import UtteranceResult
+from realtime.archive import TABLE, Recording, earlier, recordings
+from realtime.events import SessionEnded, SessionStarted, UtteranceResult
 from realtime.reading import Results
 from realtime.session import LiveSession
 from realtime.sources import open_source
@@ -51,15 +52,32 @@ def test_what_cannot_be_worked_off_is_said_before_anything_begins(tmp_path: Path
         recordings([str(tmp_path / "one"), str(tmp_path / "two")], tmp_path)
 
 
-def test_a_recording_is_done_until_it_changes(tmp_path: Path) -> None:
+def test_a_recording_is_done_when_its_end_was_told_until_it_changes(tmp_path: Path) -> None:
     one = Recording(tmp_path / "a.wav", "a.wav", tmp_path / "a.wav.jsonl")
     one.path.touch()
-    assert not one.done
-    one.events.touch()
-    assert one.done
+    assert earlier(one) is None
+    started = SessionStarted(session="s", time=0, source="a", profile="embedded", stt="none")
+    ended = SessionEnded(session="s", time=9, reason="end", utterances=0, average=NOBODY)
+    for told, done in (("", False), (started, False), (ended, True)):
+        one.events.write_text(told and told.model_dump_json() + "\n")
+        assert (earlier(one) is not None) == done
     later = one.events.stat().st_mtime + 1
     os.utime(one.path, (later, later))
-    assert not one.done
+    assert earlier(one) is None
+
+
+def test_other_files_are_spared(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").touch()
+    (tmp_path / "a.wav.jsonl").write_text("a diary")
+    status, _, err = run("analyze", tmp_path, "--results", tmp_path)
+    assert (status, err.count("\n")) == (2, 1)
+    assert "a.wav.jsonl exists and holds no events" in err
+    assert (tmp_path / "a.wav.jsonl").read_text() == "a diary"
+    (tmp_path / "a.wav.jsonl").unlink()
+    (tmp_path / TABLE).write_text("person,age")
+    status, _, err = run("analyze", tmp_path, "--results", tmp_path)
+    assert (status, err.count("\n")) == (2, 1)
+    assert f"{TABLE} exists and holds no table of utterances" in err
 
 
 @pytest.mark.slow
@@ -118,7 +136,7 @@ def test_what_was_interrupted_goes_on_where_it_was(
         "error: stopped; 1 of 2 are left: the same command goes on with them\n",
     )
     assert sorted(path.name for path in found.iterdir()) == ["a.mp4.jsonl", "b.mp4.jsonl.part"]
-    left = [one for one in recordings([str(folder)], found) if not one.done]
+    left = [one for one in recordings([str(folder)], found) if not earlier(one)]
     assert names(left) == ["b.mp4"]
 
 
