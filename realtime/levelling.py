@@ -20,8 +20,9 @@ class Leveller:
     """A gain that follows the peaks of what was heard so far.
 
     It drops at once, within the window that is louder than all before, so that nothing is made
-    louder than `models.levels.TARGET_PEAK`; it rises slowly. It depends on the samples alone,
-    window by window, so that a recording gives the same digits at any pace and in any chunks.
+    louder than `models.levels.TARGET_PEAK`; it rises slowly, but at once after a click. It depends
+    on the samples alone, window by window, so that a recording gives the same digits at any pace
+    and in any chunks.
 
     Silero's network does not scale its input: speech with peaks of -40 dBFS lost a third of its
     time, and at -50 dBFS most. No delay is added.
@@ -29,11 +30,15 @@ class Leveller:
 
     def __init__(self) -> None:
         self._level = 0.0
+        self._before = 0.0  # peak of the last window
         self._release = float(10 ** (-RELEASE_DB_PER_S * WINDOW / SAMPLE_RATE / 20))
 
     def window(self, samples: Samples) -> Samples:
         """The next window, float32 (512,), at its level."""
         peak = float(np.abs(samples).max())
-        self._level = max(peak, self._level * self._release)
-        levelled: Samples = samples * np.float32(gain(self._level))
+        # A click is over within a window. After one at full scale, speech with peaks of -40 dBFS
+        # lost half of its time, when that set the level.
+        self._level = max(min(peak, self._before), self._level * self._release)
+        self._before = peak
+        levelled: Samples = samples * np.float32(gain(max(peak, self._level)))
         return levelled

@@ -68,6 +68,15 @@ def test_speech_with_peaks_of_minus_40_db_is_heard_as_ordinary_speech_is(
         assert agreement(streamed_boundaries(iter([quiet])), expected, len(sound)) > 0.93, clip
 
 
+@pytest.mark.parametrize("at_s", [0.2, 1.0])
+def test_a_click_does_not_hide_the_quiet_speech_after_it(speech: Sound, at_s: float) -> None:
+    sound = np.pad(speech, (SAMPLE_RATE // 2, SAMPLE_RATE))
+    expected = without_gain(at_peak(sound, -6))
+    quiet = at_peak(sound, -50)
+    quiet[round(at_s * SAMPLE_RATE) :][:50] = 1.0
+    assert agreement(streamed_boundaries(iter([quiet])), expected, len(sound)) > 0.9
+
+
 @pytest.mark.parametrize("colour", ["white", "pink"])
 @pytest.mark.parametrize("db", [-60, -50, -40, -30, -20])
 def test_noise_is_no_speech(colour: str, db: float) -> None:
@@ -105,7 +114,8 @@ def test_nothing_is_made_louder_than_the_target_or_quieter_than_it_was(peaks: li
 
 def test_ordinary_speech_is_left_as_it_is_also_in_its_pauses() -> None:
     leveller = Leveller()
-    leveller.window(np.full(WINDOW, 0.5, np.float32))
+    for _ in range(2):
+        leveller.window(np.full(WINDOW, 0.5, np.float32))
     quiet = np.full(WINDOW, 0.001, np.float32)
     for _ in range(6 * SAMPLE_RATE // WINDOW):
         assert np.array_equal(leveller.window(quiet), quiet)
