@@ -58,16 +58,22 @@ def expect_utterance(panel: Locator, number: int, *, faces: int | None = 5) -> N
 def expect_scores(card: Locator, neutral: str = r"\d\.\d\d") -> None:
     """The card shows six bars with a line at each threshold, and neutral apart, without a line."""
     chart = card.locator(".scores")
-    expect(chart.locator(".points .point")).to_have_count(7)
-    expect(chart.locator(".shapelayer path")).to_have_count(6)
-    expect(chart.locator(".ytick text")).to_have_count(7)
-    expect(chart.locator(".ytick text", has_text="neutral")).to_be_visible()
-    expect(chart.locator(".bartext").last).to_have_text(re.compile(f"^{neutral}$"))
+    expect(chart.locator(".bar")).to_have_count(7)
+    expect(chart.locator(".threshold")).to_have_count(6)
+    expect(chart.locator(".label")).to_have_count(7)
+    expect(chart.locator(".label", has_text="neutral")).to_be_visible()
+    expect(chart.locator(".value").last).to_have_text(re.compile(f"^{neutral}$"))
     words = re.compile(rf"\(threshold \d\.\d\d\); apart from these neutral {neutral}; expressed: ")
     expect(chart).to_have_attribute("aria-label", words)
-    y: list[float] = chart.evaluate("chart => chart.data[0].y")
-    assert y[:6] == sorted(y[:6], reverse=True)
-    assert y[5] - y[6] > y[4] - y[5]  # it stands apart
+    tops: list[float] = chart.evaluate(
+        "chart => [...chart.querySelectorAll('.row')].map(row => row.getBoundingClientRect().top)"
+    )
+    assert tops == sorted(tops)
+    assert tops[6] - tops[5] > tops[5] - tops[4]  # it stands apart
+
+
+BARS = "chart => [...chart.querySelectorAll('.bar')].map(bar => bar.style.width)"
+"""As they are drawn, not rounded as they are read."""
 
 
 def until(condition: Callable[[], bool], seconds: float = 120) -> None:

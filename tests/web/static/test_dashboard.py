@@ -14,7 +14,7 @@ import psutil
 import pytest
 from browser import FakeDevices, chromium
 from earlier import SESSION, store_earlier
-from pages import LONG, SOON, expect_scores, expect_utterance, new_page, rows, until, upload
+from pages import BARS, LONG, SOON, expect_scores, expect_utterance, new_page, rows, until, upload
 from playwright.sync_api import Browser, Page, Playwright, expect
 from recordings import film, write
 from talks import Talk
@@ -47,14 +47,13 @@ class TestCamera:
         # While the models load, or on a busy machine, more than one may come at the same time.
         expect(last).to_have_attribute("data-utterance", re.compile("^[1-5]$"), timeout=LONG)
         expect(average).to_have_attribute("data-utterances", re.compile("^[1-5]$"), timeout=SOON)
-        bars = "chart => chart.data[0].x"  # as they are drawn, not rounded as they are read
-        first_average = average.locator(".scores").evaluate(bars)
+        first_average = average.locator(".scores").evaluate(BARS)
 
         expect(rows(page).nth(9)).to_be_visible(timeout=LONG)
         page.locator("#stop").click()
         expect(average.locator("h3")).to_have_text("Final average", timeout=LONG)
         assert average.get_attribute("data-utterances") == str(rows(page).count())
-        assert average.locator(".scores").evaluate(bars) != first_average
+        assert average.locator(".scores").evaluate(BARS) != first_average
 
         seen, session = [], session_of(page)
         for number in range(1, rows(page).count() + 1):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from browser import FakeDevices, chromium
-from pages import LONG, SOON, expect_scores, new_page, rows, upload
+from pages import BARS, LONG, SOON, expect_scores, new_page, rows, upload
 from playwright.sync_api import Browser, Page, Playwright, expect
 from talks import Talk
 
@@ -41,14 +41,13 @@ def test_two_people_are_told_apart_and_renamed(interview: Page) -> None:
     expect(page.locator(".picture rect.speaks")).to_have_count(1)
     expect(page.locator(".picture text").first).to_have_text(re.compile(r"^Speaker \d$"))
 
-    bars = "chart => chart.data[0].x"
-    of_all = average.locator(".scores").evaluate(bars)
+    of_all = average.locator(".scores").evaluate(BARS)
     radios.first.focus()
     page.keyboard.press("ArrowRight")
     expect(average.get_by_role("radio", name="Speaker 1")).to_be_checked()
     expect_scores(average)
     expect(average.locator(".when")).to_have_text(re.compile(r"^over \d+ utterances?$"))
-    assert average.locator(".scores").evaluate(bars) != of_all
+    assert average.locator(".scores").evaluate(BARS) != of_all
 
     average.get_by_label("Name").fill("Ann <b>")
     average.get_by_role("button", name="Rename").click()

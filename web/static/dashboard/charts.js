@@ -1,10 +1,10 @@
-// The two charts, drawn by Plotly in the colours of the style sheet.
+// The scores as bars, and the sound of an utterance, drawn by Plotly in the colours of the style sheet.
 
+import { make } from "../common/dom.js";
 import { probability } from "../common/format.js";
 import { EMOTIONS, NEUTRAL, expressed, expressedInWords, lessRestInWords } from "./emotions.js";
 
 const CONFIG = { staticPlot: true };
-const APART = 0.5; // rows between the six and neutral
 
 // The room of a chart changes with the window, and with how many people are in a call.
 const fitting = new ResizeObserver((entries) => {
@@ -22,63 +22,56 @@ export function drawScores(section, scores) {
 
 /**
  * Six bars with a dotted line at each threshold; what is above it has the other colour. Neutral
- * stands apart below them, without a line.
+ * stands apart below them, without a line. Elements, because each result draws two of them anew:
+ * a chart of Plotly's took 25 ms each time.
  */
 function drawBars(root, scores) {
-  const colours = palette();
-  const values = EMOTIONS.map((emotion) => scores.emotions[emotion]);
-  const above = EMOTIONS.map((emotion) => scores.emotions[emotion] > scores.thresholds[emotion]);
-  const rows = EMOTIONS.map((_, index) => EMOTIONS.length + APART - index); // Plotly counts upwards
-  const bars = {
-    type: "bar",
-    orientation: "h",
-    x: [...values, scores.neutral ?? 0],
-    y: [...rows, 0],
-    text: [
-      ...values.map((value, index) => (above[index] ? `<b>${value.toFixed(2)}</b>` : value.toFixed(2))),
-      probability(scores.neutral),
-    ],
-    textposition: "outside",
-    cliponaxis: false,
-    marker: { color: [...above.map((is) => (is ? colours.expressed : colours.bar)), colours.neutral] },
-  };
+  if (!root.firstChild) root.append(...[...EMOTIONS, NEUTRAL].map(row), axis());
+  const rows = root.querySelectorAll(".row");
+  EMOTIONS.forEach((emotion, index) => {
+    const value = scores.emotions[emotion];
+    const threshold = scores.thresholds[emotion];
+    rows[index].classList.toggle("above", value > threshold);
+    at(rows[index], ".threshold", threshold);
+    fill(rows[index], value, value.toFixed(2));
+    const rest = rows[index].querySelector(".rest");
+    rest.hidden = !scores.adjusted;
+    if (scores.adjusted) at(rows[index], ".rest", scores.adjusted.emotions[emotion]);
+  });
+  fill(rows[EMOTIONS.length], scores.neutral ?? 0, probability(scores.neutral));
   const inWords = (emotion) =>
     `${emotion} ${scores.emotions[emotion].toFixed(2)} (threshold ${scores.thresholds[emotion].toFixed(2)})`;
-  const lines = EMOTIONS.map((emotion, index) => {
-    const x = scores.thresholds[emotion];
-    const line = { color: colours.ink, width: 2, dash: "dot" };
-    return { type: "line", x0: x, x1: x, y0: rows[index] - 0.48, y1: rows[index] + 0.48, line };
-  });
   const said = [
     EMOTIONS.map(inWords).join(", "),
     `apart from these ${NEUTRAL} ${probability(scores.neutral)}`,
     expressedInWords(scores),
     lessRestInWords(scores),
-  ].filter(Boolean);
-  const less = scores.adjusted && {
-    mode: "markers",
-    x: EMOTIONS.map((emotion) => scores.adjusted.emotions[emotion]),
-    y: rows,
-    marker: { symbol: "diamond-open", size: 9, color: colours.ink, line: { width: 2 } },
-    cliponaxis: false,
-    showlegend: false,
-  };
-  draw(root, less ? [bars, less] : [bars], {
-    showlegend: false,
-    margin: { l: 78, r: 34, t: 4, b: 24 },
-    bargap: 0.38,
-    xaxis: { range: [0, 1], tickvals: [0, 0.25, 0.5, 0.75, 1], gridcolor: colours.line, zeroline: false },
-    yaxis: {
-      tickvals: bars.y,
-      ticktext: [...EMOTIONS, NEUTRAL],
-      range: [-0.5, rows[0] + 0.5],
-      ticklen: 6,
-      tickcolor: "transparent",
-      showgrid: false,
-      zeroline: false,
-    },
-    shapes: lines,
-  }, colours, said.join("; "));
+  ];
+  root.setAttribute("role", "img");
+  root.setAttribute("aria-label", said.filter(Boolean).join("; "));
+}
+
+function row(label) {
+  const apart = label === NEUTRAL;
+  const marks = apart ? ["bar", "value"] : ["bar", "threshold", "rest", "value"];
+  const track = make("span", { className: "track" }, ...marks.map((className) => make("span", { className })));
+  const classes = apart ? "row apart" : "row";
+  return make("div", { className: classes }, make("span", { className: "label" }, label), track);
+}
+
+function axis() {
+  const ticks = [0, 0.25, 0.5, 0.75, 1].map((value) => make("span", {}, String(value)));
+  return make("div", { className: "axis" }, ...ticks);
+}
+
+function fill(row, value, text) {
+  row.querySelector(".bar").style.width = `${100 * value}%`;
+  at(row, ".value", value);
+  row.querySelector(".value").textContent = text;
+}
+
+function at(row, mark, value) {
+  row.querySelector(mark).style.left = `${100 * value}%`;
 }
 
 /** The sound of an utterance: `waveform`, pairs of least and greatest sample, over `duration` s. */
@@ -114,7 +107,7 @@ onColourChange(() => (known = null));
 function palette() {
   if (known) return known;
   const style = getComputedStyle(document.documentElement);
-  const names = ["ink", "line", "bar", "expressed", "neutral"];
+  const names = ["ink", "bar"];
   known = Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
   return known;
 }
