@@ -1,7 +1,7 @@
 // The two charts, drawn by Plotly in the colours of the style sheet.
 
 import { probability } from "../common/format.js";
-import { EMOTIONS, NEUTRAL, expressed, expressedInWords, lessRestInWords } from "./emotions.js";
+import { EMOTIONS, NEUTRAL, expressed, expressedInWords, lessRestInWords } from "../common/emotions.js";
 
 const CONFIG = { staticPlot: true };
 const APART = 0.5; // rows between the six and neutral
