@@ -58,6 +58,13 @@ People = Annotated[
     Literal["auto", "1"],
     typer.Option("--speakers", help="1: one person; nobody looks for others, which saves time."),
 ]
+Osc = Annotated[
+    str | None,
+    typer.Option(metavar="HOST:PORT", help="Also send each result there, by OSC."),
+]
+Lsl = Annotated[
+    bool, typer.Option("--lsl", help="Also send each result by Lab Streaming Layer (LSL).")
+]
 FormatName = Literal[
     "json", "csv", "faces", "parquet", "vtt", "srt", "eaf", "textgrid", "bids", "bids-sidecar",
     "report",
@@ -80,13 +87,22 @@ async def watch_in_terminal(
     models: tuple[str, str, str],
     baseline: bool,
     alone: bool,
+    osc: str | None,
+    lsl: bool,
 ) -> int:
     """Analyse one live source on the screen until it ends or is stopped; gives the exit status."""
     from realtime.loading import load_in_thread
+    from realtime.outlets.lsl import LslOutlet, pylsl
+    from realtime.outlets.osc import OscOutlet
     from realtime.session import LiveSession
     from realtime.sources import open_source
     from realtime.terminal import LiveView, PlainView
 
+    outputs = Outputs(events)
+    if osc is not None:
+        outputs.add(OscOutlet(osc))
+    if lsl:
+        pylsl()  # what is missing is told before the models load
     with contextlib.ExitStack() as cleanup:
 
         async def load() -> Analyzer:
@@ -107,9 +123,11 @@ async def watch_in_terminal(
             camera=camera,
         )
         async with contextlib.aclosing(source):
-            outputs = cleanup.enter_context(Outputs(events))
+            cleanup.enter_context(outputs)
             analyzer = analyzer or await load()
             session = LiveSession(source, analyzer, alone=alone, baseline=baseline)
+            if lsl and session.clock:
+                outputs.add(LslOutlet(session.id, session.clock))
             console = console_on(outputs.screen)
             view = LiveView(console, session) if console.is_terminal else PlainView(console)
             with _stopped_by_signals(session), view:

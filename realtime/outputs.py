@@ -1,6 +1,6 @@
-"""Where the events of a session go: files, pipes and terminals, any of which may fail.
+"""Where the events of a session go: files, pipes, terminals, the network, any of which may fail.
 
-In: text. Out: the same text, as long as there is a place for it.
+In: events, and text. Out: the same, as long as there is a place for it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from models.console import Output, standard_error, standard_output
 from models.errors import UsageError
@@ -68,10 +68,26 @@ class EventsFile:
         return Output(stream, self._path)
 
 
-class Outputs:
-    """Where the events of sessions are told: in a file of JSON Lines, and on the screen.
+class Outlet(Protocol):
+    """What sends events to other programs.
 
-    Used as a context manager, which opens and closes the file.
+    Attributes:
+        problem: why it sends no more, in half a line; None as long as it does.
+    """
+
+    problem: str | None
+
+    def send(self, event: Event) -> None:
+        """Send an event, if it is one to be sent."""
+
+    def close(self) -> None:
+        """Let go of the network. Idempotent."""
+
+
+class Outputs:
+    """Where the events of sessions are told: in a file of JSON Lines, on the screen, by outlets.
+
+    Used as a context manager, which opens and closes the file, and closes the outlets.
 
     Attributes:
         screen: what people read: the standard output, or, if the events go there, the standard
@@ -82,7 +98,8 @@ class Outputs:
         self.screen = standard_error() if events.is_stdout else standard_output()
         self._events = events
         self._lines: Output | None = None
-        self._working: list[Output] = [self.screen]
+        self._outlets: list[Outlet] = []
+        self._working: list[Output | Outlet] = [self.screen]
 
     def __enter__(self) -> Outputs:
         self._lines = self._events.open()
@@ -93,6 +110,13 @@ class Outputs:
     def __exit__(self, *_: object) -> None:
         if self._lines is not None:
             self._lines.close()
+        for outlet in self._outlets:
+            outlet.close()
+
+    def add(self, outlet: Outlet) -> None:
+        """Tell the events there, too."""
+        self._outlets.append(outlet)
+        self._working.append(outlet)
 
     @property
     def working(self) -> bool:
@@ -100,9 +124,11 @@ class Outputs:
         return bool(self._working)
 
     def write(self, event: Event) -> None:
-        """Write an event to the file, if there is one."""
+        """Write an event to the file, if there is one, and send it by the outlets."""
         if self._lines is not None:
             print(event.model_dump_json(), file=self._lines, flush=True)
+        for outlet in self._outlets:
+            outlet.send(event)
 
     def failures(self) -> Iterator[str]:
         """Why outputs have failed since this was last asked, each in half a line."""

@@ -155,6 +155,11 @@ class LiveSession:
         power = float(np.mean(np.square(latest))) if len(latest) else 0.0
         return 10 * math.log10(max(power, 1e-12))
 
+    @property
+    def clock(self) -> LiveClock | None:
+        """How late it is; None unless the source is live."""
+        return self._clock
+
     async def events(self) -> AsyncGenerator[Event, None]:
         """Run the session; every event as it happens, `session.started` to `session.ended`.
 

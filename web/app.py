@@ -166,6 +166,10 @@ def _add_pages(app: FastAPI, rooms: Calls) -> None:
             return HTMLResponse(plain_page("There is no such call", error.message), error.status)
         return page("call/call.html")
 
+    @app.get("/overlay/{id}", include_in_schema=False)
+    async def overlay(id: str) -> Response:  # of no session, too: on the air nothing beats an error
+        return page("overlay/overlay.html")
+
     @app.get("/api/docs", include_in_schema=False)
     async def docs() -> Response:
         return page("reference/api.html")

@@ -22,6 +22,8 @@ from realtime.commands import (
     AudioTrack,
     Baseline,
     Events,
+    Lsl,
+    Osc,
     People,
     Where,
     thinner_for,
@@ -239,6 +241,8 @@ def watch(
     audio_track: AudioTrack = None,
     events: Events = None,
     force: Force = False,
+    osc: Osc = None,
+    lsl: Lsl = False,
     speakers: People = "auto",
     baseline: Baseline = "off",
     profile: Profile = "embedded",
@@ -257,6 +261,8 @@ def watch(
     if web:
         if events is not None:
             raise UsageError("--events is not for --web: the page gives the results away")
+        if osc is not None or lsl:
+            raise UsageError("--osc and --lsl are not for --web: leave out --web")
 
         async def first(hub: Hub) -> Source:
             from realtime.sources import open_source
@@ -282,6 +288,15 @@ def watch(
     models = analyzer, profile, stt
     file = EventsFile(events, [source], force=force)
     watching = watch_in_terminal(
-        source, audio_track, microphone, camera, file, models, baseline=learns, alone=alone
+        source,
+        audio_track,
+        microphone,
+        camera,
+        file,
+        models,
+        baseline=learns,
+        alone=alone,
+        osc=osc,
+        lsl=lsl,
     )
     raise typer.Exit(asyncio.run(watching))

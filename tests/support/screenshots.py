@@ -54,6 +54,7 @@ def main() -> None:
             chromium(playwright, devices=devices[1]) as second,
         ):
             take_dashboard(first.new_page(base_url=address, viewport=DESK))
+            take_overlay(first.new_page(base_url=address, viewport=DESK))
             take_phone(first.new_page(base_url=address, viewport=PHONE, color_scheme="dark"))
             host = first.new_page(base_url=address, viewport=TALL_DESK, color_scheme="dark")
             guests = [browser.new_page(base_url=address) for browser in (first, second)]
@@ -66,6 +67,23 @@ def take_dashboard(page: Page) -> None:
     page.get_by_role("button", name="Start", exact=True).click()
     expect(page.locator(".average")).to_have_attribute("data-utterances", "5", timeout=WAIT_MS)
     take(page, "dashboard.png")
+    page.close()
+
+
+def take_overlay(page: Page) -> None:
+    """The overlay, over the colours of a picture that a streaming program would show behind it."""
+    page.goto("/")
+    page.get_by_role("button", name="Start", exact=True).click()
+    expect(page.locator(".average")).to_have_attribute("data-utterances", "1", timeout=WAIT_MS)
+    address = page.get_by_label("Address for a source").input_value()
+    overlay = page.context.new_page()
+    overlay.set_viewport_size({"width": 960, "height": 540})
+    overlay.goto(address)
+    behind = "linear-gradient(160deg, #36506b, #8a6f52)"
+    overlay.evaluate("colours => (document.documentElement.style.background = colours)", behind)
+    expect(overlay.locator("#bars .expressed")).not_to_have_count(0, timeout=WAIT_MS)
+    overlay.screenshot(path=OUT / "overlay.png")
+    overlay.close()
     page.close()
 
 

@@ -80,6 +80,7 @@ JOINS = {
 _PATTERNS = [(method, compile_path(path)[0], right) for (method, path), right in RIGHTS.items()]
 
 _CALL_PAGE = compile_path("/calls/{room}")[0]
+_OVERLAY = compile_path("/overlay/{id}")[0]
 
 
 class Entry(Protocol):
@@ -207,7 +208,7 @@ class Gate:
         call = _CALL_PAGE.match(path)
         if self._keys.open or token is None or _method(request) != "GET":
             return None
-        if path != "/" and not call:
+        if path != "/" and not call and not _OVERLAY.match(path):
             return None
         rest = [pair for pair in request.query_params.multi_items() if pair[0] != "token"]
         answer = RedirectResponse(f"{path}?{urlencode(rest)}" if rest else path, 303)

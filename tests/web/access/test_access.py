@@ -36,6 +36,7 @@ PUBLIC, GUEST, ROOM, OWN, HOST = "everybody", "every guest", "guests of the room
 ROUTES = {
     "GET /": HOST,
     "GET /calls/{room}": ROOM,
+    "GET /overlay/{id}": HOST,
     "MOUNT /static": PUBLIC,
     "GET /static/plotly.min.js": PUBLIC,
     "GET /openapi.json": HOST,

@@ -50,7 +50,30 @@ async def test_the_hosts_link_becomes_a_cookie(closed: Client) -> None:
         assert cookie.endswith("; Secure")
 
 
-@pytest.mark.parametrize("path", ["/?token=wrong", "/", "/calls/x?token=wrong", "/calls/x"])
+async def test_the_token_in_the_address_of_an_overlay_lets_in(closed: Client) -> None:
+    async with httpx.AsyncClient(base_url=closed.http.base_url) as obs:
+        entered = await obs.get(f"/overlay/5a1b?token={TOKEN}&theme=light")
+        assert (entered.status_code, entered.headers["location"]) == (
+            303,
+            "/overlay/5a1b?theme=light",
+        )
+        page = await obs.get(entered.headers["location"])
+        assert page.status_code == 200
+        assert "'unsafe-inline'" not in page.headers["content-security-policy"]
+        assert (await obs.get("/api/sessions")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/?token=wrong",
+        "/overlay/x?token=wrong",
+        "/overlay/x",
+        "/",
+        "/calls/x?token=wrong",
+        "/calls/x",
+    ],
+)
 async def test_a_wrong_link_leads_to_a_page_that_says_so(closed: Client, path: str) -> None:
     page = await closed.http.get(path, headers={"Accept": "text/html,*/*"})
     assert page.status_code == 401

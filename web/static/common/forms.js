@@ -1,4 +1,4 @@
-// Forms that start something: one press at a time, and what goes wrong is said beside the button.
+// What one fills in and presses: one press at a time, and what goes wrong is said beside the button.
 
 /** On submit do `work`; its error becomes the text of the form's `.message`. */
 export function onSubmit(form, work) {
@@ -16,6 +16,15 @@ export function onSubmit(form, work) {
     } finally {
       button.ariaDisabled = null;
     }
+  });
+}
+
+/** Let `button` copy what stands in `field`. */
+export function copyOnClick(button, field) {
+  button.addEventListener("click", async () => {
+    field.select();
+    await navigator.clipboard?.writeText(field.value);
+    button.textContent = "Copied";
   });
 }
 

@@ -3,7 +3,7 @@
 // `/` lets the person choose, `/#session=ID` shows a session, `/?call=ROOM` the people of a call.
 
 import { ask } from "../common/api.js";
-import { notice, onSubmit } from "../common/forms.js";
+import { copyOnClick, notice, onSubmit } from "../common/forms.js";
 import { showWhatIsKept } from "../common/kept.js";
 import { CallHost } from "./call-host.js";
 import { cameraSource } from "./camera-source.js";
@@ -25,6 +25,7 @@ const list = new SessionList(find("#session-list"));
 let current = null; // the one session on the page, unless it hosts a call
 
 showServerState(find("#server-state"));
+copyOnClick(find("#overlay button"), find("#overlay input"));
 thresholds.addEventListener("change", showExports);
 list.addEventListener("forgotten", ({ detail }) => forgetNotes(detail));
 if (room) hostCall();
@@ -84,6 +85,7 @@ function begin(session, own = null) {
   find("#stop").hidden = session.state === "ended";
   find("#clear").textContent = session.kind === "upload" ? "Clear" : "New session";
   find("#views").append(current.root);
+  showOverlay(session);
   setMode("session");
   location.hash = `session=${session.id}`;
   list.refresh();
@@ -95,6 +97,12 @@ function newView(session, own = null) {
     if (detail.type === "utterance.result") sliders.follow(detail.thresholds);
   });
   return view;
+}
+
+function showOverlay({ id }) {
+  const address = new URL(`/overlay/${id}`, location.href).href;
+  find("#overlay input").value = find("#overlay a").href = address;
+  find("#overlay button").textContent = "Copy";
 }
 
 /** End the session and keep what was found. */

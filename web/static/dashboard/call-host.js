@@ -3,7 +3,7 @@
 
 import { ask } from "../common/api.js";
 import { Feed } from "../common/feed.js";
-import { notice } from "../common/forms.js";
+import { copyOnClick, notice } from "../common/forms.js";
 
 const find = (selector) => document.querySelector(selector);
 
@@ -24,7 +24,7 @@ export class CallHost {
     feed.addEventListener("back", () => this.#list());
     feed.addEventListener("message", ({ detail }) => detail.session && this.#meet(detail.session));
     feed.addEventListener("gone", ({ detail }) => this.#over(detail));
-    find("#copy").addEventListener("click", copy);
+    copyOnClick(find("#copy"), find("#room-link"));
     find("#new-link").addEventListener("click", () => this.#renewLink());
     find("#end-call").addEventListener("click", () => this.#end());
     this.#do(async () => showLink(await ask("GET", this.#path)));
@@ -85,10 +85,4 @@ export class CallHost {
 function showLink({ link }) {
   find("#room-link").value = new URL(link, location.href).href;
   find("#copy").textContent = "Copy";
-}
-
-async function copy() {
-  find("#room-link").select();
-  await navigator.clipboard?.writeText(find("#room-link").value);
-  find("#copy").textContent = "Copied";
 }

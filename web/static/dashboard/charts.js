@@ -2,7 +2,7 @@
 
 import { make } from "../common/dom.js";
 import { probability } from "../common/format.js";
-import { EMOTIONS, NEUTRAL, expressed, expressedInWords, lessRestInWords } from "./emotions.js";
+import { EMOTIONS, NEUTRAL, expressed, expressedInWords, lessRestInWords } from "../common/emotions.js";
 
 const CONFIG = { staticPlot: true };
 

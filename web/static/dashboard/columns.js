@@ -1,6 +1,6 @@
 // Many utterances as the columns of a chart that is only so wide; and its axis of time. Pure.
 
-import { EMOTIONS, NEUTRAL } from "./emotions.js";
+import { EMOTIONS, NEUTRAL } from "../common/emotions.js";
 
 /** The rows of the chart, from the top. */
 export const LABELS = [...EMOTIONS, NEUTRAL];

@@ -5,7 +5,7 @@
 
 import { clock, probability, wordsOf } from "../common/format.js";
 import { LABELS, columnsOf, extent, scoreOf, ticks } from "./columns.js";
-import { EMOTIONS, NEUTRAL, expressed, expressedInWords } from "./emotions.js";
+import { EMOTIONS, NEUTRAL, expressed, expressedInWords } from "../common/emotions.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const LEFT = 78; // pixels for the names of the rows

@@ -1,7 +1,7 @@
 // Thresholds that the person has moved, and the sliders that move them.
 
 import { make } from "../common/dom.js";
-import { EMOTIONS } from "./emotions.js";
+import { EMOTIONS } from "../common/emotions.js";
 
 /** What was moved; all else stays as the model says. Tells "change". */
 export class Thresholds extends EventTarget {

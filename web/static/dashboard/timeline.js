@@ -2,7 +2,7 @@
 
 import { make } from "../common/dom.js";
 import { clock, wordsOf } from "../common/format.js";
-import { EMOTIONS, NEUTRAL, expressed } from "./emotions.js";
+import { EMOTIONS, NEUTRAL, expressed } from "../common/emotions.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 

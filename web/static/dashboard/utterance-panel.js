@@ -3,7 +3,7 @@
 import { make } from "../common/dom.js";
 import { clock, wordsOf } from "../common/format.js";
 import { drawScores, drawWaveform } from "./charts.js";
-import { EMOTIONS, MODALITIES } from "./emotions.js";
+import { EMOTIONS, MODALITIES } from "../common/emotions.js";
 
 export class UtterancePanel {
   #root;
