@@ -9,6 +9,7 @@ import { CallHost } from "./call-host.js";
 import { cameraSource } from "./camera-source.js";
 import { drawExports } from "./exports.js";
 import { forgetNotes } from "./notes.js";
+import { sampleSource } from "./sample.js";
 import { screenSource } from "./screen-source.js";
 import { serverSource } from "./server-source.js";
 import { showServerState } from "./server-state.js";
@@ -39,6 +40,7 @@ function hostCall() {
 
 function chooseOrShow() {
   showWhatIsKept().catch(() => {}); // that the server does not answer is told above
+  sampleSource(find("#sample"), find("#hints"), begin);
   cameraSource(find("#camera"), begin);
   screenSource(find("#screen"), begin);
   uploadSource(find("#upload"), begin);
@@ -128,6 +130,7 @@ function leave() {
   current?.own?.end();
   current?.close();
   current = null;
+  find("#hints").hidden = true;
   notice("");
   setMode("choose");
 }

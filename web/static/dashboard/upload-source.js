@@ -48,7 +48,8 @@ export function uploadSource(form, begin) {
   });
 }
 
-class PlayedFile {
+/** A file of the person's own, and how it is shown; `live`: in step with the analysis. */
+export class PlayedFile {
   constructor(file, live, session) {
     this.file = file;
     this.live = live;
@@ -65,7 +66,7 @@ class PlayedFile {
 }
 
 /** Send the file; `onProgress` gets 0 to 1. Unlike fetch, XMLHttpRequest tells how far it is. */
-function upload(file, pace, onProgress) {
+export function upload(file, pace, onProgress = () => {}) {
   return new Promise((resolve, reject) => {
     const body = new FormData();
     body.append("pace", pace);
