@@ -59,8 +59,8 @@ People = Annotated[
     typer.Option("--speakers", help="1: one person; nobody looks for others, which saves time."),
 ]
 FormatName = Literal[
-    "json", "csv", "faces", "parquet", "vtt", "srt", "eaf", "textgrid", "bids", "bids-sidecar",
-    "report",
+    "json", "csv", "faces", "sounds", "parquet", "vtt", "srt", "eaf", "textgrid", "bids",
+    "bids-sidecar", "report",
 ]  # fmt: skip
 Baseline = Annotated[
     Literal["off", "auto"],

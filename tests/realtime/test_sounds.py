@@ -1,0 +1,104 @@
+"""Windows in which a sound is heard become one event, live as in an upload."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.errors import AnalysisError
+from models.sounds.runs import WINDOW_S
+from realtime.events import Event, SoundHeard
+from realtime.media import SAMPLE_RATE, AudioBlock, Samples
+from realtime.rings import AudioRing
+from realtime.sounds import SoundWatch
+
+KIND = "laughter"
+
+
+async def watched(
+    sound: Samples, cuts: list[int], hear: Callable[[Samples], Awaitable[dict[str, float]]]
+) -> list[Event]:
+    """What is told of a sound that arrives in blocks, which are cut at these samples."""
+    ring, told = AudioRing(seconds=20), list[Event]()
+
+    async def tell(event: Event) -> None:
+        told.append(event)
+
+    watch = SoundWatch(ring, hear, live=False, session="s", tell=tell)
+    following = asyncio.create_task(watch.follow())
+    places = sorted({0, *cuts, len(sound)})
+    for start, stop in pairwise(places):
+        ring.write(AudioBlock(start, sound[start:stop]))
+        assert await watch.listen()
+    await watch.end()
+    await following
+    return told
+
+
+async def how_loud(window: Samples) -> dict[str, float]:
+    assert len(window) == WINDOW_S * SAMPLE_RATE
+    return {KIND: float(np.abs(window).mean())}
+
+
+@given(st.lists(st.integers(1, 12 * SAMPLE_RATE - 1), max_size=8))
+@settings(max_examples=30)
+def test_how_sound_arrives_does_not_matter(cuts: list[int]) -> None:
+    sound = np.zeros(12 * SAMPLE_RATE, np.float32)
+    sound[4 * SAMPLE_RATE : 8 * SAMPLE_RATE] = 1
+    (event,) = asyncio.run(watched(sound, cuts, how_loud))
+    assert isinstance(event, SoundHeard)
+    assert (event.start, event.end, event.confidence) == (4.5, 8.5, 1)
+
+
+@pytest.mark.parametrize("seconds", [0.5, 2.0, 2.4, 3.1])
+async def test_the_end_is_heard_too(seconds: float) -> None:
+    sound = np.zeros(round(seconds * SAMPLE_RATE), np.float32)
+    heard: list[int] = []
+
+    async def hear(window: Samples) -> dict[str, float]:
+        heard.append(len(window))
+        return {}
+
+    await watched(sound, [], hear)
+    assert len(heard) == max(1, int(np.ceil(seconds)) - 1)
+    assert await watched(np.zeros(0, np.float32), [], hear) == []
+
+
+async def test_a_live_source_that_is_too_fast_goes_unheard_and_is_told_so() -> None:
+    ring, gate = AudioRing(seconds=40), asyncio.Event()
+
+    async def hear(window: Samples) -> dict[str, float]:
+        await gate.wait()
+        return {}
+
+    async def tell(event: Event) -> None:
+        raise AssertionError(event)
+
+    watch = SoundWatch(ring, hear, live=True, session="s", tell=tell)
+    following = asyncio.create_task(watch.follow())
+    ring.write(AudioBlock(0, np.zeros(8 * SAMPLE_RATE, np.float32)))
+    assert await watch.listen()
+    ring.write(AudioBlock(8 * SAMPLE_RATE, np.zeros(8 * SAMPLE_RATE, np.float32)))
+    assert not await watch.listen()
+    gate.set()
+    await watch.end()
+    await following
+
+
+async def test_a_network_that_fails_ends_nothing_else() -> None:
+    calls = iter([1.0, None, 1.0, 0.0])
+
+    async def hear(window: Samples) -> dict[str, float]:
+        if (probability := next(calls)) is None:
+            raise AnalysisError("sounds", "it broke")
+        return {KIND: probability}
+
+    (event,) = await watched(np.zeros(5 * SAMPLE_RATE, np.float32), [], hear)
+    assert isinstance(event, SoundHeard)
+    assert (event.start, event.end) == (0.5, 3.5)
