@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.errors import UsageError
-from models.sounds.runs import KINDS, STEP_S, WINDOW_S, Sound, SoundRuns
+from models.sounds.runs import KINDS, PIECE_S, STEP_S, WINDOW_S, WINDOWS, Sound, SoundRuns
 from models.sounds.tagger import SoundTagger
 from models.training.datasets import read_clip
 
@@ -65,7 +65,8 @@ class SoundReport:
         lines.append(f"{'events an hour of speech':{width}} {hours:4.1f} h {' '.join(rates)}")
         for kind in _HEARD_IN:
             recall, precision = self.recall(kind), self.precision(kind)
-            lines.append(f"{kind}: recall {recall:.2f}, precision {precision:.2f}")
+            right = f"recall {recall:.2f}, precision {precision:.2f}"
+            lines.append(f"{kind}, {_HEARD_IN[kind]} among the clips of its set: {right}")
         return "\n".join(lines)
 
     def recall(self, kind: str) -> float:
@@ -74,10 +75,11 @@ class SoundReport:
         return group.heard[kind] / group.clips if group.clips else 0.0
 
     def precision(self, kind: str) -> float:
-        """Of the clips, speech aside, in which it is heard, the part in which it is to be."""
-        apart = [group for name, group in self.groups.items() if name != "speech"]
-        heard = sum(group.heard[kind] for group in apart)
-        return self.groups.get(_HEARD_IN[kind], Group()).heard[kind] / heard if heard else 0.0
+        """Of the clips of the same set in which it is heard, the part in which it is to be."""
+        of_set = _HEARD_IN[kind].partition(" ")[0]
+        heard = {name: g.heard[kind] for name, g in self.groups.items() if name.startswith(of_set)}
+        right = heard.get(_HEARD_IN[kind], 0)
+        return right / sum(heard.values()) if right else 0.0
 
     def false_an_hour(self, kind: str) -> float:
         """Events an hour of ordinary speech."""
@@ -132,10 +134,13 @@ def heard_in(tagger: SoundTagger, samples: npt.NDArray[np.float32]) -> list[Soun
     Args:
         samples: float32 (n,), 16 kHz mono.
     """
-    runs, found = SoundRuns(), []
-    window, step = round(WINDOW_S * _RATE), round(STEP_S * _RATE)
-    for start in range(0, max(step, len(samples) - step), step):
-        part = samples[start : start + window]
-        heard = tagger.hear(np.pad(part, (0, window - len(part))))
-        found += runs.take(start / _RATE, heard)
+    runs = SoundRuns()
+    found: list[Sound] = []
+    piece, window, step = (round(s * _RATE) for s in (PIECE_S, WINDOW_S, STEP_S))
+    for start in range(0, max(step, len(samples) - step), WINDOWS * step):
+        part = samples[start : start + piece]
+        count = WINDOWS if len(part) > window else 1  # of those that hold some
+        heard = tagger.hear(np.pad(part, (0, piece - len(part))))
+        for number, each in enumerate(heard[:count]):
+            found += runs.take(start / _RATE + number * STEP_S, each)
     return [*found, *runs.end()]

@@ -17,6 +17,12 @@ KINDS = (
 WINDOW_S, STEP_S = 2.0, 1.0
 """A window is so long, and one begins so often."""
 
+WINDOWS = 2
+"""So many are heard together, always the same: that takes a third more than one alone."""
+
+PIECE_S = WINDOW_S + STEP_S
+"""What they hold together."""
+
 _EDGE_S = (WINDOW_S - STEP_S) / 2  # of a window, which its neighbours hear better
 _BEGINS, _GOES_ON = 0.5, 1 / 3  # how clearly it must be heard: at half the odds it goes on
 _GAP_S = 2.0  # one window that misses it ends no sound
@@ -50,7 +56,8 @@ class SoundRuns:
         Args:
             heard: how clearly each kind is heard in it.
         """
-        first_s, last_s = start_s + _EDGE_S, start_s + WINDOW_S - _EDGE_S
+        first_s = start_s + _EDGE_S if start_s else 0.0
+        last_s = start_s + WINDOW_S - _EDGE_S
         for kind, clear in heard.items():
             sound = self._open.get(kind)
             if sound is not None and first_s - sound.stop_s >= _GAP_S:

@@ -21,14 +21,14 @@ from torchvision.ops.misc import Conv2dNormActivation, SqueezeExcitation
 
 from models.acceleration import fold_norms
 from models.registry import resolve
-from models.sounds.runs import KINDS
+from models.sounds.runs import KINDS, STEP_S, WINDOW_S, WINDOWS
 
 _CLASSES = {
     "laughter": (6, 0.06),  # laughter, baby laughter, giggle, snicker, belly laugh, chuckle
     "crying": (4, 0.17),  # crying or sobbing, baby cry, whimper, wail or moan
     "sigh": (1, 0.15),
     "cough": (2, 0.4),  # cough, throat clearing; laughing people are often taken for it
-    "sneeze": (1, 0.1),
+    "sneeze": (1, 0.3),
     "shout": (6, 0.1),  # shout, bellow, whoop, yell, battle cry, children shouting
     "scream": (1, 0.08),
     "applause": (2, 0.15),  # clapping, applause
@@ -83,26 +83,33 @@ class SoundTagger:
         self._network = network
         self._bank = _mel_bank()
 
-    def hear(self, samples: npt.NDArray[np.float32]) -> dict[str, float]:
+    def hear(self, samples: npt.NDArray[np.float32]) -> list[dict[str, float]]:
         """How clearly each of `KINDS` is heard: 0 to 1, where 0.5 is as much as it takes.
 
         Args:
-            samples: float32 (n,), 16 kHz mono, `WINDOW_S` long.
+            samples: float32 (n,), 16 kHz mono, `PIECE_S` long.
 
         Returns:
-            Kind to probability, rounded to four decimals; its odds are those that the network gives
-            over those at which the kind is taken to be heard.
+            Of each of its `WINDOWS`, kind to a number rounded to four decimals; its odds are those
+            that the network gives over those at which the kind is taken to be heard.
         """
         if float(np.sqrt(np.mean(np.square(samples)))) < _QUIET:
-            return dict.fromkeys(KINDS, 0.0)
+            return [dict.fromkeys(KINDS, 0.0)] * WINDOWS
         with torch.inference_mode():
-            logits = self._network(log_mel(samples, self._bank)[None, None])[0].tolist()
-        heard, first = {}, 0
-        for kind, (count, even) in _CLASSES.items():
-            odds = math.exp(max(logits[first : first + count])) * (1 - even) / even
-            heard[kind] = round(odds / (1 + odds), 4)
-            first += count
-        return heard
+            mels = log_mel(samples, self._bank)
+            length, step = (round(s * _SAMPLE_RATE) // _STEP for s in (WINDOW_S, STEP_S))
+            windows = [mels[:, n * step : n * step + length] for n in range(WINDOWS)]
+            logits = self._network(torch.stack(windows)[:, None]).tolist()
+        return [_clearness(each) for each in logits]
+
+
+def _clearness(logits: list[float]) -> dict[str, float]:
+    heard, first = {}, 0
+    for kind, (count, even) in _CLASSES.items():
+        odds = math.exp(max(logits[first : first + count])) * (1 - even) / even
+        heard[kind] = round(odds / (1 + odds), 4)
+        first += count
+    return heard
 
 
 class SoundNetwork(nn.Module):
@@ -170,4 +177,5 @@ def _mel_bank() -> Tensor:
     angles = torch.arange(_FFT // 2 + 1) * (np.pi / _FFT)
     emphasis = 1 + _PREEMPHASIS**2 - 2 * _PREEMPHASIS * torch.cos(angles)
     # There are twice as many samples at 32 kHz, so four times the power.
-    return 4 * emphasis * bank[:, : _FFT // 2 + 1]
+    weights: Tensor = 4 * emphasis * bank[:, : _FFT // 2 + 1]
+    return weights

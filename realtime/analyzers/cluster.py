@@ -177,7 +177,7 @@ class ClusterAnalyzer:
         """A stream for one new utterance, see `realtime.analysis.Analyzer.stream`."""
         return ClusterStream(self, live=live, alone=alone)
 
-    async def hear(self, samples: Samples) -> dict[str, float]:
+    async def hear(self, samples: Samples) -> list[dict[str, float]]:
         """See `realtime.analysis.Analyzer.hear`; it is done here."""
         return await inferred(
             self.inference.lane(), Rank.SOUND, "sounds", lambda: self.sounds.hear(samples)

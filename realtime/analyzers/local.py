@@ -117,7 +117,7 @@ class LocalAnalyzer:
         """A stream for one new utterance, see `realtime.analysis.Analyzer.stream`."""
         return LocalStream(self, live=live, alone=alone)
 
-    async def hear(self, samples: Samples) -> dict[str, float]:
+    async def hear(self, samples: Samples) -> list[dict[str, float]]:
         """See `realtime.analysis.Analyzer.hear`."""
         return await inferred(
             self.inference.lane(), Rank.SOUND, "sounds", lambda: self.sounds.hear(samples)
@@ -172,11 +172,11 @@ def load_people() -> People:
 
 def load_sounds() -> SoundTagger:
     """The network that hears laughter, crying, applause and the like, warm."""
-    from models.sounds.runs import WINDOW_S
+    from models.sounds.runs import PIECE_S
     from models.sounds.tagger import SoundTagger
 
     tagger = SoundTagger()
-    noise = np.random.default_rng(0).normal(0, 0.1, round(WINDOW_S * SAMPLE_RATE))
+    noise = np.random.default_rng(0).normal(0, 0.1, round(PIECE_S * SAMPLE_RATE))
     tagger.hear(noise.astype(np.float32))
     return tagger
 

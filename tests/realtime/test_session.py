@@ -126,7 +126,7 @@ async def test_crying_is_told_where_nobody_speaks_live_as_in_an_upload(
     fast = by_kind(lasting(await events_of(clip, analyzer)))["sound.event"]
     live = by_kind(lasting(await events_of(clip, analyzer, pace="live")))["sound.event"]
     (crying,) = map(json.loads, fast)
-    assert (crying["kind"], crying["start"], crying["end"]) == ("crying", 0.5, 4.5)
+    assert (crying["kind"], crying["start"], crying["end"]) == ("crying", 0.0, 4.5)
     assert live == fast
 
 

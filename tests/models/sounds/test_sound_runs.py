@@ -26,8 +26,8 @@ def test_a_sound_goes_on_below_its_threshold_but_does_not_begin_there() -> None:
 
 
 def test_one_window_that_misses_it_does_not_end_it() -> None:
-    assert sounds_in(SURE, 0, SURE) == [(0.5, 3.5)]
-    assert sounds_in(SURE, 0, 0, 0, SURE) == [(0.5, 1.5), (4.5, 5.5)]
+    assert sounds_in(SURE, 0, SURE) == [(0.0, 3.5)]
+    assert sounds_in(SURE, 0, 0, 0, SURE) == [(0.0, 1.5), (4.5, 5.5)]
 
 
 def test_kinds_are_apart_and_confidence_is_the_highest() -> None:
@@ -37,4 +37,4 @@ def test_kinds_are_apart_and_confidence_is_the_highest() -> None:
         *runs.take(1.0, {KIND: 0.99, "crying": 1.0}),
         *runs.end(),
     ]
-    assert found == [Sound(KIND, 0.5, 2.5, 0.99), Sound("crying", 1.5, 2.5, 1.0)]
+    assert found == [Sound(KIND, 0.0, 2.5, 0.99), Sound("crying", 1.5, 2.5, 1.0)]

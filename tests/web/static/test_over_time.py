@@ -52,17 +52,23 @@ def at(page: Page, utterance: int) -> dict[str, float]:
 def test_sounds_are_marked_and_counted_also_where_nobody_speaks(plain_browser: Browser) -> None:
     live = Told(plain_browser)
     page = live.open()
+    expect(page.locator("article.session")).to_be_visible()
     laughs = [
         heard("laughter", 4.0, 7.0),
-        heard("laughter", 64.0, 65.0),
         heard("applause", 9.5, 20),
+        heard("laughter", 64.0, 65.0),
     ]
     live.tell(*laughs)
     expect(page.locator(".over-time .sounds")).to_have_text(
         "Heard: laughter 2 times (last at 1:04), applause once (at 0:09)"
     )
-    assert bars(page, "sounds") == 3
-    page.locator(".over-time svg").hover(position={"x": 78 + 600 * 5 / 90, "y": 11})
+    assert bars(page, "heard") == 3
+    drawn = page.locator(".over-time path.heard").get_attribute("d") or ""
+    (left, *_) = (float(x) for x in re.findall(r"M([\d.]+),", drawn))
+    page.locator(".over-time svg").hover(position={"x": left + 2, "y": 11})
+    expect(page.locator(".tip")).to_have_text("0:04.0\N{EN DASH}0:07.0[laughter]")
+    live.tell(*few())
+    expect(page.locator(".over-time .when")).to_have_text("4 utterances")
     assert not violations(page)
 
 

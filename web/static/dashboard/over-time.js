@@ -43,7 +43,7 @@ export class OverTime extends EventTarget {
     this.#svg = card.querySelector(".plot svg");
     this.#svg.setAttribute("height", HEIGHT);
     this.#parts = Object.fromEntries(
-      ["chosen", "bar", "expressed", "neutral", "threshold", "sounds", "marks", "axis", "brush", "cursor"]
+      ["chosen", "bar", "expressed", "neutral", "threshold", "heard", "marks", "axis", "brush", "cursor"]
         .map((name) => [name, add(this.#svg, name === "axis" ? "g" : "path", { class: name })]),
     );
     LABELS.forEach((label, row) => {
@@ -76,7 +76,7 @@ export class OverTime extends EventTarget {
       const left = this.#x(Math.max(start, from));
       return `M${left},10H${Math.max(left + COLUMN, this.#x(Math.min(end, to)))}v3H${left}Z`;
     });
-    this.#parts.sounds.setAttribute("d", heard.join(""));
+    this.#parts.heard.setAttribute("d", heard.join(""));
     const marks = notes.map((at) => `M${this.#x(at) - 4},2h8l-4,7Z`);
     this.#parts.marks.setAttribute("d", notes.length ? marks.join("") : "");
     this.#drawAxis(from, to);
