@@ -15,7 +15,7 @@ from torchaudio.compliance.kaldi import get_mel_banks
 from models.registry import resolve
 from models.sounds.evaluation import evaluate, heard_in
 from models.sounds.runs import KINDS, PIECE_S, WINDOWS
-from models.sounds.tagger import _CLASSES, SoundNetwork, SoundTagger, _mel_bank, log_mel
+from models.sounds.tagger import _CLASSES, SoundNetwork, SoundTagger, _clearness, _mel_bank, log_mel
 from models.training.datasets import read_clip
 
 RATE = 16_000
@@ -69,6 +69,17 @@ def test_in_silence_and_noise_nothing_is_heard(tagger: SoundTagger) -> None:
     assert tagger.hear(silence) == [dict.fromkeys(KINDS, 0.0)] * WINDOWS
     assert max(max(window.values()) for window in tagger.hear(noise)) < 0.1
     assert tagger.hear(noise) == tagger.hear(noise)
+
+
+def test_two_windows_of_a_piece_are_heard_as_each_alone(tagger: SoundTagger) -> None:
+    count = round(PIECE_S * RATE)
+    sound = np.random.default_rng(0).standard_normal(count).astype(np.float32) * 0.1
+    sound[20_000:] = 0  # as behind the end of a recording, where the network is touchy
+    alone = log_mel(sound[: 2 * RATE], tagger._bank)
+    with torch.inference_mode():
+        logits = tagger._network(alone[None, None])[0].tolist()
+    together = tagger.hear(sound)[0]
+    assert together == pytest.approx(_clearness(logits), abs=2e-3)
 
 
 @pytest.mark.parametrize(
