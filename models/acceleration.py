@@ -19,11 +19,24 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 def accelerate(network: nn.Module) -> None:
     """Let a network on the CPU work as fast as it can; it cannot be trained or saved afterwards.
 
-    Each batch normalisation that follows a convolution is folded into it: in a sequence, and in
-    modules that name such pairs of theirs in `folds`. And all
-    convolutions are done by oneDNN: on one thread torch itself takes another way for those of 1x1
-    and small batches, which for five faces takes twice as long. For networks whose input always
-    has one size: for each other size oneDNN keeps what it has prepared.
+    Batch normalisation is folded, see `fold_norms`. And all convolutions are done by oneDNN: on
+    one thread torch itself takes another way for those of 1x1 and small batches, which for five
+    faces takes twice as long. For networks whose input always has one size: for each other size
+    oneDNN keeps what it has prepared.
+    """
+    fold_norms(network)
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return
+    for part in network.modules():
+        numbers = isinstance(getattr(part, "padding", None), tuple)  # and not "same" or "valid"
+        if type(part) is nn.Conv2d and numbers and part.padding_mode == "zeros":
+            part.__class__ = _OneDNNConv2d
+
+
+def fold_norms(network: nn.Module) -> None:
+    """Fold each batch normalisation that follows a convolution into it.
+
+    That is, in a sequence, and in modules that name such pairs of theirs in `folds`.
     """
     for part in list(network.modules()):
         pairs = pairwise(part._modules) if isinstance(part, nn.Sequential) else ()
@@ -32,12 +45,6 @@ def accelerate(network: nn.Module) -> None:
             if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
                 part._modules[first] = fuse_conv_bn_eval(convolution, norm)
                 part._modules[second] = nn.Identity()
-    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
-        return
-    for part in network.modules():
-        numbers = isinstance(getattr(part, "padding", None), tuple)  # and not "same" or "valid"
-        if type(part) is nn.Conv2d and numbers and part.padding_mode == "zeros":
-            part.__class__ = _OneDNNConv2d
 
 
 def accelerate_pooling(network: nn.Module) -> None:

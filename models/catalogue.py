@@ -287,6 +287,15 @@ WEIGHTS = {
             "models/weights/voice_encoder.safetensors",
         ),
         Weights(
+            "sound-tagger",
+            "sounds: laughter, crying, applause and the like",
+            1.5,
+            "MIT",
+            "sound_tagger.safetensors",
+            "it comes with the program: install it again",
+            "models/weights/sound_tagger.safetensors",
+        ),
+        Weights(
             "paper",
             "emotions: the paper's model, fine-tuned",
             330,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -317,4 +317,36 @@ def evaluate_stt(
             )
     finally:
         transcriber.close()
+    print(report.to_json() if json else report)
+
+
+@evaluate.command("sounds")
+def evaluate_sounds(
+    data: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Clips, and what they are in labels.tsv.")
+    ],
+    part: Annotated[
+        Literal["train", "valid"],
+        typer.Option(help="train: the clips on which the thresholds were chosen."),
+    ] = "valid",
+    json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Measure how often laughter, crying and the like are heard where they are, and are not."""
+    import torch
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from models.sounds.evaluation import evaluate
+    from models.sounds.tagger import SoundTagger
+
+    torch.set_num_threads(1)  # as in a session
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("clips", total=None)
+        report = evaluate(
+            SoundTagger(),
+            data,
+            part,
+            lambda done, total: progress.update(bar, completed=done, total=total),
+        )
     print(report.to_json() if json else report)

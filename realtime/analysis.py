@@ -159,6 +159,16 @@ class Analyzer(Protocol):
             alone: there is one speaker, and it is the largest face; nobody looks for others.
         """
 
+    async def hear(self, samples: Samples) -> list[dict[str, float]]:
+        """How clearly each kind of sound is heard, see `SoundTagger.hear`; the least urgent call.
+
+        Args:
+            samples: float32 (n,), 16 kHz mono: `models.sounds.runs.PIECE_S` seconds.
+
+        Raises:
+            AnalysisError: the network failed.
+        """
+
     def close(self) -> None:
         """Release threads and connections."""
 

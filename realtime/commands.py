@@ -66,8 +66,8 @@ Lsl = Annotated[
     bool, typer.Option("--lsl", help="Also send each result by Lab Streaming Layer (LSL).")
 ]
 FormatName = Literal[
-    "json", "csv", "faces", "parquet", "vtt", "srt", "eaf", "textgrid", "bids", "bids-sidecar",
-    "report",
+    "json", "csv", "faces", "sounds", "parquet", "vtt", "srt", "eaf", "textgrid", "bids",
+    "bids-sidecar", "report",
 ]  # fmt: skip
 Baseline = Annotated[
     Literal["off", "auto"],

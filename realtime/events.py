@@ -9,18 +9,20 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from models.prosody import Prosody
 from realtime.average import RunningAverage
 from realtime.baseline import Adjusted
+from realtime.wire import Latency, Wire, WireFace, WirePerson, WireSpeaker, WireTranscript
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 """Raised when a field changes its meaning, goes away, or is new and always there, or takes a value
 it never had: since 2, every `utterance.result` has its `contributions`; since 3, a session may have
 been `cut_off`; since 4, every transcript has its `confidence`; since 5, `neutral` and `adjusted`
 stand beside the `emotions`; since 6, an utterance has its `speaker` and who was `in_view`, an
-average its `speakers`, and there is `speaker.changed`; since 7, both have their `prosody`."""
+average its `speakers`, and there is `speaker.changed`; since 7, both have their `prosody`;
+since 8, there is `sound.event`."""
 
 
 EndReason: TypeAlias = Literal["end", "stopped", "source_error", "cut_off"]
@@ -37,12 +39,7 @@ Neutral: TypeAlias = Annotated[
 """What stands beside the six emotions wherever they are told."""
 
 
-class _Wire(BaseModel):
-    # The lines below a field are its description in the schema.
-    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
-
-
-class _Event(_Wire):
+class _Event(Wire):
     session: str
     """Which session tells this."""
     time: float
@@ -54,7 +51,7 @@ class SessionStarted(_Event):
 
     Example:
         {"type": "session.started", "session": "9f2c", "time": 0.0, "source": "talk.mp4",
-         "profile": "embedded", "stt": "moonshine-tiny", "schema_version": 7, "duration": 120.0}
+         "profile": "embedded", "stt": "moonshine-tiny", "schema_version": 8, "duration": 120.0}
     """
 
     type: Literal["session.started"] = "session.started"
@@ -128,85 +125,6 @@ class UtteranceProvisional(_Event):
     neutral: Neutral = None
     thresholds: dict[str, float]
     expressed: tuple[str, ...]
-
-
-class WireWord(_Wire):
-    """One recognised word. Its times, in seconds of media time, are estimates.
-
-    The words are spread over the loud parts of the utterance by their length: half of them are
-    less than 0.08 s off, nine of ten less than 0.2 s.
-    """
-
-    text: str
-    start: float
-    end: float
-
-
-class WireTranscript(_Wire):
-    """What was said, and which engine heard it."""
-
-    text: str
-    """Empty if there were no words, or none worth reading."""
-    engine: str
-    confidence: float | None = None
-    """How sure the engine is of its words, 0 to 1. With an empty text: something was said and not
-    understood. Null if there were no words to recognise, or the engine does not tell."""
-    words: tuple[WireWord, ...] = ()
-
-    @property
-    def shown(self) -> str:
-        """The text for a person to read; in brackets, why there is none."""
-        return self.text or ("(no words)" if self.confidence is None else "(not understood)")
-
-
-class WireFace(_Wire):
-    """A face the model was shown."""
-
-    time: float
-    """Media time of its frame."""
-    box: tuple[float, float, float, float]
-    """x, y of the left upper corner, width, height; in pixels of the source."""
-    confidence: float
-    """The detector's, 0 to 1."""
-
-
-class WireSpeaker(_Wire):
-    """To whom an utterance is given."""
-
-    id: int
-    """Number of the speaker in the session, from 1, in the order in which they were first heard."""
-    name: str
-    """``Speaker 1``, or what somebody has called them."""
-    by: Literal["face", "voice", "both"]
-    """What told it: the face that spoke, the voice, or both."""
-    confidence: float
-    """0 to 1; against all others who have been heard, and somebody new."""
-
-
-class WirePerson(_Wire):
-    """Somebody who was in view during an utterance."""
-
-    speaks: bool
-    """Of several, whose lips go with the sound."""
-    confidence: float | None = None
-    """Of that, 0 to 1; null if nobody else was in view, or the source has too few pictures."""
-    speaker: int | None = None
-    """The speaker whose face it is, if they were seen speaking before."""
-    time: float
-    """Media time of the last picture of the face."""
-    box: tuple[float, float, float, float]
-    """Where it was then: x, y, width, height, in pixels of the source."""
-
-
-class Latency(_Wire):
-    """How long the answer took, in seconds of wall time."""
-
-    close_to_result: float
-    """From the decision that the utterance is over."""
-    end_to_result: float | None
-    """From the end of the utterance itself, hangover included; null if not at live pace."""
-    stages: dict[str, float]
-    """What each stage took: ``stt`` (after the close), ``faces``, ``mer``. Stages overlap."""
 
 
 class UtteranceResult(_Event):
@@ -310,7 +228,7 @@ class SpeakerChanged(_Event):
     """What was given to that speaker."""
 
 
-class _Means(_Wire):
+class _Means(Wire):
     utterances: int
     emotions: dict[str, float]
     neutral: Neutral = None
@@ -338,6 +256,27 @@ class WireSpeakerAverage(_Means):
         """The average of speaker `number` as it stands."""
         means = {field: getattr(average, field) for field in _Means.model_fields}
         return cls(id=number, name=name, spoken=round(spoken_s, 3), **means)
+
+
+class SoundHeard(_Event):
+    """A sound that is no words: laughter, crying, applause and the like.
+
+    It is told when it is over: one event, however long it lasts. It is looked for in windows of 2 s
+    that begin each second, so its times can be a second off.
+
+    Example:
+        {"type": "sound.event", "session": "9f2c", "time": 8.0, "kind": "laughter", "start": 4.0,
+         "end": 7.0, "confidence": 0.87}
+    """
+
+    type: Literal["sound.event"] = "sound.event"
+    kind: str
+    """Of `models.sounds.runs.KINDS`; later versions may know more."""
+    start: float
+    end: float
+    confidence: float
+    """How clearly it was heard, where it was clearest: 0.5 is as much as it takes. It is not
+    calibrated."""
 
 
 class AverageUpdated(_Means, _Event):
@@ -423,6 +362,7 @@ Event: TypeAlias = (
     | UtteranceResult
     | UtteranceFailed
     | SpeakerChanged
+    | SoundHeard
     | AverageUpdated
     | SourceWarning
     | SessionEnded

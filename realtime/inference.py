@@ -29,6 +29,7 @@ class Rank(IntEnum):
     RESULT = 0
     FACES = 1
     PROVISIONAL = 2
+    SOUND = 3
 
 
 class Inference:
@@ -52,9 +53,9 @@ class Inference:
 
     @property
     def waiting(self) -> int:
-        """How many calls wait for their turn."""
+        """How many calls wait for their turn; sounds, which wait for all others, do not count."""
         with self._change:
-            return sum(len(lane.calls) for lane in self._lanes)
+            return sum(rank < Rank.SOUND for lane in self._lanes for rank, _, _ in lane.calls)
 
     def lane(self) -> Lane:
         """A lane for one utterance."""

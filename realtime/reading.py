@@ -18,7 +18,16 @@ from pydantic import ValidationError
 from models.errors import UsageError
 from realtime.events import Event, SessionStarted, parse_event
 from realtime.formats.findings import gather
-from realtime.formats.tables import FACES, UTTERANCES, Columns, Row, face_rows, utterance_rows
+from realtime.formats.tables import (
+    FACES,
+    SOUNDS,
+    UTTERANCES,
+    Columns,
+    Row,
+    face_rows,
+    sound_rows,
+    utterance_rows,
+)
 from realtime.storage.store import SessionStore
 from realtime.storage.values import StoredSession
 
@@ -69,6 +78,11 @@ class Results:
         """One row a face; the columns are `realtime.formats.tables.FACES`."""
         with self.sessions() as sessions:
             return _table(FACES, face_rows(gather(sessions, {})))
+
+    def sounds(self) -> DataFrame:
+        """One row a sound; the columns are `realtime.formats.tables.SOUNDS`."""
+        with self.sessions() as sessions:
+            return _table(SOUNDS, sound_rows(gather(sessions, {})))
 
     def events(self) -> DataFrame:
         """One row an event, as it was told; the columns are the fields of all its kinds."""

@@ -6,16 +6,10 @@ In: utterances with their analyses, and speakers. Out: `UtteranceResult` and `Sp
 from __future__ import annotations
 
 from realtime.analysis import Analysis, SeenFace, Utterance
-from realtime.events import (
-    Latency,
-    SpeakerChanged,
-    UtteranceResult,
-    WireFace,
-    WireTranscript,
-    WireWord,
-)
+from realtime.events import SpeakerChanged, UtteranceResult
 from realtime.roster import Account
 from realtime.speakers import Merged
+from realtime.wire import Latency, WireFace, WireTranscript, WireWord
 
 
 def result_event(

@@ -14,8 +14,9 @@ from realtime.analysis import Analysis, SeenPerson, Utterance
 from realtime.attribution import joint_name, unnamed
 from realtime.average import RunningAverage
 from realtime.baseline import Adjusted, RestingBaseline, looks_neutral
-from realtime.events import WireAverage, WirePerson, WireSpeaker, WireSpeakerAverage
+from realtime.events import WireAverage, WireSpeakerAverage
 from realtime.speakers import Merged, Speakers
+from realtime.wire import WirePerson, WireSpeaker
 
 
 @dataclass(frozen=True, slots=True)

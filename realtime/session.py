@@ -48,6 +48,7 @@ from realtime.open_utterance import OpenUtterance, analysing
 from realtime.results import change_event, result_event
 from realtime.rings import FILM_S, AudioRing, FrameRing
 from realtime.roster import Roster
+from realtime.sounds import SoundWatch
 from realtime.sources import Source
 
 T = TypeVar("T")
@@ -138,6 +139,9 @@ class LiveSession:
         self._told: asyncio.Queue[Event | None] = asyncio.Queue(_WAITING_EVENTS)
         self._stopping: asyncio.Task[None] | None = None
         self._clock = LiveClock() if source.live else None
+        self._sounds = SoundWatch(
+            self._audio, analyzer.hear, live=source.live, session=self.id, tell=self._tell
+        )
         self._overloaded = False
         self._overloaded_at = -math.inf  # media time, seconds
         self._abandoned = False
@@ -212,6 +216,7 @@ class LiveSession:
 
     async def _run(self) -> None:
         telling = asyncio.create_task(self._tell_results())
+        hearing = self._spawn(self._sounds.follow())
         try:
             await self._tell(
                 SessionStarted(
@@ -229,7 +234,8 @@ class LiveSession:
             if not self._source.has_audio:
                 await self._close_seen("end")
             await self._closed.put(None)
-            await telling
+            await self._sounds.end()
+            await asyncio.gather(telling, hearing)
             await self._tell(
                 SessionEnded(
                     session=self.id,
@@ -266,6 +272,8 @@ class LiveSession:
                 self._audio.write(item)
                 await self._advance(item.stop / SAMPLE_RATE)
                 await self._hear()
+                if not await self._sounds.listen():
+                    await self._overload("sounds are left out")
             case VideoFrame():
                 self._frames.write(item)
                 self.picture = item

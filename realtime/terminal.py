@@ -5,6 +5,7 @@ In: events. Out: text on a rich console. Emotions are told by words and marks, n
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Protocol
@@ -23,6 +24,7 @@ from realtime.events import (
     Event,
     SessionEnded,
     SessionStarted,
+    SoundHeard,
     SourceWarning,
     SpeakerChanged,
     SpeechPaused,
@@ -103,6 +105,7 @@ class PlainView:
         self._console = console
         self._known = Attribution()
         self._several = False  # speakers; once there were, each line says who speaks
+        self._sounds: Counter[str] = Counter()
 
     def __enter__(self) -> PlainView:
         return self
@@ -118,7 +121,7 @@ class PlainView:
     def show(self, event: Event) -> None:
         """Print what the event tells, if it is worth a line."""
         if isinstance(event, SessionStarted):
-            self._known, self._several = Attribution(), False
+            self._known, self._several, self._sounds = Attribution(), False, Counter()
         self._known.take(event)
         self._several |= len(self._known.names) > 1
         if line := self._line(event):
@@ -146,6 +149,9 @@ class PlainView:
             case UtteranceFailed():
                 span = f"{clock(event.start)}-{clock(event.end)}"
                 return f"{span}  failed in {event.stage}: {event.message}"
+            case SoundHeard():
+                self._sounds[event.kind] += 1
+                return f"{clock(event.start)}-{clock(event.end)}  [{event.kind}]"
             case SourceWarning():
                 return f"warning   {event.message}"
             case SpeakerChanged(speaker=number, name=name, gone=None):
@@ -154,8 +160,10 @@ class PlainView:
                 return f"speaker   {gone} is the same as {number} ({name})"
             case SessionEnded():
                 average = event.average
+                counts = ", ".join(f"{kind} {n}" for kind, n in self._sounds.most_common())
+                sounds = f"sounds    {counts}\n" if counts else ""
                 if not average.utterances:
-                    return f"ended     {_ENDINGS[event.reason]}; no utterance was heard"
+                    return f"{sounds}ended     {_ENDINGS[event.reason]}; no utterance was heard"
                 each = ", ".join(f"{label} {p:.2f}" for label, p in average.emotions.items())
                 adjusted = average.adjusted
                 beyond = f"          {_less_rest(adjusted)}\n" if adjusted else ""
@@ -166,6 +174,7 @@ class PlainView:
                     f"{expression(average.emotions, average.expressed)}\n"
                     f"{beyond}"
                     f"{_each_speaker(average)}"
+                    f"{sounds}"
                     f"ended     {_ENDINGS[event.reason]}"
                 )
         return None

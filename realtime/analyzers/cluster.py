@@ -1,6 +1,6 @@
 """Analysis on a Ray cluster. This process, the gateway, keeps what belongs to cameras.
 
-Here: sources, endpointing, and following the faces that a search has found. There, in the replicas
+Here: sources, endpointing, following the faces that a search has found, sounds. There, in replicas
 of `realtime.analyzers.deployments`: recognition, the search for faces, and the emotion model. What
 crosses the network of an utterance: its sound, twice, and at live pace what there is of it for each
 partial text; every two seconds one reduced picture; five crops of a face.
@@ -26,12 +26,13 @@ from models.emotions import EmotionScores
 from models.errors import AnalysisError, UsageError
 from models.faces import FaceFinder
 from models.prosody import prosody
+from models.sounds.tagger import SoundTagger
 from models.stt import Hypothesis, Transcript
 from models.worker import STUCK_S
 from realtime.analysis import WAITING_FRAMES, Analysis, SeenFace, SeenPerson, Utterance
 from realtime.analyzers.deployments import APPLICATION, Models, Question, application, packed
 from realtime.analyzers.following import Following
-from realtime.analyzers.local import load_faces, load_people
+from realtime.analyzers.local import inferred, load_faces, load_people, load_sounds
 from realtime.analyzers.people import People
 from realtime.inference import Inference, Rank
 from realtime.media import SAMPLE_RATE, Samples, VideoFrame
@@ -60,6 +61,7 @@ class ClusterAnalyzer:
         engine: the name of the speech-to-text engine.
         faces: follows faces from frame to frame.
         people: tells people apart, and who of them speaks.
+        sounds: hears laughter, crying, applause and the like.
         emotions: the application's ingress.
         stuck_s: seconds after which an answer is no longer waited for.
     """
@@ -71,6 +73,7 @@ class ClusterAnalyzer:
         engine: str,
         faces: FaceFinder,
         people: People,
+        sounds: SoundTagger,
         emotions: DeploymentHandle[Any],
         stuck_s: float = STUCK_S,
     ) -> None:
@@ -78,6 +81,7 @@ class ClusterAnalyzer:
         self.engine = engine
         self.faces = faces
         self.people = people
+        self.sounds = sounds
         self.inference = Inference(stuck_s)
         self._handles = {
             "mer": emotions,
@@ -145,6 +149,7 @@ class ClusterAnalyzer:
             engine=there[1],
             faces=load_faces(),
             people=load_people(),
+            sounds=load_sounds(),
             emotions=emotions,
             stuck_s=stuck_s,
         )
@@ -171,6 +176,12 @@ class ClusterAnalyzer:
     def stream(self, *, live: bool = False, alone: bool = False) -> ClusterStream:
         """A stream for one new utterance, see `realtime.analysis.Analyzer.stream`."""
         return ClusterStream(self, live=live, alone=alone)
+
+    async def hear(self, samples: Samples) -> list[dict[str, float]]:
+        """See `realtime.analysis.Analyzer.hear`; it is done here."""
+        return await inferred(
+            self.inference.lane(), Rank.SOUND, "sounds", lambda: self.sounds.hear(samples)
+        )
 
     def close(self) -> None:
         """Leave the cluster; one that was started for this process alone ends."""
@@ -344,11 +355,7 @@ class ClusterStream:
         return scores
 
     async def _infer(self, rank: Rank, stage: str, call: Callable[[], T]) -> T:
-        try:
-            return await asyncio.wrap_future(self._lane.submit(rank, call))
-        except Exception as error:
-            logger.exception("stage %s failed", stage, extra={"told": {"stage": stage}})
-            raise AnalysisError(stage, f"{type(error).__name__}: {error}") from error
+        return await inferred(self._lane, rank, stage, call)
 
 
 def _speaking(people: list[SeenPerson]) -> list[SeenFace]:

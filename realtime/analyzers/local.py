@@ -20,7 +20,7 @@ from models.stt import Hypothesis, Transcriber, Transcript, load_transcriber
 from models.worker import STUCK_S
 from realtime.analysis import FACES, WAITING_FRAMES, Analysis, SeenPerson, Utterance
 from realtime.analyzers.following import Following
-from realtime.inference import Inference, Rank
+from realtime.inference import Inference, Lane, Rank
 from realtime.media import SAMPLE_RATE, Samples, VideoFrame
 from realtime.metrics import FRAMES_DROPPED
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from models.faces import FaceFinder
     from models.mer import MERModel
     from models.mer.model import Encoded
+    from models.sounds.tagger import SoundTagger
     from realtime.analyzers.people import People
     from realtime.speakers import Vector
 
@@ -47,6 +48,7 @@ class LocalAnalyzer:
         transcriber: the speech-to-text engine.
         faces: the face detector.
         people: tells people apart, and who of them speaks.
+        sounds: hears laughter, crying, applause and the like.
         mer: the emotion model.
         profile: how `mer` was asked for; for display.
         stuck_s: seconds after which a network that gives no answer is given up.
@@ -58,6 +60,7 @@ class LocalAnalyzer:
         transcriber: Transcriber,
         faces: FaceFinder,
         people: People,
+        sounds: SoundTagger,
         mer: MERModel,
         profile: str,
         stuck_s: float = STUCK_S,
@@ -67,6 +70,7 @@ class LocalAnalyzer:
         self.engine = transcriber.name
         self.faces = faces
         self.people = people
+        self.sounds = sounds
         self.mer = mer
         self.inference = Inference(stuck_s)
 
@@ -80,6 +84,7 @@ class LocalAnalyzer:
             transcriber=load_transcriber(stt, stuck_s),
             faces=load_faces(),
             people=load_people(),
+            sounds=load_sounds(),
             mer=mer,
             profile=profile,
             stuck_s=stuck_s,
@@ -111,6 +116,12 @@ class LocalAnalyzer:
     def stream(self, *, live: bool = False, alone: bool = False) -> LocalStream:
         """A stream for one new utterance, see `realtime.analysis.Analyzer.stream`."""
         return LocalStream(self, live=live, alone=alone)
+
+    async def hear(self, samples: Samples) -> list[dict[str, float]]:
+        """See `realtime.analysis.Analyzer.hear`."""
+        return await inferred(
+            self.inference.lane(), Rank.SOUND, "sounds", lambda: self.sounds.hear(samples)
+        )
 
     def close(self) -> None:
         """Release threads."""
@@ -157,6 +168,17 @@ def load_people() -> People:
     people = People()
     people.warm_up()
     return people
+
+
+def load_sounds() -> SoundTagger:
+    """The network that hears laughter, crying, applause and the like, warm."""
+    from models.sounds.runs import PIECE_S
+    from models.sounds.tagger import SoundTagger
+
+    tagger = SoundTagger()
+    noise = np.random.default_rng(0).normal(0, 0.1, round(PIECE_S * SAMPLE_RATE))
+    tagger.hear(noise.astype(np.float32))
+    return tagger
 
 
 def _prediction_s(mer: MERModel) -> float:
@@ -284,14 +306,19 @@ class LocalStream:
         return self._analyzer.people.seen(self._following, count, start_s, samples)
 
     async def _infer(self, rank: Rank, stage: str, call: Callable[[], T]) -> T:
-        try:
-            return await asyncio.wrap_future(self._lane.submit(rank, call))
-        except TimeoutError as error:
-            raise AnalysisError(stage, f"the network was given up: {error}") from error
-        except Exception as error:
-            # Whatever a network trips over, the session must go on and tell of it.
-            logger.exception("stage %s failed", stage, extra={"told": {"stage": stage}})
-            raise AnalysisError(stage, f"{type(error).__name__}: {error}") from error
+        return await inferred(self._lane, rank, stage, call)
+
+
+async def inferred(lane: Lane, rank: Rank, stage: str, call: Callable[[], T]) -> T:
+    """What a network answers in its turn; `AnalysisError` if it fails."""
+    try:
+        return await asyncio.wrap_future(lane.submit(rank, call))
+    except TimeoutError as error:
+        raise AnalysisError(stage, f"the network was given up: {error}") from error
+    except Exception as error:
+        # Whatever a network trips over, the session must go on and tell of it.
+        logger.exception("stage %s failed", stage, extra={"told": {"stage": stage}})
+        raise AnalysisError(stage, f"{type(error).__name__}: {error}") from error
 
 
 async def _recognised(answer: Future[T]) -> T:

@@ -1,6 +1,7 @@
 """Findings as captions: what was said, by whom, and what it expressed.
 
-In: `Findings`. Out: WebVTT and SubRip (SRT), a caption at a time.
+In: `Findings`. Out: WebVTT and SubRip (SRT), a caption at a time. Sounds are captions of their own:
+``[laughter]``.
 """
 
 from __future__ import annotations
@@ -8,8 +9,9 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator, Sequence
 from html import escape
+from typing import TypeAlias
 
-from realtime.events import UtteranceResult
+from realtime.events import SoundHeard, UtteranceResult
 from realtime.formats.findings import Findings
 
 
@@ -22,7 +24,7 @@ def to_vtt(
     """
     yield "WEBVTT\n"
     for number, (start, end, voice, event) in enumerate(_cues(people), 1):
-        words = escape(_one_line(event.transcript.shown), quote=False)
+        words = escape(_words(event), quote=False)
         name = escape(_one_line(voice), quote=False)
         said = f"<v {name}>{words}</v>" if voice and speakers else words
         mood = _mood(event) if emotions else ""
@@ -34,7 +36,7 @@ def to_srt(
 ) -> Iterator[str]:
     """SubRip: the same, with the name before the words."""
     for number, (start, end, voice, event) in enumerate(_cues(people), 1):
-        said = _one_line(event.transcript.shown)
+        said = _words(event)
         if voice and speakers:
             said = f"{_one_line(voice)}: {said}"
         said = said.replace("-->", "\N{RIGHTWARDS ARROW}")  # there is no way to escape it
@@ -42,23 +44,38 @@ def to_srt(
         yield f"{number}\n{_clock(start, ',')} --> {_clock(end, ',')}\n{said}{mood}\n\n"
 
 
-def _cues(people: Sequence[Findings]) -> Iterator[tuple[float, float, str, UtteranceResult]]:
-    """Beginning, end, voice and utterance of each caption, of all people in order."""
+_Cue: TypeAlias = tuple[float, float, str, UtteranceResult | SoundHeard]
+"""Beginning, end, voice and what is captioned."""
 
-    def of(found: Findings) -> Iterator[tuple[float, float, str, UtteranceResult]]:
+
+def _cues(people: Sequence[Findings]) -> Iterator[_Cue]:
+    """Each caption, of all people in order."""
+
+    def said(found: Findings) -> Iterator[_Cue]:
         for event in found.results():
             start, end = found.began_s + event.start, found.began_s + event.end
             yield start, end, found.voice_of(event), event
 
-    return heapq.merge(*map(of, people), key=lambda cue: cue[:2])
+    def heard(found: Findings) -> Iterator[_Cue]:
+        # Told when they are over: one that began earlier may come later. They are few.
+        for event in sorted(found.sounds(), key=lambda event: event.start):
+            yield found.began_s + event.start, found.began_s + event.end, found.person, event
+
+    return heapq.merge(*map(said, people), *map(heard, people), key=lambda cue: cue[:2])
+
+
+def _words(event: UtteranceResult | SoundHeard) -> str:
+    return f"[{event.kind}]" if isinstance(event, SoundHeard) else _one_line(event.transcript.shown)
 
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _mood(event: UtteranceResult) -> str:
-    return f"\n({', '.join(event.expressed)})" if event.expressed else ""
+def _mood(event: UtteranceResult | SoundHeard) -> str:
+    if isinstance(event, SoundHeard) or not event.expressed:
+        return ""
+    return f"\n({', '.join(event.expressed)})"
 
 
 def _clock(seconds: float, point: str) -> str:

@@ -18,7 +18,15 @@ from realtime.formats.findings import Findings
 from realtime.formats.parquet import to_parquet
 from realtime.formats.praat import to_textgrid
 from realtime.formats.report import report
-from realtime.formats.tables import FACES, UTTERANCES, face_rows, to_csv, utterance_rows
+from realtime.formats.tables import (
+    FACES,
+    SOUNDS,
+    UTTERANCES,
+    face_rows,
+    sound_rows,
+    to_csv,
+    utterance_rows,
+)
 
 BOM = "\ufeff"
 """The byte order mark, without which Excel takes a CSV file for one in an old code page."""
@@ -88,6 +96,14 @@ FORMATS = {
         "_faces.csv",
         "text/csv",
         lambda people, _: chain([BOM], to_csv(FACES, face_rows(people))),
+        one_time=False,
+    ),
+    "sounds": Format(
+        "A table of one row a sound: laughter, crying, applause and the like.",
+        "sounds.csv",
+        "_sounds.csv",
+        "text/csv",
+        lambda people, _: chain([BOM], to_csv(SOUNDS, sound_rows(people))),
         one_time=False,
     ),
     "parquet": Format(

@@ -17,6 +17,7 @@ from realtime.attribution import Attribution, averages_of
 from realtime.events import (
     Event,
     SessionStarted,
+    SoundHeard,
     SourceWarning,
     UtteranceFailed,
     UtteranceResult,
@@ -76,6 +77,10 @@ class Findings:
     def results(self) -> Iterator[UtteranceResult]:
         """The utterances that could be analysed."""
         return (event for event in self.utterances() if isinstance(event, UtteranceResult))
+
+    def sounds(self) -> Iterator[SoundHeard]:
+        """Laughter, applause and the like, in the order in which they ended."""
+        return (event for _, event in self._told.read() if isinstance(event, SoundHeard))
 
     def warnings(self) -> Iterator[SourceWarning]:
         """What went wrong."""

@@ -32,6 +32,7 @@ Figure: TypeAlias = dict[str, Any]
 
 EXPRESSED, NOT_EXPRESSED, GREY = "#b02a6f", "#7d93a8", "#868c93"
 
+_SPANS = 12  # of each kind of sound that are told
 _COLOURS = ("#b8860b", "#1f6fb4", "#c0392b", "#6c3fa0", "#2e7d32", "#d2691e")
 _MARKS = ("circle", "square", "diamond", "cross", "x", "triangle-up")
 
@@ -146,6 +147,7 @@ def _section(found: Findings, figures: dict[str, Figure]) -> Iterator[str]:
     if counted.last is not None:
         yield _charts(found, counted.last, figures)
         yield _people(found, name)
+    yield from _sounds(found)
     yield from _table(found, name, counted)
     yield "</section>\n"
 
@@ -227,6 +229,20 @@ def _people(found: Findings, name: str) -> str:
 <tbody>{rows}</tbody>
 </table></div>
 """
+
+
+def _sounds(found: Findings) -> Iterator[str]:
+    """How often each kind was heard, and when."""
+    times: dict[str, list[str]] = {}
+    for event in found.sounds():
+        times.setdefault(event.kind, []).append(f"{_clock(event.start)} to {_clock(event.end)}")
+    if not times:
+        return
+    yield "<h3>Sounds</h3><ul>"
+    for kind, spans in sorted(times.items()):
+        more = f" and {len(spans) - _SPANS} more" if len(spans) > _SPANS else ""
+        yield f"<li>{kind}, {_count(len(spans), 'time')}: {', '.join(spans[:_SPANS])}{more}</li>"
+    yield "</ul>\n"
 
 
 def _table(found: Findings, name: str, counted: _Counted) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Findings as tables: one row an utterance, and one row a face.
+"""Findings as tables: one row an utterance, one row a face, one row a sound.
 
 In: `Findings`. Out: rows of Python values, and CSV of them, a row at a time.
 """
@@ -15,8 +15,9 @@ from typing import TypeAlias
 from models.emotions import EMOTIONS, NEUTRAL
 from models.prosody import Prosody
 from realtime.baseline import Adjusted
-from realtime.events import UtteranceFailed, UtteranceResult, WireSpeaker
+from realtime.events import UtteranceFailed, UtteranceResult
 from realtime.formats.findings import Findings
+from realtime.wire import WireSpeaker
 
 Columns: TypeAlias = Mapping[str, type]
 """Of a table, in order: name to the type of its values, of which each may be None."""
@@ -82,15 +83,24 @@ py-feat names them; but the scores are of the utterance, from face, voice and wo
 model was not `shown`, of somebody else in view, has none, and no `FaceScore`."""
 
 
+SOUNDS: Columns = {
+    "person": str,
+    "session": str,
+    "source": str,
+    "session_started": str,
+    "kind": str,
+    "start_s": float,
+    "end_s": float,
+    "confidence": float,
+}
+"""One row a sound that is no words: laughter, applause and the like."""
+
+
 def utterance_rows(people: Iterable[Findings]) -> Iterator[Row]:
     """A row of `UTTERANCES` for each utterance of all `people`."""
     for found in people:
         for event in found.utterances():
-            row: Row = {
-                "person": found.person,
-                "session": found.session["id"],
-                "source": found.session["source"],
-                "session_started": found.session["started"],
+            row = _session_cells(found) | {
                 "utterance": event.utterance,
                 "start_s": event.start,
                 "end_s": event.end,
@@ -125,6 +135,18 @@ def face_rows(people: Iterable[Findings]) -> Iterator[Row]:
                     name = None if person.speaker is None else names.get(person.speaker)
                     place = _place(person.time, person.box)
                     yield row | place | {"speaker": name, "shown": False}
+
+
+def sound_rows(people: Iterable[Findings]) -> Iterator[Row]:
+    """A row of `SOUNDS` for each sound of all `people`."""
+    for found in people:
+        for event in found.sounds():
+            yield _session_cells(found) | {
+                "kind": event.kind,
+                "start_s": event.start,
+                "end_s": event.end,
+                "confidence": event.confidence,
+            }
 
 
 def to_csv(columns: Columns, rows: Iterable[Row]) -> Iterator[str]:
@@ -189,6 +211,15 @@ _FORMULA = re.compile(
     "'*[=+\\-@\t\r\n\N{FULLWIDTH EQUALS SIGN}\N{FULLWIDTH PLUS SIGN}"
     "\N{FULLWIDTH HYPHEN-MINUS}\N{FULLWIDTH COMMERCIAL AT}]"
 )
+
+
+def _session_cells(found: Findings) -> Row:
+    return {
+        "person": found.person,
+        "session": found.session["id"],
+        "source": found.session["source"],
+        "session_started": found.session["started"],
+    }
 
 
 def _result_cells(event: UtteranceResult) -> Row:

@@ -1,6 +1,6 @@
 """Findings as tiers, which is how programs for annotation see a recording.
 
-In: `Findings`. Out: `Tier`s: the words, what each speaker says, what is expressed, each score.
+In: `Findings`. Out: `Tier`s: words, what each speaker says, what is expressed, scores, sounds.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ class Tier:
 
 
 def tiers_of(people: Sequence[Findings]) -> list[Tier]:
-    """Of each person: the words, what each speaker says, what is expressed, and each score.
+    """Of each person: the words, what each speaker says, what is expressed, each score, and each
+    kind of sound that was heard.
 
     Of several people the time is that of the first session's beginning, and the name of the person
     stands beside that of the tier.
@@ -48,6 +49,7 @@ def tiers_of(people: Sequence[Findings]) -> list[Tier]:
             *((voice, _said_by(told, voice)) for voice in told.voices),
             (f"expressed{whose}", told.expressed),
             *((f"{label}{whose}", _scores_of(told, label)) for label in OUTPUTS),
+            *((f"{kind}{whose}", _sounds_of(found, kind)) for kind in _kinds_of(found)),
         ):
             tiers.append(Tier(_unlike({tier.name for tier in tiers}, name), _apart(given)))
     return tiers
@@ -108,6 +110,19 @@ def _scores_of(told: _Utterances, label: str) -> Callable[[], Iterator[Annotatio
     def annotations() -> Iterator[Annotation]:
         scored = zip(told.starts, told.ends, told.scores[label], strict=True)
         return ((start, end, repr(score)) for start, end, score in scored if score == score)
+
+    return annotations
+
+
+def _kinds_of(found: Findings) -> list[str]:
+    return sorted({event.kind for event in found.sounds()})
+
+
+def _sounds_of(found: Findings, kind: str) -> Callable[[], Iterator[Annotation]]:
+    def annotations() -> Iterator[Annotation]:
+        for event in found.sounds():
+            if event.kind == kind:
+                yield found.began_s + event.start, found.began_s + event.end, kind
 
     return annotations
 

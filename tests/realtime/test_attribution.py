@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from models.emotions import EMOTIONS
 from realtime.attribution import Attribution, averages_of, share_of_talk
-from realtime.events import Event, Latency, SpeakerChanged, UtteranceResult, WireSpeaker
-from realtime.events import WireTranscript as Words
+from realtime.events import Event, SpeakerChanged, UtteranceResult
+from realtime.wire import Latency, WireSpeaker
+from realtime.wire import WireTranscript as Words
 
 
 def said(utterance: int, speaker: int | None) -> UtteranceResult:

@@ -47,6 +47,18 @@ def test_a_call_gives_its_result_or_its_error(inference: Inference) -> None:
     assert lane.submit(Rank.RESULT, lambda: 43).result(10) == 43  # it goes on
 
 
+def test_sounds_wait_for_all_else_and_keep_nobody_from_asking(inference: Inference) -> None:
+    order: list[str] = []
+    with Busy(inference):
+        sound = inference.lane().submit(Rank.SOUND, lambda: order.append("sound"))
+        assert inference.waiting == 0
+        score = inference.lane().submit(Rank.PROVISIONAL, lambda: order.append("score"))
+        assert inference.waiting == 1
+    score.result(10)
+    sound.result(10)
+    assert order == ["score", "sound"]
+
+
 def test_lanes_take_turns_and_each_keeps_its_order(inference: Inference) -> None:
     order: list[str] = []
     with Busy(inference):

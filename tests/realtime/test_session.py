@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -116,6 +117,17 @@ async def test_live_pace_and_full_speed_give_the_same_in_every_digit(
     assert by_kind(lasting(live)) == by_kind(lasting(fast))
     assert all(r.latency.end_to_result is not None for r in results(live))
     assert all(r.latency.end_to_result is None for r in results(fast))
+
+
+async def test_crying_is_told_where_nobody_speaks_live_as_in_an_upload(
+    shared: Path, analyzer: LocalAnalyzer
+) -> None:
+    clip = shared / "data/speech_more/esc10/Baby_cry_2-80482-A.opus"  # 5 s
+    fast = by_kind(lasting(await events_of(clip, analyzer)))["sound.event"]
+    live = by_kind(lasting(await events_of(clip, analyzer, pace="live")))["sound.event"]
+    (crying,) = map(json.loads, fast)
+    assert (crying["kind"], crying["start"], crying["end"]) == ("crying", 0.0, 4.5)
+    assert live == fast
 
 
 async def test_a_persons_rest_is_learnt_from_what_looks_neutral(

@@ -51,6 +51,18 @@ def test_plain_lines_tell_the_words_the_emotions_and_the_average() -> None:
     assert lines[-1] == "ended     the source ended"
 
 
+def test_sounds_have_a_line_each_and_are_counted_at_the_end() -> None:
+    out = io.StringIO()
+    view = PlainView(Console(file=out, width=40))
+    for _ in range(2):  # sessions, one after the other
+        for kind in (events.SessionStarted, events.SoundHeard, events.SoundHeard):
+            view.show(example(kind))
+        view.show(example(events.SessionEnded))
+        lines = out.getvalue().splitlines()
+        assert "00:04.00-00:07.00  [laughter]" in lines
+        assert lines[-2:] == ["sounds    laughter 2", "ended     the source ended"]
+
+
 def test_live_view_shows_words_bars_marks_and_average() -> None:
     out = io.StringIO()
     console = Console(file=out, force_terminal=True, width=140, color_system=None)

@@ -7,21 +7,29 @@ from typing import TYPE_CHECKING
 
 from models.stt import load_transcriber
 from models.worker import STUCK_S
-from realtime.analyzers.local import LocalAnalyzer, load_faces, load_mer, load_people
+from realtime.analyzers.local import (
+    LocalAnalyzer,
+    load_faces,
+    load_mer,
+    load_people,
+    load_sounds,
+)
 
 if TYPE_CHECKING:
     from models.faces import FaceFinder
     from models.mer import MERModel
+    from models.sounds.tagger import SoundTagger
     from realtime.analyzers.people import People
 
 
 def load(*, stuck_s: float = STUCK_S) -> LocalAnalyzer:
     """`LocalAnalyzer.load` with its defaults; threads and recogniser are its own."""
-    mer, faces, people = _networks()
+    mer, faces, people, sounds = _networks()
     return LocalAnalyzer(
         transcriber=load_transcriber("auto", stuck_s),
         faces=faces,
         people=people,
+        sounds=sounds,
         mer=mer,
         profile="embedded",
         stuck_s=stuck_s,
@@ -29,5 +37,5 @@ def load(*, stuck_s: float = STUCK_S) -> LocalAnalyzer:
 
 
 @cache
-def _networks() -> tuple[MERModel, FaceFinder, People]:
-    return load_mer("embedded"), load_faces(), load_people()
+def _networks() -> tuple[MERModel, FaceFinder, People, SoundTagger]:
+    return load_mer("embedded"), load_faces(), load_people(), load_sounds()

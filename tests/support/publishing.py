@@ -17,7 +17,6 @@ from pathlib import Path
 from realtime.events import (
     AverageUpdated,
     Event,
-    Latency,
     SessionEnded,
     SessionStarted,
     SpeechPaused,
@@ -25,12 +24,11 @@ from realtime.events import (
     TranscriptPartial,
     UtteranceResult,
     WireAverage,
-    WireTranscript,
-    WireWord,
 )
 from realtime.sources.pushed import PushedSource
 from realtime.storage.store import SessionStore
 from realtime.storage.values import UtteranceInputs
+from realtime.wire import Latency, WireTranscript, WireWord
 from web.sessions.hosted import Hosted, wire
 from web.settings import ServerSettings
 

@@ -34,6 +34,11 @@ def few(count: int = 4) -> list[dict[str, Any]]:
     ]
 
 
+def heard(kind: str, start: float, end: float) -> dict[str, Any]:
+    about = {"kind": kind, "start": start, "end": end, "confidence": 0.8}
+    return {"type": "sound.event", "session": SESSION, "time": end, **about}
+
+
 def at(page: Page, utterance: int) -> dict[str, float]:
     """Where in the chart an utterance's happiness is drawn."""
     chart = page.locator(".over-time svg")
@@ -42,6 +47,29 @@ def at(page: Page, utterance: int) -> dict[str, float]:
     lefts = [float(left) for left in re.findall(r"M([\d.]+),", drawn)]
     assert box
     return {"x": lefts[utterance // 2 - 1] + 2, "y": 14 + 20}
+
+
+def test_sounds_are_marked_and_counted_also_where_nobody_speaks(plain_browser: Browser) -> None:
+    live = Told(plain_browser)
+    page = live.open()
+    expect(page.locator("article.session")).to_be_visible()
+    laughs = [
+        heard("laughter", 4.0, 7.0),
+        heard("applause", 9.5, 20),
+        heard("laughter", 64.0, 65.0),
+    ]
+    live.tell(*laughs)
+    expect(page.locator(".over-time .sounds")).to_have_text(
+        "Heard: laughter 2 times (last at 1:04), applause once (at 0:09)"
+    )
+    assert bars(page, "heard") == 3
+    drawn = page.locator(".over-time path.heard").get_attribute("d") or ""
+    (left, *_) = (float(x) for x in re.findall(r"M([\d.]+),", drawn))
+    page.locator(".over-time svg").hover(position={"x": left + 2, "y": 11})
+    expect(page.locator(".tip")).to_have_text("0:04.0\N{EN DASH}0:07.0[laughter]")
+    live.tell(*few())
+    expect(page.locator(".over-time .when")).to_have_text("4 utterances")
+    assert not violations(page)
 
 
 def test_the_chart_grows_and_opens_what_is_chosen(plain_browser: Browser) -> None:

@@ -11,6 +11,7 @@ export class Findings {
   results = []; // those which are an utterance.result
   average = null; // the newest average.updated
   names = new Map(); // id of each speaker -> what they are called now
+  sounds = []; // each sound.event
   warnings = [];
 
   #given = new Map(); // number of an utterance -> the speaker to whom somebody gave it
@@ -48,6 +49,9 @@ export class Findings {
         break;
       case "speaker.changed":
         this.#change(event);
+        break;
+      case "sound.event":
+        this.sounds.push(event);
         break;
       case "warning":
         this.warnings.push(event);

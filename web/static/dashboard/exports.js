@@ -9,6 +9,7 @@ const FORMATS = {
   "results.csv": "Utterances (CSV)",
   "results.parquet": "Utterances (Parquet, needs PyArrow)",
   "faces.csv": "Faces (CSV)",
+  "sounds.csv": "Sounds (CSV)",
   "results.vtt": "Captions (WebVTT)",
   "results.srt": "Captions (SRT)",
   "results.eaf": "ELAN",

@@ -10,7 +10,7 @@ import { EMOTIONS, NEUTRAL, expressed, expressedInWords } from "../common/emotio
 const SVG = "http://www.w3.org/2000/svg";
 const LEFT = 78; // pixels for the names of the rows
 const RIGHT = 8;
-const TOP = 14; // where notes are marked
+const TOP = 14; // where notes and sounds are marked
 const ROW = 26;
 const BAR = 21; // height of a score of 1
 const APART = 6; // between the six and neutral
@@ -43,7 +43,7 @@ export class OverTime extends EventTarget {
     this.#svg = card.querySelector(".plot svg");
     this.#svg.setAttribute("height", HEIGHT);
     this.#parts = Object.fromEntries(
-      ["chosen", "bar", "expressed", "neutral", "threshold", "marks", "axis", "brush", "cursor"]
+      ["chosen", "bar", "expressed", "neutral", "threshold", "heard", "marks", "axis", "brush", "cursor"]
         .map((name) => [name, add(this.#svg, name === "axis" ? "g" : "path", { class: name })]),
     );
     LABELS.forEach((label, row) => {
@@ -55,21 +55,28 @@ export class OverTime extends EventTarget {
 
   /**
    * Show these results, in the order of time, of the person `who` ("": everybody). `duration`: how long the recording is, if that is
-   * known; `time`: how far it has been heard; `notes`: the times of notes.
+   * known; `time`: how far it has been heard; `sounds`: each sound.event; `notes`: the times of notes.
    */
   draw(given) {
     this.#given = given;
-    const { utterances, thresholdsOf, time, notes, who } = given;
-    this.#card.classList.toggle("empty", !utterances.length);
+    const { utterances, thresholdsOf, time, sounds, notes, who } = given;
+    const empty = !utterances.length && !sounds.length;
+    this.#card.classList.toggle("empty", empty);
+    this.#card.querySelector(".sounds").textContent = soundsInWords(sounds);
     const count = utterances.length === 1 ? "1 utterance" : `${utterances.length} utterances`;
     if (utterances.length) this.#card.querySelector(".when").textContent = who ? `${who}: ${count}` : count;
-    if (!this.#width || !utterances.length) return;
+    if (!this.#width || empty) return;
     const [from, to] = this.#range();
     const width = COLUMN / this.#scale();
     this.#columns = columnsOf(utterances, { from, to, width, thresholdsOf });
     const paths = { bar: [], expressed: [], neutral: [], threshold: [] };
     LABELS.forEach((label, row) => this.#drawRow(label, base(row), thresholdsOf, paths));
     for (const [name, path] of Object.entries(paths)) this.#parts[name].setAttribute("d", path.join(""));
+    const heard = sounds.filter(({ start, end }) => end >= from && start <= to).map(({ start, end }) => {
+      const left = this.#x(Math.max(start, from));
+      return `M${left},10H${Math.max(left + COLUMN, this.#x(Math.min(end, to)))}v3H${left}Z`;
+    });
+    this.#parts.heard.setAttribute("d", heard.join(""));
     const marks = notes.map((at) => `M${this.#x(at) - 4},2h8l-4,7Z`);
     this.#parts.marks.setAttribute("d", notes.length ? marks.join("") : "");
     this.#drawAxis(from, to);
@@ -277,30 +284,58 @@ export class OverTime extends EventTarget {
   #at(x, y) {
     const slack = 2 / this.#scale();
     const time = this.#timeAt(x);
+    if (y < TOP) return null; // sounds and notes
     const column = this.#columns.find(({ start, end }) => time >= start - slack && time <= end + slack);
     if (!column) return null;
     const row = LABELS.findIndex((_, index) => y <= base(index));
     return { utterance: column.shown[LABELS.at(row)], count: column.count };
   }
 
+  /** What is heard there, of the strip above the rows. */
+  #soundAt(x, y) {
+    const slack = COLUMN / this.#scale();
+    const time = this.#timeAt(x);
+    const heard = y < TOP ? this.#given.sounds : [];
+    return heard.find(({ start, end }) => time >= start - slack && time <= end + slack);
+  }
+
   #hover(x, y) {
-    const found = this.#at(x, y);
-    this.#tip.hidden = !found;
-    if (!found) return;
-    const { utterance, count } = found;
-    const { thresholdsOf, nameOf } = this.#given;
-    const scores = { ...utterance, thresholds: thresholdsOf(utterance) };
-    const name = nameOf(utterance);
-    const [when, said, judged, shared] = this.#tip.children;
-    when.textContent = `${clock(utterance.start)}${name && ` · ${name}`}`;
-    said.textContent = wordsOf(utterance.transcript);
-    judged.textContent = `${expressedInWords(scores)} · ${NEUTRAL} ${probability(utterance.neutral)}`;
-    judged.classList.toggle("any", expressed(scores).length > 0);
-    shared.textContent = count > 1 ? `The highest of ${count} here: zoom in for the others.` : "";
+    const [found, sound] = [this.#at(x, y), this.#soundAt(x, y)];
+    this.#tip.hidden = !found && !sound;
+    if (found) this.#describe(found);
+    else if (sound) this.#tell(`${clock(sound.start)}–${clock(sound.end)}`, `[${sound.kind}]`);
     const half = this.#tip.offsetWidth / 2;
     this.#tip.style.left = `${Math.max(half, Math.min(this.#width - half, x))}px`;
     this.#tip.style.top = `${HEIGHT + 2}px`;
   }
+
+  #describe({ utterance, count }) {
+    const { thresholdsOf, nameOf } = this.#given;
+    const scores = { ...utterance, thresholds: thresholdsOf(utterance) };
+    const name = nameOf(utterance);
+    this.#tell(
+      `${clock(utterance.start)}${name && ` · ${name}`}`,
+      wordsOf(utterance.transcript),
+      `${expressedInWords(scores)} · ${NEUTRAL} ${probability(utterance.neutral)}`,
+      count > 1 ? `The highest of ${count} here: zoom in for the others.` : "",
+    );
+    this.#tip.querySelector(".expressed").classList.toggle("any", expressed(scores).length > 0);
+  }
+
+  #tell(...lines) {
+    [...this.#tip.children].forEach((line, index) => (line.textContent = lines[index] ?? ""));
+  }
+}
+
+/** "Heard: laughter 3 times (last at 1:04), applause once (at 2:10)"; "" for none. */
+function soundsInWords(sounds) {
+  const last = new Map(); // kind -> [how often, time of the last]
+  for (const { kind, start } of sounds) last.set(kind, [(last.get(kind)?.[0] ?? 0) + 1, start]);
+  const each = [...last].map(([kind, [count, start]]) => {
+    const at = clock(start, { tenths: false });
+    return count === 1 ? `${kind} once (at ${at})` : `${kind} ${count} times (last at ${at})`;
+  });
+  return each.length ? `Heard: ${each.join(", ")}` : "";
 }
 
 /** Where the bars of a row stand. */

@@ -23,6 +23,7 @@ const PARTS = {
   "utterance.result": ["caption", "face", "last", "timeline", "chart"],
   "utterance.failed": ["caption", "last", "timeline"],
   "average.updated": ["average"],
+  "sound.event": ["chart"],
   "speaker.changed": ["caption", "last", "timeline", "average", "chart"],
   "session.ended": ["caption", "average", "chart"],
 };
@@ -251,14 +252,15 @@ export class SessionView extends EventTarget {
   }
 
   #drawChart() {
-    const { ended, latest } = this.findings;
+    const { ended, latest, sounds } = this.findings;
     const speaker = this.#speakers.chosen;
     this.#chart.draw({
       utterances: this.#resultsOf(speaker),
       thresholdsOf: (scores) => this.#thresholds.of(scores),
       nameOf: (utterance) => this.#nameOf(utterance),
       duration: this.session.duration ?? ended?.time,
-      time: ended?.time ?? latest?.end ?? 0,
+      time: ended?.time ?? Math.max(latest?.end ?? 0, sounds.at(-1)?.end ?? 0),
+      sounds,
       notes: this.#notes.times,
       who: speaker === null ? "" : this.findings.nameOf(speaker),
     });
