@@ -91,6 +91,7 @@ class LiveSession:
     Attributes:
         picture: the newest frame; None before the first.
         now: media time up to which the source was followed, in seconds.
+        clock: how late it is; None unless the source is live.
 
     Raises:
         ValueError: `max_speech_duration_s` is beyond 60 s.
@@ -138,7 +139,7 @@ class LiveSession:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._told: asyncio.Queue[Event | None] = asyncio.Queue(_WAITING_EVENTS)
         self._stopping: asyncio.Task[None] | None = None
-        self._clock = LiveClock() if source.live else None
+        self.clock = LiveClock() if source.live else None
         self._sounds = SoundWatch(
             self._audio, analyzer.hear, live=source.live, session=self.id, tell=self._tell
         )
@@ -158,11 +159,6 @@ class LiveSession:
         latest = self._audio.read(max(self._audio.start, stop - SAMPLE_RATE // 10), stop)
         power = float(np.mean(np.square(latest))) if len(latest) else 0.0
         return 10 * math.log10(max(power, 1e-12))
-
-    @property
-    def clock(self) -> LiveClock | None:
-        """How late it is; None unless the source is live."""
-        return self._clock
 
     async def events(self) -> AsyncGenerator[Event, None]:
         """Run the session; every event as it happens, `session.started` to `session.ended`.
@@ -287,10 +283,10 @@ class LiveSession:
     async def _advance(self, now: float) -> None:
         """Media time has come to `now`; say so if a live source is not kept up with."""
         self.now = now
-        if self._clock is None:
+        if self.clock is None:
             return
-        self._clock.arrived(now)
-        behind = self._clock.since(now)
+        self.clock.arrived(now)
+        behind = self.clock.since(now)
         if behind > _OVERLOAD_S:
             await self._overload(f"it is {behind:.1f} s behind the source, so results come late")
         elif behind < _OVERLOAD_S / 2 and now - self._overloaded_at > _OVERLOAD_OVER_S:
@@ -298,7 +294,7 @@ class LiveSession:
 
     async def _overload(self, consequence: str) -> None:
         """Say that this machine does not keep up with a live source, unless that is known."""
-        if self._clock is None:
+        if self.clock is None:
             return
         self._overloaded_at = self.now
         if not self._overloaded:
@@ -314,11 +310,11 @@ class LiveSession:
             await self._follow(change)
         until = self._listener.speaking_until
         if self._open and until is not None:
-            if self._clock and not self._open.write_down(until, busy=self._analyzer.busy):
+            if self.clock and not self._open.write_down(until, busy=self._analyzer.busy):
                 await self._overload("partial texts are left out")
             if not self._open.score(until, busy=not self._closed.empty()):
                 await self._overload("provisional scores are left out")
-            if self._clock:  # at full speed nothing is gained by it
+            if self.clock:  # at full speed nothing is gained by it
                 self._open.work_ahead(self._listener.closing)
 
     def _spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
@@ -366,7 +362,7 @@ class LiveSession:
         return spoken
 
     def _new_stream(self) -> UtteranceStream:
-        stream = self._analyzer.stream(live=self._clock is not None, alone=self._alone)
+        stream = self._analyzer.stream(live=self.clock is not None, alone=self._alone)
         self._streams.add(stream)
         return stream
 
@@ -430,7 +426,7 @@ class LiveSession:
             account = self._roster.take(utterance, analysis)
             if self._on_analysis is not None:
                 self._on_analysis(utterance, analysis)
-            late = self._clock.since(utterance.stop_s) if self._clock else None
+            late = self.clock.since(utterance.stop_s) if self.clock else None
             await self._tell(
                 result_event(self.id, closed.heard, utterance, analysis, account, took, late)
             )
