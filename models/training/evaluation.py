@@ -50,7 +50,7 @@ _PLAIN_TOGETHER = 0.3  # of the others, each time, says nothing of what one moda
 _WRONG_TOGETHER = 0.15  # of all, one of the other two modalities is any example: people disagree
 _ORDINARY = 0.7
 """A set of which at least so much expresses nothing is ordinary talk, or like it."""
-_FALSE_ALARMS = 0.1
+_FALSE_ALARMS = 0.08
 """Of ordinary talk that expresses nothing, so much may be taken to express something."""
 _BATCH = 64
 _FOLDS = 5
