@@ -164,6 +164,8 @@ def analyze(
     if results is not None:
         if events is not None:
             raise UsageError("--events is one file for all, --results a file for each: choose one")
+        if analyzer == "ray":  # else each process would begin a cluster of its own
+            raise UsageError("--results needs the address of the cluster: --analyzer ray:HEAD:6379")
         from realtime.archive import Way, work_off
 
         opencv()  # what cannot be loaded is told before anything begins

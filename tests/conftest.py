@@ -24,8 +24,14 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Those that take longest come first, so that no one worker is left with them at the end."""
+    """Whatever runs side by side, a file's tests share a process; and so do all of the pages'.
+
+    Those take longest, so they come first; two browsers at once would be too much for two cores.
+    """
     items.sort(key=lambda item: "static" not in item.path.parts)
+    for item in items:
+        pages = "static" in item.path.parts
+        item.add_marker(pytest.mark.xdist_group("pages" if pages else str(item.path)))
 
 
 @pytest.fixture(scope="session")

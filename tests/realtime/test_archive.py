@@ -144,6 +144,7 @@ def test_options_that_do_not_go_together(tmp_path: Path) -> None:
     for options, said in (
         (("--results", tmp_path, "--events", "-"), "choose one"),
         (("--jobs", "2"), "--jobs is for --results"),
+        (("--results", tmp_path, "--analyzer", "ray"), "needs the address of the cluster"),
     ):
         status, _, err = run("analyze", "a.wav", *options)
         assert (status, err.count("\n")) == (2, 1)
