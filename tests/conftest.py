@@ -17,6 +17,7 @@ import talks
 from checkout import REPO, require_or_skip
 from recordings import film, tone, write
 from talks import Talk
+from xdist.scheduler import LoadFileScheduling
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell has what runs in its background ignore Ctrl-C, and the programs that tests start, too.
@@ -24,14 +25,22 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whatever runs side by side, a file's tests share a process; and so do all of the pages'.
-
-    Those take longest, so they come first; two browsers at once would be too much for two cores.
-    """
+    """The pages' tests take longest, so they come first."""
     items.sort(key=lambda item: "static" not in item.path.parts)
-    for item in items:
-        pages = "static" in item.path.parts
-        item.add_marker(pytest.mark.xdist_group("pages" if pages else str(item.path)))
+
+
+class FilesAndPages(LoadFileScheduling):
+    """A file's tests share a process; so do all of the pages': two browsers are too much at once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        pages = nodeid.startswith("tests/web/static/")
+        return "pages" if pages else str(super()._split_scope(nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FilesAndPages:
+    """Of `pytest -n`."""
+    return FilesAndPages(config, log)
 
 
 @pytest.fixture(scope="session")
