@@ -30,7 +30,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class FilesAndPages(LoadFileScheduling):
-    """A file's tests share a process; so do all of the pages': two browsers are too much at once."""
+    """A file's tests share a process, and all of the pages' do: one browser at a time is enough."""
 
     def _split_scope(self, nodeid: str) -> str:
         pages = nodeid.startswith("tests/web/static/")
