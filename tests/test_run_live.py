@@ -59,7 +59,7 @@ def test_help_is_quick_because_nothing_heavy_is_imported() -> None:
         (["sing"], "sing"),
         (["watch", "nowhere.mp4"], "nowhere.mp4"),
         (["analyze", "nowhere.mp4"], "nowhere.mp4"),
-        (["watch", str(REPO)], "directory"),
+        (["watch", str(REPO)], "folder"),
         (["watch", "http://127.0.0.1:9/stream"], "127.0.0.1:9"),
         (["watch", "webcam", "--microphone", "no such microphone"], "microphone"),
         (["watch", "webcam", "--web", "--events", "-"], "--events"),
