@@ -18,6 +18,7 @@ from realtime.events import (
     Event,
     SessionEnded,
     SessionStarted,
+    SoundHeard,
     SpeechPaused,
     SpeechStarted,
     TranscriptPartial,
@@ -47,7 +48,7 @@ def no_models() -> LocalAnalyzer:
 
 
 def told(events: int) -> Iterator[Event]:
-    """What a session tells of each utterance, 8 events; the same again and again, to save time."""
+    """What a session tells of each utterance, 9 events; the same again and again, to save time."""
     words = [{"text": f"word{i}", "start": 0.5 + i / 10, "end": 0.6 + i / 10} for i in range(10)]
     speaker = {"id": 1, "name": "Speaker 1", "by": "both", "confidence": 0.9}
     transcript = {"text": "so it goes, and so on", "engine": "moonshine-tiny", "words": words}
@@ -66,6 +67,7 @@ def told(events: int) -> Iterator[Event]:
         SpeechStarted(session="s", time=0.5),
         *[partial] * 4,
         SpeechPaused(session="s", time=1.5),
+        SoundHeard(session="s", time=2, kind="laughter", start=0.5, end=1.5, confidence=0.8),
         analysed,
         average,
     )
