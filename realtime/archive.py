@@ -29,7 +29,8 @@ from realtime.events import SessionEnded, parse_event
 from realtime.formats.catalogue import BOM
 from realtime.formats.findings import gather
 from realtime.formats.tables import UTTERANCES, Row, to_csv, utterance_rows
-from realtime.media import FrameThinner
+from realtime.leaving import polite_endings
+from realtime.media import thinner_for
 from realtime.outputs import EventsFile
 from realtime.reading import Results
 from realtime.session import LiveSession
@@ -39,9 +40,9 @@ from realtime.terminal import clock, expression
 if TYPE_CHECKING:
     from realtime.analysis import Analyzer
 
-ENDINGS = frozenset(
-    f".{ending}"
-    for ending in (
+SUFFIXES = frozenset(
+    f".{suffix}"
+    for suffix in (
         *("aac", "aif", "aiff", "amr", "caf", "flac", "m4a", "mka", "mp2", "mp3", "oga", "ogg"),
         *("opus", "wav", "weba", "wma", "3gp", "asf", "avi", "flv", "m2ts", "m4v", "mkv", "mov"),
         *("mp4", "mpeg", "mpg", "mts", "ogv", "ts", "vob", "webm", "wmv"),
@@ -83,7 +84,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Way:
+class Options:
     """How recordings are analysed; see the options of ``analyze``."""
 
     analyzer: str
@@ -107,7 +108,8 @@ def recordings(inputs: Sequence[str], results: Path) -> list[Recording]:
             raise UsageError(f"{given} does not exist")
         paths = [top]
         if top.is_dir():
-            paths = [path for path in sorted(top.rglob("*")) if path.suffix.lower() in ENDINGS]
+            every = (path for path in sorted(top.rglob("*")) if path.is_file())
+            paths = [path for path in every if path.suffix.lower() in SUFFIXES]
             if not paths:
                 raise UsageError(f"{given} holds no recordings: name a folder of sound or video")
         for path in paths:
@@ -122,17 +124,17 @@ def recordings(inputs: Sequence[str], results: Path) -> list[Recording]:
     return list(found.values())
 
 
-def analyse_all(todo: Sequence[Recording], way: Way, jobs: int) -> Iterator[Outcome]:
+def analyse_all(todo: Sequence[Recording], options: Options, jobs: int) -> Iterator[Outcome]:
     """Analyse recordings in so many processes; gives each outcome as soon as it is there.
 
     Ctrl-C, a polite kill and a hangup end it with a `KeyboardInterrupt`, which leaves what is
     done. `AnalyserError` if a process was killed, as when memory is short.
     """
     fresh = multiprocessing.get_context("spawn")  # the threads of a library do not outlive a fork
-    pool = ProcessPoolExecutor(jobs, fresh, _begin, (way,))
-    before = {number: signal.signal(number, _interrupted) for number in _ENDINGS}
+    pool = ProcessPoolExecutor(jobs, fresh, _begin, (options,))
+    before = {number: signal.signal(number, _interrupted) for number in polite_endings()}
     try:
-        for future in as_completed([pool.submit(_analyse, one, way) for one in todo]):
+        for future in as_completed([pool.submit(_analyse, one, options) for one in todo]):
             yield future.result()
     except BrokenProcessPool:
         raise AnalyserError(
@@ -184,11 +186,6 @@ def _rows(done: Sequence[Recording]) -> Iterator[Row]:
             yield from utterance_rows(gather(sessions, {}))
 
 
-_ENDINGS = [
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-]
-
-
 def _interrupted(_: int, __: object) -> None:
     raise KeyboardInterrupt
 
@@ -197,13 +194,17 @@ def _interrupted(_: int, __: object) -> None:
 
 
 def work_off(
-    inputs: Sequence[str], results: Path, way: Way, jobs: int | None, *, again: bool
+    inputs: Sequence[str], results: Path, options: Options, jobs: int | None, *, again: bool
 ) -> int:
     """Analyse what is not done yet, and tell of all in one table; gives the exit status.
 
     Args:
         jobs: how many at once; None: one a core.
         again: what is done already, too.
+
+    Raises:
+        UsageError: see `recordings`; or a file in `results` holds something else.
+        AnalyserError: see `analyse_all`.
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -230,7 +231,7 @@ def work_off(
     bar = progress.add_task("recordings", total=len(every), completed=len(outcomes))
     try:
         with progress:
-            for outcome in analyse_all(todo, way, jobs):
+            for outcome in analyse_all(todo, options, jobs):
                 outcomes[outcome.recording] = outcome
                 progress.advance(bar)
                 if outcome.problem:
@@ -267,36 +268,36 @@ def _summary(outcomes: Sequence[Outcome]) -> Table:
 _analyzer: Analyzer
 
 
-def _begin(way: Way) -> None:
+def _begin(options: Options) -> None:
     """Load the models, once a process."""
     global _analyzer
-    for number in _ENDINGS:
+    for number in polite_endings():
         signal.signal(number, signal.SIG_IGN)  # of the terminal; the pool kills its processes
     from realtime.analyzers import load_analyzer
 
-    _analyzer = load_analyzer(way.analyzer, way.profile, way.stt)
+    _analyzer = load_analyzer(options.analyzer, options.profile, options.stt)
 
 
-def _analyse(recording: Recording, way: Way) -> Outcome:
+def _analyse(recording: Recording, options: Options) -> Outcome:
     try:
-        return asyncio.run(_analysed(recording, way))
+        return asyncio.run(_analysed(recording, options))
     except AnalyserError as error:
         return Outcome(recording, None, str(error))
 
 
-async def _analysed(recording: Recording, way: Way) -> Outcome:
+async def _analysed(recording: Recording, options: Options) -> Outcome:
     """Analyse one; its events have their name when they are whole."""
     source = await open_source(
         str(recording.path),
         "fast",
-        thinner=FrameThinner(film_rate=0) if way.alone else None,
-        audio_track=way.audio_track,
+        thinner=thinner_for(options.alone),
+        audio_track=options.audio_track,
     )
     source.name = recording.name
     recording.events.parent.mkdir(parents=True, exist_ok=True)
     part = recording.events.with_name(f"{recording.events.name}.part")
     async with aclosing(source):
-        session = LiveSession(source, _analyzer, alone=way.alone, baseline=way.baseline)
+        session = LiveSession(source, _analyzer, alone=options.alone, baseline=options.baseline)
         with part.open("w", encoding="utf-8") as lines:
             async for event in session.events():
                 print(event.model_dump_json(), file=lines)

@@ -20,6 +20,7 @@ from models.console import complain, console_on, standard_error
 from models.errors import UsageError
 from models.libraries import opencv
 from models.naming import shown
+from realtime.leaving import polite_endings
 from realtime.outputs import EventsFile, Outputs
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from realtime.bench.cluster import ClusterMeasurement
     from realtime.bench.report import Measurement
     from realtime.events import Event
-    from realtime.media import FrameThinner
     from realtime.session import LiveSession
 
 app = typer.Typer()
@@ -92,6 +92,7 @@ async def watch_in_terminal(
 ) -> int:
     """Analyse one live source on the screen until it ends or is stopped; gives the exit status."""
     from realtime.loading import load_in_thread
+    from realtime.media import thinner_for
     from realtime.outlets.lsl import LslOutlet, pylsl
     from realtime.outlets.osc import OscOutlet
     from realtime.session import LiveSession
@@ -166,11 +167,11 @@ def analyze(
             raise UsageError("--events is one file for all, --results a file for each: choose one")
         if analyzer == "ray":  # else each process would begin a cluster of its own
             raise UsageError("--results needs the address of the cluster: --analyzer ray:HEAD:6379")
-        from realtime.archive import Way, work_off
+        from realtime.archive import Options, work_off
 
         opencv()  # what cannot be loaded is told before anything begins
-        way = Way(analyzer, profile, stt, audio_track, baseline == "auto", speakers == "1")
-        raise typer.Exit(work_off(files, results, way, jobs, again=force))
+        options = Options(analyzer, profile, stt, audio_track, baseline == "auto", speakers == "1")
+        raise typer.Exit(work_off(files, results, options, jobs, again=force))
     if jobs is not None:
         raise UsageError("--jobs is for --results, the folder for what is found: name one")
     file = EventsFile(events, files, force=force)
@@ -190,6 +191,7 @@ async def _analyze(
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
     from realtime.loading import load_in_thread
+    from realtime.media import thinner_for
     from realtime.session import LiveSession
     from realtime.sources import open_source
     from realtime.terminal import PlainView
@@ -240,13 +242,6 @@ async def _analyze(
     return 1 if 1 in statuses else max(statuses)
 
 
-def thinner_for(alone: bool) -> FrameThinner | None:
-    """For one person without the film, which shows whose lips move; else the default."""
-    from realtime.media import FrameThinner
-
-    return FrameThinner(film_rate=0) if alone else None
-
-
 def _load(analyzer: str, profile: str, stt: str) -> Analyzer:
     from realtime.analyzers import load_analyzer
 
@@ -281,12 +276,8 @@ def _stopped_by_signals(session: LiveSession) -> Iterator[None]:
         signal.signal(number, before[signal.Signals(number)])
         loop.call_soon_threadsafe(session.stop)
 
-    endings = [signal.SIGINT, signal.SIGTERM]
-    # The terminal was closed, or the line to it was lost: unless nohup has said to go on then.
-    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        endings.append(signal.SIGHUP)
     # signal.signal and not loop.add_signal_handler: Windows has only the former.
-    before = {number: signal.signal(number, stop) for number in endings}
+    before = {number: signal.signal(number, stop) for number in polite_endings()}
     try:
         yield
     finally:

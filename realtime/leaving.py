@@ -41,6 +41,17 @@ ENDING_S = 0.5
 """How long threads that have been told to end may take for it."""
 
 
+def polite_endings() -> list[signal.Signals]:
+    """The signals that ask a command to end: Ctrl-C, a polite kill, and a hangup.
+
+    No hangup, the loss of the terminal, where nohup has said to go on then; nor on Windows.
+    """
+    endings = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        endings.append(signal.SIGHUP)
+    return endings
+
+
 def flush_output() -> bool:
     """Whether all that was printed could be written; what could not is dropped."""
     whole = True

@@ -148,5 +148,10 @@ class FrameThinner:
         return max(1, round(width * scale)), max(1, round(height * scale))
 
 
+def thinner_for(alone: bool) -> FrameThinner | None:
+    """For one person without the film, which shows whose lips move; else the default."""
+    return FrameThinner(film_rate=0) if alone else None
+
+
 def _slot(time: float, rate: float) -> int:
     return int(time * rate + 1e-6)

@@ -26,7 +26,6 @@ from realtime.commands import (
     Osc,
     People,
     Where,
-    thinner_for,
     watch_in_terminal,
 )
 from realtime.outputs import EventsFile
@@ -265,6 +264,7 @@ def watch(
             raise UsageError("--osc and --lsl are not for --web: leave out --web")
 
         async def first(hub: Hub) -> Source:
+            from realtime.media import thinner_for
             from realtime.sources import open_source
 
             if source.split(":")[0] == "webcam":

@@ -21,8 +21,11 @@ from models.sounds.tagger import SoundTagger
 from models.training.datasets import read_clip
 
 _RATE = 16_000  # Hz
-_SETS = {"esc10": "ESC-10", "emogator": "EmoGator", "nemo": "speech", "speechocean762": "speech"}
-_SETS["librispeech_resemblyzer"] = "speech"
+_SETS = {
+    "esc10": "ESC-10",
+    "emogator": "EmoGator",
+    **dict.fromkeys(("nemo", "speechocean762", "librispeech_resemblyzer"), "speech"),
+}
 _HEARD_IN = {
     "laughter": "EmoGator Amusement",
     "crying": "ESC-10 Baby cry",
