@@ -9,7 +9,8 @@ import pytest
 from talks import Talk
 from typer.testing import CliRunner
 
-from realtime.commands import app, thinner_for
+from realtime.commands import app
+from realtime.media import thinner_for
 
 
 def test_for_one_person_there_is_no_film() -> None:
