@@ -16,13 +16,13 @@ from realtime.average import RunningAverage
 from realtime.baseline import Adjusted
 from realtime.wire import Latency, Wire, WireFace, WirePerson, WireSpeaker, WireTranscript
 
-SCHEMA_VERSION = 8
+SCHEMA_VERSION = 9
 """Raised when a field changes its meaning, goes away, or is new and always there, or takes a value
 it never had: since 2, every `utterance.result` has its `contributions`; since 3, a session may have
 been `cut_off`; since 4, every transcript has its `confidence`; since 5, `neutral` and `adjusted`
 stand beside the `emotions`; since 6, an utterance has its `speaker` and who was `in_view`, an
 average its `speakers`, and there is `speaker.changed`; since 7, both have their `prosody`;
-since 8, there is `sound.event`."""
+since 8, there is `sound.event`; since 9, `note.changed`."""
 
 
 EndReason: TypeAlias = Literal["end", "stopped", "source_error", "cut_off"]
@@ -51,7 +51,7 @@ class SessionStarted(_Event):
 
     Example:
         {"type": "session.started", "session": "9f2c", "time": 0.0, "source": "talk.mp4",
-         "profile": "embedded", "stt": "moonshine-tiny", "schema_version": 8, "duration": 120.0}
+         "profile": "embedded", "stt": "moonshine-tiny", "schema_version": 9, "duration": 120.0}
     """
 
     type: Literal["session.started"] = "session.started"
@@ -228,6 +228,25 @@ class SpeakerChanged(_Event):
     """What was given to that speaker."""
 
 
+class NoteChanged(_Event):
+    """Somebody who watches the session wrote a note of their own, or deleted it.
+
+    It may come after `session.ended`.
+
+    Example:
+        {"type": "note.changed", "session": "9f2c", "time": 31.0, "note": 1, "at": 12.4,
+         "text": "said this when I showed the price"}
+    """
+
+    type: Literal["note.changed"] = "note.changed"
+    note: int
+    """Number of the note in its session, from 1."""
+    at: float
+    """Media time of what it is about."""
+    text: str
+    """Empty: it is deleted."""
+
+
 class _Means(Wire):
     utterances: int
     emotions: dict[str, float]
@@ -329,7 +348,8 @@ class WireAverage(_Means):
 
 
 class SessionEnded(_Event):
-    """The session is over; only a `speaker.changed`, and its average, may still follow.
+    """The session is over; only a `speaker.changed` with its average, or a `note.changed`, may
+    follow.
 
     Example:
         {"type": "session.ended", "session": "9f2c", "time": 120.0, "reason": "end", "utterances":
@@ -362,6 +382,7 @@ Event: TypeAlias = (
     | UtteranceResult
     | UtteranceFailed
     | SpeakerChanged
+    | NoteChanged
     | SoundHeard
     | AverageUpdated
     | SourceWarning

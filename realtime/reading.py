@@ -20,11 +20,13 @@ from realtime.events import Event, SessionStarted, parse_event
 from realtime.formats.findings import gather
 from realtime.formats.tables import (
     FACES,
+    NOTES,
     SOUNDS,
     UTTERANCES,
     Columns,
     Row,
     face_rows,
+    note_rows,
     sound_rows,
     utterance_rows,
 )
@@ -83,6 +85,11 @@ class Results:
         """One row a sound; the columns are `realtime.formats.tables.SOUNDS`."""
         with self.sessions() as sessions:
             return _table(SOUNDS, sound_rows(gather(sessions, {})))
+
+    def notes(self) -> DataFrame:
+        """One row a note; the columns are `realtime.formats.tables.NOTES`."""
+        with self.sessions() as sessions:
+            return _table(NOTES, note_rows(gather(sessions, {})))
 
     def events(self) -> DataFrame:
         """One row an event, as it was told; the columns are the fields of all its kinds."""

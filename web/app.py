@@ -26,7 +26,6 @@ from typing_extensions import TypedDict  # pydantic, which documents it, wants t
 from models.errors import UsageError
 from realtime.analysis import Analyzer
 from realtime.events import event_schema
-from realtime.formats.report import plotly_js
 from web.access.crowds import Crowds
 from web.access.gate import Gate
 from web.access.headers import SecurityHeaders
@@ -173,10 +172,6 @@ def _add_pages(app: FastAPI, rooms: Calls) -> None:
     @app.get("/api/docs", include_in_schema=False)
     async def docs() -> Response:
         return page("reference/api.html")
-
-    @app.get("/static/plotly.min.js", include_in_schema=False)
-    async def plotly() -> Response:
-        return FileResponse(plotly_js(), headers=_REVALIDATE)
 
     app.mount("/static", _Static(directory=_STATIC))
 

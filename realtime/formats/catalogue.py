@@ -20,9 +20,11 @@ from realtime.formats.praat import to_textgrid
 from realtime.formats.report import report
 from realtime.formats.tables import (
     FACES,
+    NOTES,
     SOUNDS,
     UTTERANCES,
     face_rows,
+    note_rows,
     sound_rows,
     to_csv,
     utterance_rows,
@@ -104,6 +106,14 @@ FORMATS = {
         "_sounds.csv",
         "text/csv",
         lambda people, _: chain([BOM], to_csv(SOUNDS, sound_rows(people))),
+        one_time=False,
+    ),
+    "notes": Format(
+        "A table of one row a note that was written on the dashboard.",
+        "notes.csv",
+        "_notes.csv",
+        "text/csv",
+        lambda people, _: chain([BOM], to_csv(NOTES, note_rows(people))),
         one_time=False,
     ),
     "parquet": Format(

@@ -12,7 +12,7 @@ from realtime.formats.findings import Findings
 
 
 def to_json(people: Sequence[Findings], *, together: bool = True) -> Iterator[str]:
-    """Everything: the session, its models, the average, each utterance, sounds, warnings.
+    """Everything: the session, its models, the average, each utterance, sounds, notes, warnings.
 
     Args:
         together: an object with a list of `people`; else, of one person, that person alone.
@@ -35,6 +35,9 @@ def _person(found: Findings) -> Iterator[str]:
     yield '],\n"sounds": ['
     for number, sound in enumerate(found.sounds()):
         yield f"{',' if number else ''}\n{sound.model_dump_json()}"
+    yield '],\n"notes": ['
+    for number, note in enumerate(found.notes):
+        yield f"{',' if number else ''}\n{note.model_dump_json()}"
     yield '],\n"warnings": ['
     for number, warning in enumerate(found.warnings()):
         yield f"{',' if number else ''}\n{warning.model_dump_json()}"

@@ -16,6 +16,7 @@ from models.emotions import above
 from realtime.attribution import Attribution, averages_of
 from realtime.events import (
     Event,
+    NoteChanged,
     SessionStarted,
     SoundHeard,
     SourceWarning,
@@ -56,12 +57,14 @@ class Findings:
         person: who is analysed; empty where nobody has said so, as of a file.
         began_s: when, in seconds after the first of the sessions that are told together.
         started: which models were used; None if the session has not begun.
+        notes: those that somebody wrote and did not delete, in the order of what they are about.
     """
 
     session: Mapping[str, Any]
     person: str
     began_s: float
     started: SessionStarted | None
+    notes: Sequence[NoteChanged]
     _told: Told
     _thresholds: Mapping[str, float]
     _known: Attribution
@@ -131,15 +134,19 @@ def gather(people: Sequence[Told], thresholds: Mapping[str, float]) -> list[Find
 
 def _find(told: Told, thresholds: Mapping[str, float], began_s: float) -> Findings:
     known, started = Attribution(), None
+    notes: dict[int, NoteChanged] = {}
     for _, event in told.read():
         known.take(event)
         if isinstance(event, SessionStarted):
             started = event
+        elif isinstance(event, NoteChanged):
+            notes[event.note] = event
     return Findings(
         session=told.to_json(),
         person="" if told.kind in ("upload", "source") else told.name,
         began_s=began_s,
         started=started,
+        notes=sorted((note for note in notes.values() if note.text), key=lambda note: note.at),
         _told=told,
         _thresholds=thresholds,
         _known=known,

@@ -9,13 +9,9 @@ import heapq
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from html import escape
-from importlib.resources import files
-from pathlib import Path
-from typing import Any, TypeAlias
 
-from models.emotions import EMOTIONS, NEUTRAL, OUTPUTS
+from models.emotions import EMOTIONS, OUTPUTS
 from models.prosody import Prosody
 from realtime.attribution import share_of_talk
 from realtime.events import (
@@ -25,23 +21,10 @@ from realtime.events import (
     WireSpeakerAverage,
     neutral_shown,
 )
+from realtime.formats.charts import DRAW, OVER_TIME, Figure, bars, note_point, plotly_js, point
 from realtime.formats.findings import Findings
 
-Figure: TypeAlias = dict[str, Any]
-"""What Plotly draws: ``data`` and ``layout``."""
-
-EXPRESSED, NOT_EXPRESSED, GREY = "#b02a6f", "#7d93a8", "#868c93"
-
 _SPANS = 12  # of each kind of sound that are told
-_COLOURS = ("#b8860b", "#1f6fb4", "#c0392b", "#6c3fa0", "#2e7d32", "#d2691e")
-_MARKS = ("circle", "square", "diamond", "cross", "x", "triangle-up")
-
-
-@cache
-def plotly_js() -> Path:
-    """Plotly's JavaScript, as the installed package has it."""
-    return Path(str(files("plotly") / "package_data" / "plotly.min.js"))
-
 
 PRINTED = 25
 """Utterances of each person that are printed: those which are clearest, and fit on one page."""
@@ -50,6 +33,7 @@ PRINTED = 25
 def report(title: str, people: Sequence[Findings]) -> Iterator[str]:
     """The whole page. Printed, it takes two sheets of A4 for each person."""
     figures: dict[str, Figure] = {}
+    noted = {found.session["id"]: [*map(note_point, found.notes)] for found in people}
     name = f"{escape(title)}: estimates of emotion"
     yield f"""<!DOCTYPE html>
 <html lang="en">
@@ -76,15 +60,16 @@ its own, so the seven need not add up to 1.</p>
     yield f"""</script>
 <script>
 const figures = {_script(figures)};
-const timeline = {_script({"traces": _traces(), "layout": _TIME_LAYOUT})};
+const timeline = {_script(OVER_TIME)};
+const noted = {_script(noted)};
 const utterances = {{}};
 """
     for found in people:
         yield f"utterances[{_script(found.session['id'])}] = ["
         for event in found.results():
-            yield f"{_script(_point(event))},\n"
+            yield f"{_script(point(event))},\n"
         yield "];\n"
-    yield f"""{_DRAW}</script>
+    yield f"""{DRAW}</script>
 </body>
 </html>
 """
@@ -147,6 +132,7 @@ def _section(found: Findings, figures: dict[str, Figure]) -> Iterator[str]:
     if counted.last is not None:
         yield _charts(found, counted.last, figures)
         yield _people(found, name)
+    yield from _notes(found)
     yield from _sounds(found)
     yield from _table(found, name, counted)
     yield "</section>\n"
@@ -158,8 +144,8 @@ def _charts(found: Findings, last: UtteranceResult, figures: dict[str, Figure]) 
         "average": f"Average of {_count(average.utterances, 'utterance')}",
         "last": f"Last utterance, {last.utterance}",
     }
-    figures[f"average-{id}"] = _bars(average)
-    figures[f"last-{id}"] = _bars(last)
+    figures[f"average-{id}"] = bars(average)
+    figures[f"last-{id}"] = bars(last)
     in_words = {
         "average": f"{_in_words(average)}{_voice(average.prosody)}",
         "last": f"“{escape(last.transcript.shown)}” {_in_words(last)}{_voice(last.prosody)}",
@@ -229,6 +215,16 @@ def _people(found: Findings, name: str) -> str:
 <tbody>{rows}</tbody>
 </table></div>
 """
+
+
+def _notes(found: Findings) -> Iterator[str]:
+    """What somebody wrote, and when of what."""
+    if not found.notes:
+        return
+    yield '<h3>Notes</h3><ul class="notes">'
+    for note in found.notes:
+        yield f"<li>{_clock(note.at)}: {escape(note.text)}</li>"
+    yield "</ul>\n"
 
 
 def _sounds(found: Findings) -> Iterator[str]:
@@ -305,107 +301,10 @@ def _span(event: UtteranceResult | UtteranceFailed) -> str:
     )
 
 
-def _bars(scores: UtteranceResult | WireAverage) -> Figure:
-    """Six bars, those above their dotted threshold in another colour; apart from them neutral."""
-    values = [scores.emotions[label] for label in EMOTIONS]
-    colours = [EXPRESSED if label in scores.expressed else NOT_EXPRESSED for label in EMOTIONS]
-    return {
-        "data": [
-            {
-                "type": "bar",
-                "x": OUTPUTS,
-                "y": [*values, scores.neutral or 0],
-                "text": [*(f"{value:.2f}" for value in values), neutral_shown(scores.neutral)],
-                "textposition": "outside",
-                "cliponaxis": False,
-                "hoverinfo": "x+y",
-                "marker": {"color": [*colours, GREY]},
-            }
-        ],
-        "layout": {
-            **_LAYOUT,
-            "showlegend": False,
-            "xaxis": {"categoryorder": "array", "categoryarray": [*EMOTIONS, "", NEUTRAL]},
-            "shapes": [
-                {
-                    "type": "line",
-                    "x0": place - 0.45,
-                    "x1": place + 0.45,
-                    "y0": scores.thresholds[label],
-                    "y1": scores.thresholds[label],
-                    "line": {"dash": "dot", "width": 2, "color": "#111"},
-                }
-                for place, label in enumerate(EMOTIONS)
-            ],
-        },
-    }
-
-
-def _traces() -> list[Figure]:
-    """Of the chart over time: each emotion, and neutral as a dashed line; without their points."""
-    common = {"type": "scatter", "mode": "lines+markers"}
-    emotions = [
-        {
-            **common,
-            "name": label,
-            "line": {"color": _COLOURS[place], "width": 1.5},
-            "marker": {"symbol": _MARKS[place], "size": 7},
-        }
-        for place, label in enumerate(EMOTIONS)
-    ]
-    neutral = {
-        **common,
-        "name": NEUTRAL,
-        "line": {"color": GREY, "width": 1.5, "dash": "dash"},
-        "marker": {"symbol": "circle-open", "size": 7},
-    }
-    return [*emotions, neutral]
-
-
-def _point(event: UtteranceResult) -> list[object]:
-    """Of the chart over time: the middle of the utterance, its words, and each score."""
-    words = escape(event.transcript.shown)  # Plotly takes some tags
-    scores = [event.emotions[label] for label in EMOTIONS]
-    return [(event.start + event.end) / 2, words, *scores, event.neutral]
-
-
 def _script(value: object) -> str:
     """`value` as JavaScript, in which no "</script>" can end the script."""
     return json.dumps(value).replace("<", "\\u003c")
 
-
-_LAYOUT: Figure = {
-    "yaxis": {"range": [0, 1.08], "title": {"text": "probability"}},
-    "margin": {"l": 55, "r": 15, "t": 15, "b": 45},
-    "height": 330,
-    "font": {"family": "system-ui, sans-serif", "color": "#222"},
-}
-
-_TIME_LAYOUT: Figure = {
-    **_LAYOUT,
-    "xaxis": {"title": {"text": "seconds"}, "rangemode": "tozero"},
-}
-
-_DRAW = """
-const options = { responsive: true, displayModeBar: false };
-for (const [id, { data, layout }] of Object.entries(figures))
-  Plotly.newPlot(id, data, layout, options);
-for (const [id, points] of Object.entries(utterances)) {
-  const column = (place) => points.map((point) => point[place]);
-  const [x, text] = [column(0), column(1)];
-  const drawn = (trace, place) => ({ ...trace, x, text, y: column(place + 2) });
-  const { traces, layout } = structuredClone(timeline);
-  if (points.length) Plotly.newPlot(`time-${id}`, traces.map(drawn), layout, options);
-}
-// A chart is as wide as its place on the screen, which paper is not.
-const resize = (layout) => {
-  for (const chart of document.querySelectorAll(".chart")) Plotly.relayout(chart, layout(chart));
-};
-addEventListener("beforeprint", () => resize((chart) => (
-  { width: chart.closest(".charts") ? 340 : 680, height: 230, "font.size": 9 })));
-addEventListener("afterprint", () => resize(() => (
-  { autosize: true, width: null, height: 330, "font.size": 12 })));
-"""
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff; margin: 0 }
@@ -431,7 +330,7 @@ th, td { text-align: left; padding: .25rem .6rem; border-bottom: 1px solid #ddd 
   .words { min-width: 14rem }
   .words div { display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2;
     overflow: hidden }
-  li:nth-child(n + 4) { display: none }
+  ul:not(.notes) li:nth-child(n + 4), .notes li:nth-child(n + 9) { display: none }
   th, td { padding: .1rem .25rem }
   tr, .chart { break-inside: avoid }
   .screen { display: none }

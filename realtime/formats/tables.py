@@ -1,4 +1,4 @@
-"""Findings as tables: one row an utterance, one row a face, one row a sound.
+"""Findings as tables: one row an utterance, a face, a sound, or a note.
 
 In: `Findings`. Out: rows of Python values, and CSV of them, a row at a time.
 """
@@ -95,6 +95,16 @@ SOUNDS: Columns = {
 }
 """One row a sound that is no words: laughter, applause and the like."""
 
+NOTES: Columns = {
+    "person": str,
+    "session": str,
+    "source": str,
+    "session_started": str,
+    "time_s": float,
+    "text": str,
+}
+"""One row a note that somebody wrote, at the time of what it is about."""
+
 
 def utterance_rows(people: Iterable[Findings]) -> Iterator[Row]:
     """A row of `UTTERANCES` for each utterance of all `people`."""
@@ -147,6 +157,13 @@ def sound_rows(people: Iterable[Findings]) -> Iterator[Row]:
                 "end_s": event.end,
                 "confidence": event.confidence,
             }
+
+
+def note_rows(people: Iterable[Findings]) -> Iterator[Row]:
+    """A row of `NOTES` for each note of all `people`."""
+    for found in people:
+        for note in found.notes:
+            yield _session_cells(found) | {"time_s": note.at, "text": note.text}
 
 
 def to_csv(columns: Columns, rows: Iterable[Row]) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """Findings as tiers, which is how programs for annotation see a recording.
 
-In: `Findings`. Out: `Tier`s: words, what each speaker says, what is expressed, scores, sounds.
+In: `Findings`. Out: `Tier`s: words, what each speaker says, what is expressed, scores, sounds,
+notes.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from realtime.formats.findings import Findings
 
 Annotation: TypeAlias = tuple[float, float, str]
 """Beginning and end in seconds, and a label."""
+
+NOTE_S = 0.5
+"""A note is about a moment, which nobody could click on."""
 
 LEAST_S = 0.002
 """How long an annotation is at least: ELAN counts milliseconds, and takes none of no length."""
@@ -34,8 +38,8 @@ class Tier:
 
 
 def tiers_of(people: Sequence[Findings]) -> list[Tier]:
-    """Of each person: the words, what each speaker says, what is expressed, each score, and each
-    kind of sound that was heard.
+    """Of each person: the words, what each speaker says, what is expressed, each score, each kind
+    of sound that was heard, and notes, each of which is `NOTE_S` long.
 
     Of several people the time is that of the first session's beginning, and the name of the person
     stands beside that of the tier.
@@ -50,6 +54,7 @@ def tiers_of(people: Sequence[Findings]) -> list[Tier]:
             (f"expressed{whose}", told.expressed),
             *((f"{label}{whose}", _scores_of(told, label)) for label in OUTPUTS),
             *((f"{kind}{whose}", _sounds_of(found, kind)) for kind in _kinds_of(found)),
+            *([(f"notes{whose}", _notes_of(found))] if found.notes else []),
         ):
             tiers.append(Tier(_unlike({tier.name for tier in tiers}, name), _apart(given)))
     return tiers
@@ -123,6 +128,14 @@ def _sounds_of(found: Findings, kind: str) -> Callable[[], Iterator[Annotation]]
         for event in found.sounds():
             if event.kind == kind:
                 yield found.began_s + event.start, found.began_s + event.end, kind
+
+    return annotations
+
+
+def _notes_of(found: Findings) -> Callable[[], Iterator[Annotation]]:
+    def annotations() -> Iterator[Annotation]:
+        for note in found.notes:
+            yield found.began_s + note.at, found.began_s + note.at + NOTE_S, note.text
 
     return annotations
 

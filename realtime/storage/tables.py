@@ -16,6 +16,7 @@ from typing import Any
 from realtime.events import (
     AverageUpdated,
     Event,
+    NoteChanged,
     SessionEnded,
     SpeakerChanged,
     UtteranceResult,
@@ -86,7 +87,7 @@ class SessionTables:
                 " WHERE number = ?",
                 (event.time, event.utterances, seq, event.reason, number),
             )
-        elif isinstance(event, SpeakerChanged | AverageUpdated):
+        elif isinstance(event, SpeakerChanged | AverageUpdated | NoteChanged):
             self.db.execute(
                 "UPDATE sessions SET last_seq = max(last_seq, ?)"
                 " WHERE number = ? AND reason IS NOT NULL",

@@ -9,8 +9,6 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator, Sequence
-from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 from checkout import REPO
@@ -22,7 +20,6 @@ SESSION = "9f2c51d0a7be"
 EVERY_S = 2.7  # 4,000 utterances take three hours
 EMOTIONS = ("happiness", "sadness", "anger", "fear", "disgust", "surprise")
 
-_PLOTLY = Path(str(files("plotly") / "package_data" / "plotly.min.js"))
 _WORDS = ("I", "did", "not", "know", "that", "is", "very", "good", "news", "we", "will", "see")
 
 Event = dict[str, Any]
@@ -93,8 +90,6 @@ class Told:
         path = route.request.url.removeprefix(ORIGIN).partition("?")[0]
         if path == "/":
             route.fulfill(path=REPO / "web" / "static" / "dashboard" / "index.html")
-        elif path == "/static/plotly.min.js":
-            route.fulfill(path=_PLOTLY)
         elif path.startswith("/static/"):
             route.fulfill(path=REPO / "web" / path[1:])
         elif path == "/told":

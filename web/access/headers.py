@@ -28,9 +28,6 @@ _PAGE_POLICY = (
     f"media-src blob:; connect-src 'self'; {_FRAMED_BY_NOBODY}"
 )
 
-# Plotly adds style sheets as it is loaded, which are others with each of its versions.
-_CHARTS_POLICY = _PAGE_POLICY.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")
-
 _REPORT_POLICY = (
     "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline'; "
     f"style-src 'unsafe-inline'; img-src data: blob:; {_FRAMED_BY_NOBODY}"
@@ -63,4 +60,4 @@ def _policy(path: str, headers: MutableHeaders) -> str:
         return _DATA_POLICY
     if path.endswith("/report.html"):
         return _REPORT_POLICY
-    return _CHARTS_POLICY if path == "/" else _PAGE_POLICY
+    return _PAGE_POLICY

@@ -6,9 +6,9 @@ In: a row of the store. Out: `Kept`, which answers as a `Hosted` session does th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import replace
-from typing import Literal, TypeAlias, cast
+from typing import Literal, Protocol, TypeAlias, cast
 
 from typing_extensions import TypedDict  # pydantic, which documents it, wants this one
 
@@ -19,7 +19,6 @@ from realtime.storage.values import StoredSession, UtteranceInputs
 from web.errors import ApiError
 from web.observability.logs import log_event
 from web.sessions.pausing import Pausing, Who
-from web.sessions.speakers import Correction
 
 Kind: TypeAlias = Literal["camera", "upload", "source", "call", "ingest"]
 
@@ -48,6 +47,19 @@ class Session(TypedDict):
     paused_by: list[Who]
     reason: EndReason | None
     recorded: bool
+
+
+class Addition(Protocol):
+    """What somebody adds to what a session told: a name for a speaker, say, or a note."""
+
+    def events(self, session: str, time: float, told: Iterable[Event]) -> list[Event]:
+        """The events that tell it; `ApiError` if it cannot be so.
+
+        Args:
+            session: its id.
+            time: media seconds that it has come to.
+            told: all its events.
+        """
 
 
 class Kept:
@@ -95,20 +107,22 @@ class Kept:
     def stop(self) -> None:
         """It has ended already."""
 
-    async def correct(self, correction: Correction) -> None:
-        """Tell something of a speaker after the end; one at a time.
+    async def add(self, addition: Addition) -> list[Event]:
+        """Tell something after the end, one addition at a time; gives the events that tell it.
 
         Raises:
             ApiError: it cannot be so, or the store cannot be written now.
         """
         told = await asyncio.to_thread(self._store.events, self.id)
-        for event in correction.events(self.id, self._row.time, (event for _, event in told)):
+        events = addition.events(self.id, self._row.time, (event for _, event in told))
+        for event in events:
             seq = self._row.last_seq + 1
             problem = await asyncio.wrap_future(self._store.append(self.id, seq, event))
             if problem is not None:
                 raise ApiError(503, problem.code, problem.message)
             self._row = replace(self._row, last_seq=seq)
             log_event(self.kind, event)
+        return events
 
     async def follow(self, after: int = 0) -> AsyncIterator[tuple[int, Event]]:
         """All events after number `after`."""

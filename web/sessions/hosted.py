@@ -38,7 +38,7 @@ from realtime.storage.store import SessionStore
 from realtime.storage.values import NotStored, StoredSession, UtteranceInputs
 from web.errors import ApiError
 from web.observability.logs import log_event
-from web.sessions.ended import Kind, Session, State, not_running
+from web.sessions.ended import Addition, Kind, Session, State, not_running
 from web.sessions.inputs import inputs_of, wav
 from web.sessions.pausing import Pausing
 from web.sessions.speakers import Correction
@@ -197,11 +197,19 @@ class Hosted:
             await self._changed.wait()
         return True
 
-    async def correct(self, correction: Correction) -> None:
-        """Tell something of a speaker after the end, one at a time; `ApiError` if it cannot be."""
-        for event in correction.events(self.id, self._time, (event for _, event in self._events)):
+    async def add(self, addition: Addition) -> list[Event]:
+        """Tell something, one addition at a time; gives the events that tell it.
+
+        Raises:
+            ApiError: it cannot be so.
+        """
+        events = addition.events(self.id, self._now, (event for _, event in self._events))
+        for event in events:
             self.record(event)
-        await self._published()
+        last = self._numbered
+        while self._last_seq < last:
+            await self._changed.wait()
+        return events
 
     def dismiss(self) -> None:
         """End the session, and the connection of whoever publishes it at once. Idempotent."""

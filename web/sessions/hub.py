@@ -20,12 +20,13 @@ from models.libraries import unloadable
 from models.naming import shown
 from models.vad import load_vad
 from realtime.analysis import Analyzer
+from realtime.events import Event
 from realtime.loading import load_in_thread
 from realtime.sources import Source
 from realtime.storage.store import SessionStore
 from realtime.storage.values import StoredSession
 from web.errors import ApiError
-from web.sessions.ended import Kept, Kind
+from web.sessions.ended import Addition, Kept, Kind
 from web.sessions.hosted import Hosted
 from web.sessions.speakers import Correction
 from web.sessions.uploads import sweep
@@ -75,7 +76,7 @@ class Hub:
         self._tasks: set[asyncio.Task[None]] = set()
         self._tidying: asyncio.Task[None] | None = None
         self._measuring: asyncio.Task[None] | None = None
-        self._correcting = asyncio.Lock()  # who comes second reads what the first has told
+        self._adding = asyncio.Lock()  # who comes second reads what the first has told
         self._measured = -math.inf  # when, on the clock of `time.monotonic`
 
     @property
@@ -231,10 +232,17 @@ class Hub:
         session = self.get(id)
         if isinstance(session, Hosted) and await session.correct_running(correction):
             return session
-        async with self._correcting:
-            session = self.get(id)  # which may have gone from memory meanwhile
-            await session.correct(correction)
-        return session
+        await self.add(id, correction)
+        return self.get(id)
+
+    async def add(self, id: str, addition: Addition) -> list[Event]:
+        """Tell something of a session, which runs or has ended; gives the events that tell it.
+
+        Raises:
+            ApiError: there is no such session, it cannot be so, or the store cannot be written now.
+        """
+        async with self._adding:
+            return await self.get(id).add(addition)
 
     async def forget(self, id: str) -> None:
         """Stop a session, and delete for good what it found.

@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field, ValidationError
 from typing_extensions import TypedDict  # pydantic, which documents it, wants this one
 
 from models.errors import UsageError
-from realtime.events import UtteranceResult
+from realtime.events import NoteChanged, UtteranceResult
 from realtime.media import FrameThinner
 from realtime.sources import Isolation, open_source
 from realtime.storage.values import UtteranceInputs
@@ -27,13 +27,14 @@ from web.sessions.ended import Session
 from web.sessions.hosted import Hosted
 from web.sessions.hub import AnySession, Hub
 from web.sessions.inputs import jpeg
+from web.sessions.notes import GoneNote, NewNote
 from web.sessions.speakers import Correction, SpeakerWish
 from web.sessions.uploads import Upload
 
 PICTURE_EVERY_S = 0.2
 
 Number = Annotated[int, Path(ge=1, le=10**9)]
-"""Of an utterance, or a speaker, in its session."""
+"""Of an utterance, a speaker or a note in its session."""
 
 _PICTURE_QUALITY = 80
 
@@ -148,6 +149,18 @@ def routes(hub: Hub) -> APIRouter:
         """Name a speaker, or say that they are the same as another, also after the end."""
         correction = Correction(number, wish.name, wish.merge_into)
         return (await hub.correct(id, correction)).to_json()
+
+    @router.post("/{id}/notes", status_code=201)
+    async def write_note(id: str, note: NewNote) -> NoteChanged:
+        """Write a note of your own about a moment of a session, also after its end."""
+        (written,) = await hub.add(id, note)
+        assert isinstance(written, NoteChanged)
+        return written
+
+    @router.delete("/{id}/notes/{number}", status_code=204)
+    async def delete_note(id: str, number: Number) -> None:
+        """Delete a note: it is shown no more, and is in no export."""
+        await hub.add(id, GoneNote(number))
 
     @router.get("/{id}/utterances/{number}")
     def utterance(id: str, number: Number) -> UtteranceView:

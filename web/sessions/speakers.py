@@ -74,13 +74,7 @@ class Correction:
         return False
 
     def events(self, session: str, time: float, told: Iterable[Event]) -> list[Event]:
-        """What tells it of a session that has ended; `ApiError` if it cannot be so.
-
-        Args:
-            session: its id.
-            time: media seconds of its end.
-            told: all its events.
-        """
+        """What tells it of a session that has ended; see `web.sessions.ended.Addition`."""
         told = list(told)
         known = Attribution(told)
         for number in (self.speaker, self.into):

@@ -384,7 +384,7 @@ async def test_pages_schema_and_description_are_served(client: Client) -> None:
     for path, kind in (
         ("/", "text/html"),
         ("/api/docs", "text/html"),
-        ("/static/plotly.min.js", "text/javascript"),
+        ("/static/dashboard/app.js", "text/javascript"),
         ("/static/common/style.css", "text/css"),
     ):
         answer = await client.http.get(path)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from browser import violations
 from pages import SOON, rows, until
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 from told import SESSION, Told, ended, result, told
 
 pytestmark = pytest.mark.slow
@@ -191,25 +191,36 @@ def test_a_recording_is_watched_along(plain_browser: Browser, shared: Path) -> N
     page.context.close()
 
 
-def test_notes_stay_in_this_browser(plain_browser: Browser) -> None:
+def test_notes_are_written_read_and_deleted(plain_browser: Browser) -> None:
     past = Told(plain_browser, [*few(), ended(10, 4)], state="ended")
     page = past.open()
+    asked: list[tuple[str, Any]] = []
+
+    def answer(route: Route) -> None:
+        asked.append((route.request.method, route.request.post_data_json))
+        if route.request.method == "POST":
+            past.events.append({"type": "note.changed", "time": 10, "note": 1, **asked[-1][1]})
+            route.fulfill(status=201, json=past.events[-1])
+        else:
+            past.events.append({**past.events[-1], "text": ""})
+            route.fulfill(status=204)
+
+    page.context.route("**/notes**", answer)
     notes = page.locator(".notes")
     notes.locator("summary").click()
     rows(page).nth(1).click()
-    note(notes, '=1+1, "said" when I showed the price')
+    note(notes, "said this when I showed the price")
     page.reload()
     notes.locator("summary").click()
     expect(notes.locator("li")).to_contain_text("when I showed the price")
     assert bars(page, "marks") == 1
-    with page.expect_download() as download:
-        notes.get_by_role("button", name="Save notes").click()
-    assert download.value.suggested_filename == f"notes-{SESSION}.csv"
-    saved = Path(download.value.path()).read_text(encoding="utf-8")
-    assert saved.splitlines()[1:] == ['3.200,"\'=1+1, ""said"" when I showed the price"']
     notes.get_by_role("button", name="Delete the note").click()
-    assert bars(page, "marks") == 0
     expect(notes.locator("li")).to_have_count(0)
+    assert bars(page, "marks") == 0
+    assert asked == [
+        ("POST", {"at": 3.2, "text": "said this when I showed the price"}),
+        ("DELETE", None),
+    ]
     page.context.close()
 
 

@@ -12,6 +12,7 @@ export class Findings {
   average = null; // the newest average.updated
   names = new Map(); // id of each speaker -> what they are called now
   sounds = []; // each sound.event
+  notes = []; // the note.changed of each note that is not deleted, in the order of what they are about
   warnings = [];
 
   #given = new Map(); // number of an utterance -> the speaker to whom somebody gave it
@@ -49,6 +50,10 @@ export class Findings {
         break;
       case "speaker.changed":
         this.#change(event);
+        break;
+      case "note.changed":
+        this.notes = this.notes.filter(({ note }) => note !== event.note);
+        if (event.text) this.notes = [...this.notes, event].sort((a, b) => a.at - b.at);
         break;
       case "sound.event":
         this.sounds.push(event);

@@ -8,7 +8,6 @@ import { showWhatIsKept } from "../common/kept.js";
 import { CallHost } from "./call-host.js";
 import { cameraSource } from "./camera-source.js";
 import { drawExports } from "./exports.js";
-import { forgetNotes } from "./notes.js";
 import { sampleSource } from "./sample.js";
 import { screenSource } from "./screen-source.js";
 import { serverSource } from "./server-source.js";
@@ -28,7 +27,6 @@ let current = null; // the one session on the page, unless it hosts a call
 showServerState(find("#server-state"));
 copyOnClick(find("#overlay button"), find("#overlay input"));
 thresholds.addEventListener("change", showExports);
-list.addEventListener("forgotten", ({ detail }) => forgetNotes(detail));
 if (room) hostCall();
 else chooseOrShow();
 

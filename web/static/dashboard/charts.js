@@ -1,15 +1,8 @@
-// The scores as bars; and the sound of an utterance, drawn by Plotly in the colours of the style sheet.
+// The scores as bars; and the sound of an utterance.
 
 import { make } from "../common/dom.js";
 import { probability } from "../common/format.js";
 import { EMOTIONS, NEUTRAL, expressed, expressedInWords, lessRestInWords } from "../common/emotions.js";
-
-const CONFIG = { staticPlot: true };
-
-// The room of a chart changes with the window, and with how many people are in a call.
-const fitting = new ResizeObserver((entries) => {
-  for (const { target } of entries) if (target.offsetWidth) Plotly.Plots.resize(target);
-});
 
 /** The scores in `section`: the bars in its `.scores`, and in its `.expressed` what they say. */
 export function drawScores(section, scores) {
@@ -22,8 +15,8 @@ export function drawScores(section, scores) {
 
 /**
  * Six bars with a dotted line at each threshold; what is above it has the other colour. Neutral
- * stands apart below them, without a line. Elements, because each result draws two of them anew:
- * drawn by Plotly, they were most of the 71 ms of CPU that a result cost the page.
+ * stands apart below them, without a line. Elements, because each result draws two of them anew: a
+ * library for charts took most of the 71 ms of CPU that a result cost the page.
  */
 function drawBars(root, scores) {
   if (!root.firstChild) root.append(...[...EMOTIONS, NEUTRAL].map(row), axis());
@@ -76,47 +69,11 @@ function at(row, mark, value) {
 
 /** The sound of an utterance: `waveform`, pairs of least and greatest sample, over `duration` s. */
 export function drawWaveform(root, waveform, duration) {
-  const colours = palette();
-  const step = duration / waveform.length;
-  const times = waveform.map((_, index) => (index + 0.5) * step);
   const loudest = Math.max(0.05, ...waveform.flat().map(Math.abs));
-  const edge = (side) => ({
-    x: times,
-    y: waveform.map((pair) => pair[side]),
-    mode: "lines",
-    line: { color: colours.bar, width: 1 },
-    fill: side ? "tonexty" : "none",
-    fillcolor: colours.bar,
-  });
-  draw(root, [edge(0), edge(1)], {
-    margin: { l: 4, r: 4, t: 2, b: 20 },
-    showlegend: false,
-    xaxis: { range: [0, duration], ticksuffix: " s", nticks: 6, showgrid: false, zeroline: false },
-    yaxis: { range: [-loudest, loudest], visible: false },
-  }, colours, `Waveform of ${duration.toFixed(1)} seconds`);
-}
-
-/** Call `redraw` whenever the colours change. */
-export function onColourChange(redraw, options) {
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw, options);
-}
-
-let known = null; // reading the colours makes the browser work out the style of the whole page
-onColourChange(() => (known = null));
-
-function palette() {
-  if (known) return known;
-  const style = getComputedStyle(document.documentElement);
-  const names = ["ink", "bar"];
-  known = Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
-  return known;
-}
-
-function draw(root, traces, layout, colours, words) {
-  const font = { family: "system-ui, sans-serif", size: 12, color: colours.ink };
-  const common = { paper_bgcolor: "transparent", plot_bgcolor: "transparent", font };
-  Plotly.react(root, traces, { ...layout, ...common }, CONFIG);
-  root.setAttribute("role", "img");
-  root.setAttribute("aria-label", words);
-  fitting.observe(root);
+  const edge = (side) => waveform.map((pair, place) => `${place + 0.5},${-pair[side] / loudest}`);
+  const svg = root.querySelector("svg");
+  svg.setAttribute("viewBox", `0 -1 ${waveform.length} 2`);
+  svg.setAttribute("aria-label", `Waveform of ${duration.toFixed(1)} seconds`);
+  svg.querySelector("path").setAttribute("d", `M${[...edge(0), ...edge(1).reverse()].join("L")}Z`);
+  root.querySelector(".end").textContent = `${duration.toFixed(1)} s`;
 }

@@ -10,6 +10,7 @@ const FORMATS = {
   "results.parquet": "Utterances (Parquet, needs PyArrow)",
   "faces.csv": "Faces (CSV)",
   "sounds.csv": "Sounds (CSV)",
+  "notes.csv": "Notes (CSV)",
   "results.vtt": "Captions (WebVTT)",
   "results.srt": "Captions (SRT)",
   "results.eaf": "ELAN",

@@ -5,7 +5,7 @@ import { fromTemplate, make } from "../common/dom.js";
 import { Feed } from "../common/feed.js";
 import { clock, wordsOf } from "../common/format.js";
 import { watch } from "../common/rtc.js";
-import { drawScores, onColourChange } from "./charts.js";
+import { drawScores } from "./charts.js";
 import { begunBy } from "./columns.js";
 import { expressed, expressedInWords } from "../common/emotions.js";
 import { Findings } from "../common/findings.js";
@@ -24,6 +24,7 @@ const PARTS = {
   "utterance.failed": ["caption", "last", "timeline"],
   "average.updated": ["average"],
   "sound.event": ["chart"],
+  "note.changed": ["notes", "chart"],
   "speaker.changed": ["caption", "last", "timeline", "average", "chart"],
   "session.ended": ["caption", "average", "chart"],
 };
@@ -75,12 +76,6 @@ export class SessionView extends EventTarget {
     this.#followFilm();
     const redraw = () => this.#redraw("last", "average", "timeline", "chart");
     thresholds.addEventListener("change", redraw, { signal: this.#over.signal });
-    const recolour = () => {
-      this.#shown = null; // the inputs, too, are drawn anew
-      redraw();
-    };
-    onColourChange(recolour, { signal: this.#over.signal });
-
     this.#listen();
     this.#followState();
   }
@@ -101,8 +96,8 @@ export class SessionView extends EventTarget {
     this.#chart = new OverTime(card);
     this.#chart.addEventListener("choose", ({ detail }) => this.#open(detail.utterance));
     this.#chart.addEventListener("seek", ({ detail }) => this.#review.seek(detail));
-    this.#notes = new Notes(card.querySelector(".notes"), this.session);
-    this.#notes.addEventListener("change", () => this.#redraw("chart"));
+    this.#notes = new Notes(card.querySelector(".notes"), this.session.id);
+    this.#notes.addEventListener("change", () => this.#listenAgain());
     this.#notes.addEventListener("seek", ({ detail }) => this.#goTo(detail));
     const press = (name, work) => card.querySelector(name).addEventListener("click", work);
     press(".closer", () => this.#chart.zoom(1 / 2));
@@ -207,10 +202,9 @@ export class SessionView extends EventTarget {
     if (stale.has("timeline")) this.#drawTimeline();
     if (stale.has("face")) this.#drawFace();
     if (stale.has("chart")) this.#drawChart();
-    // Plotly takes 30 ms for the bars of one card: with two, scrolling would stutter.
+    if (stale.has("notes")) this.#notes.draw(this.findings.notes);
     if (stale.has("last")) this.#drawLast();
-    else if (stale.has("average")) this.#drawAverage();
-    if (stale.has("last") && stale.has("average")) this.#redraw("average");
+    if (stale.has("average")) this.#drawAverage();
   }
 
   #drawCaption() {
@@ -252,7 +246,7 @@ export class SessionView extends EventTarget {
   }
 
   #drawChart() {
-    const { ended, latest, sounds } = this.findings;
+    const { ended, latest, sounds, notes } = this.findings;
     const speaker = this.#speakers.chosen;
     this.#chart.draw({
       utterances: this.#resultsOf(speaker),
@@ -261,7 +255,7 @@ export class SessionView extends EventTarget {
       duration: this.session.duration ?? ended?.time,
       time: ended?.time ?? Math.max(latest?.end ?? 0, sounds.at(-1)?.end ?? 0),
       sounds,
-      notes: this.#notes.times,
+      notes: notes.map(({ at }) => at),
       who: speaker === null ? "" : this.findings.nameOf(speaker),
     });
   }
@@ -341,7 +335,12 @@ export class SessionView extends EventTarget {
   /** Have the server change a speaker; the change comes back with the events. */
   async #name(speaker, change) {
     await ask("POST", `/api/sessions/${this.session.id}/speakers/${speaker}`, change);
-    if (this.findings.ended) this.#listen(); // the feed had told everything, and closed
+    this.#listenAgain();
+  }
+
+  /** Hear what was told after the end: the feed had told everything, and closed. */
+  #listenAgain() {
+    if (this.findings.ended) this.#listen();
   }
 
   #nameOf(utterance) {
