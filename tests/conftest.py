@@ -4,6 +4,7 @@ is missing."""
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 from collections.abc import Callable
@@ -18,29 +19,75 @@ from checkout import REPO, require_or_skip
 from recordings import film, tone, write
 from talks import Talk
 from xdist.scheduler import LoadFileScheduling
+from xdist.workermanage import WorkerController
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell has what runs in its background ignore Ctrl-C, and the programs that tests start, too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+IN_REAL_TIME = (
+    "tests/web/static/",
+    "tests/realtime/analyzers/test_cluster.py",
+    "tests/realtime/test_session.py",
+    "tests/realtime/sources/",
+    "tests/test_faults.py",
+    "tests/web/",
+)
+"""Where most tests wait for media that play, and need the cores when these come. The longest come
+first."""
+
+AHEAD = ("gw0", "gw1")
+"""Workers for tests in real time, and for others when there are no more of these."""
+
+if os.environ.get("PYTEST_XDIST_WORKER", AHEAD[0]) not in AHEAD:
+    os.nice(5)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The pages' tests take longest, so they come first."""
-    items.sort(key=lambda item: "static" not in item.path.parts)
+    """Tests in real time come first, in that order."""
+
+    def place(item: pytest.Item) -> int:
+        return next((n for n, path in enumerate(IN_REAL_TIME) if item.nodeid.startswith(path)), 99)
+
+    items.sort(key=place)
 
 
-class FilesAndPages(LoadFileScheduling):
-    """A file's tests share a process, and all of the pages' do: one browser at a time is enough."""
+class Scheduling(LoadFileScheduling):
+    """A file's tests share a process, and all of the pages' do: one browser at a time is enough.
+
+    Workers beyond the first two take no test in real time, and leave the cores to those that do.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
-        pages = nodeid.startswith("tests/web/static/")
+        pages = nodeid.startswith(IN_REAL_TIME[0])
         return "pages" if pages else str(super()._split_scope(nodeid))
+
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        if scope := self._next(node):
+            self.workqueue.move_to_end(scope, last=False)
+            super()._assign_work_unit(node)
+
+    def _reschedule(self, node: WorkerController) -> None:
+        if self._next(node) or not self.workqueue:
+            super()._reschedule(node)
+        elif not node.shutting_down:
+            node.shutdown()
+
+    def _next(self, node: WorkerController) -> str | None:
+        """What is next for this worker: a file, or the pages."""
+        ahead = node.gateway.id in AHEAD
+        return next((x for x in self.workqueue if ahead or not _in_real_time(x)), None)
+
+
+def _in_real_time(scope: str) -> bool:
+    return scope == "pages" or scope.startswith(IN_REAL_TIME)
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FilesAndPages:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
     """Of `pytest -n`."""
-    return FilesAndPages(config, log)
+    return Scheduling(config, log)
 
 
 @pytest.fixture(scope="session")
