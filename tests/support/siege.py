@@ -3,8 +3,9 @@
 The attackers come from an address of their own, at bounded rates: slow and broken requests, wrong
 tokens, sockets full of garbage, pings nobody reads the answers of, offers nobody connects, and an
 invited guest who takes what a guest can. In: a clip. Out: how long after the pause was certain the
-results of the live session came, what the server needed, and exit status 1 if 95 of 100 were not within `LATE_S` or something
-grew. Run: ``python tests/support/siege.py ../shared/media/talker_grid_120s.mp4 --minutes 60``.
+results of the live session came, what the server needed, and exit status 1 if 95 of 100 were not
+within `LATE_S` or something grew.
+Run: ``python tests/support/siege.py ../shared/media/talker_grid_120s.mp4 --minutes 60``.
 """
 
 from __future__ import annotations
