@@ -55,6 +55,7 @@ def main() -> None:
         ):
             take_dashboard(first.new_page(base_url=address, viewport=DESK))
             take_overlay(first.new_page(base_url=address, viewport=DESK))
+            take_review(second.new_page(base_url=address, viewport=DESK), anna.path)
             take_phone(first.new_page(base_url=address, viewport=PHONE, color_scheme="dark"))
             host = first.new_page(base_url=address, viewport=TALL_DESK, color_scheme="dark")
             guests = [browser.new_page(base_url=address) for browser in (first, second)]
@@ -84,6 +85,35 @@ def take_overlay(page: Page) -> None:
     expect(overlay.locator("#bars .expressed")).not_to_have_count(0, timeout=WAIT_MS)
     overlay.screenshot(path=OUT / "overlay.png")
     overlay.close()
+    page.close()
+
+
+def take_review(page: Page, film: Path) -> None:
+    """A recording that is watched again, with a note; and its report."""
+    page.goto("/")
+    page.get_by_role("heading", name="Video file").click()
+    page.locator("#upload input[type=file]").set_input_files(film)
+    page.get_by_label("as fast as possible", exact=True).check()
+    page.get_by_role("button", name="Submit").click()
+    expect(page.locator(".average h3")).to_have_text("Final average", timeout=WAIT_MS)
+    page.locator(".review input[type=file]").set_input_files(film)
+    page.get_by_role("button", name="Next expressed").click()
+    page.locator(".notes summary").click()
+    page.get_by_label("Your note at").fill("said this when I showed the price")
+    page.get_by_role("button", name="Add").click()
+    expect(page.locator(".notes li")).to_have_count(1)
+    page.get_by_role("button", name="Next expressed").click()
+    page.locator("#views").scroll_into_view_if_needed()
+    take(page, "review.png")
+    page.get_by_text("Export", exact=True).click()
+    with page.context.expect_page() as opened:
+        page.get_by_role("link", name="Report").click()
+    report = opened.value
+    report.set_viewport_size({"width": 1000, "height": 1180})
+    expect(report.locator(".main-svg")).not_to_have_count(0)
+    report.wait_for_timeout(1500)
+    report.screenshot(path=OUT / "report.png")
+    report.close()
     page.close()
 
 
