@@ -47,7 +47,7 @@ class _Event(Wire):
 
 
 class SessionStarted(_Event):
-    """The first event of every session.
+    """The first event of every session, but for notes that were written before it began.
 
     Example:
         {"type": "session.started", "session": "9f2c", "time": 0.0, "source": "talk.mp4",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import heapq
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -123,17 +123,14 @@ def _section(found: Findings, figures: dict[str, Figure]) -> Iterator[str]:
 {_clock(session["time"])} long. {_count(counted.analysed, "utterance")} analysed\
 {failed}.{escape(models)}</p>
 """
-    heading = "<h3>Warnings</h3><ul>"
-    for warning in found.warnings():
-        yield f"{heading}<li>{_clock(warning.time)}: {escape(warning.message)}</li>"
-        heading = ""
-    if not heading:
-        yield "</ul>\n"
+    warnings = (f"{_clock(told.time)}: {escape(told.message)}" for told in found.warnings())
+    yield from _list("Warnings", warnings, printed=3)
     if counted.last is not None:
         yield _charts(found, counted.last, figures)
         yield _people(found, name)
-    yield from _notes(found)
-    yield from _sounds(found)
+    notes = (f"{_clock(note.at)}: {escape(note.text)}" for note in found.notes)
+    yield from _list("Notes", notes, printed=8)
+    yield from _list("Sounds", _sounds(found), printed=3)
     yield from _table(found, name, counted)
     yield "</section>\n"
 
@@ -217,14 +214,18 @@ def _people(found: Findings, name: str) -> str:
 """
 
 
-def _notes(found: Findings) -> Iterator[str]:
-    """What somebody wrote, and when of what."""
-    if not found.notes:
-        return
-    yield '<h3>Notes</h3><ul class="notes">'
-    for note in found.notes:
-        yield f"<li>{_clock(note.at)}: {escape(note.text)}</li>"
-    yield "</ul>\n"
+def _list(heading: str, items: Iterable[str], *, printed: int) -> Iterator[str]:
+    """Under a heading, of which paper has the first few; nothing if there is none."""
+    count = 0
+    for count, item in enumerate(items, 1):
+        if count == 1:
+            yield f"<h3>{heading}</h3><ul>"
+        kind = "" if count <= printed else ' class="screen"'
+        yield f"<li{kind}>{item}</li>"
+    if count > printed:
+        yield f'<li class="print">and {count - printed} more, on the screen</li>'
+    if count:
+        yield "</ul>\n"
 
 
 def _sounds(found: Findings) -> Iterator[str]:
@@ -232,13 +233,9 @@ def _sounds(found: Findings) -> Iterator[str]:
     times: dict[str, list[str]] = {}
     for event in found.sounds():
         times.setdefault(event.kind, []).append(f"{_clock(event.start)} to {_clock(event.end)}")
-    if not times:
-        return
-    yield "<h3>Sounds</h3><ul>"
     for kind, spans in sorted(times.items()):
         more = f" and {len(spans) - _SPANS} more" if len(spans) > _SPANS else ""
-        yield f"<li>{kind}, {_count(len(spans), 'time')}: {', '.join(spans[:_SPANS])}{more}</li>"
-    yield "</ul>\n"
+        yield f"{kind}, {_count(len(spans), 'time')}: {', '.join(spans[:_SPANS])}{more}"
 
 
 def _table(found: Findings, name: str, counted: _Counted) -> Iterator[str]:
@@ -330,11 +327,12 @@ th, td { text-align: left; padding: .25rem .6rem; border-bottom: 1px solid #ddd 
   .words { min-width: 14rem }
   .words div { display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2;
     overflow: hidden }
-  ul:not(.notes) li:nth-child(n + 4), .notes li:nth-child(n + 9) { display: none }
+  li { display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2;
+    overflow: hidden }
   th, td { padding: .1rem .25rem }
   tr, .chart { break-inside: avoid }
   .screen { display: none }
-  .print { display: block }
+  .print { display: revert }
 }
 """
 

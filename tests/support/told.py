@@ -6,11 +6,15 @@ from here.
 
 from __future__ import annotations
 
+import base64
 import json
+import math
 import random
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import cv2
+import numpy as np
 from checkout import REPO
 from pages import SOON, new_page
 from playwright.sync_api import Browser, Page, Route
@@ -20,6 +24,9 @@ SESSION = "9f2c51d0a7be"
 EVERY_S = 2.7  # 4,000 utterances take three hours
 EMOTIONS = ("happiness", "sadness", "anger", "fear", "disgust", "surprise")
 
+# A grey picture of 160 pixels a side, as large as a face.
+_PIXELS = cv2.imencode(".jpg", np.full((160, 160, 3), 128, np.uint8))[1].tobytes()
+_FACE = f"data:image/jpeg;base64,{base64.b64encode(_PIXELS).decode()}"
 _WORDS = ("I", "did", "not", "know", "that", "is", "very", "good", "news", "we", "will", "see")
 
 Event = dict[str, Any]
@@ -109,6 +116,11 @@ class Told:
             route.fulfill(json={"sessions": [self.session]})
         elif path == f"/api/sessions/{SESSION}":
             route.fulfill(json=self.session)
+        elif path.startswith(f"/api/sessions/{SESSION}/utterances/"):
+            times = [{"time": n, "image": _FACE} for n in range(5)]
+            wave = [[-abs(math.sin(n / 9)), abs(math.cos(n / 7))] for n in range(240)]
+            inputs = {"faces": times, "waveform": wave, "duration": 1.5, "frame": [640, 480]}
+            route.fulfill(json={"result": {}, "inputs": inputs})
         elif path.endswith("/sound.wav"):
             route.fulfill(body=b"RIFF", content_type="audio/wav")
         else:

@@ -15,11 +15,14 @@ from models.naming import shown
 from realtime.events import Event, NoteChanged
 from web.errors import ApiError
 
+_AHEAD_S = 60.0
+"""So far a note may be ahead of its session, whose clock the writer hears of late."""
+
 
 class NewNote(BaseModel):
     """A note, and the media time in seconds of what it is about."""
 
-    at: Annotated[float, Field(ge=0, le=10**7, allow_inf_nan=False)]
+    at: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     text: Annotated[
         str,
         StringConstraints(strip_whitespace=True, min_length=1, max_length=500),
@@ -28,6 +31,8 @@ class NewNote(BaseModel):
 
     def events(self, session: str, time: float, told: Iterable[Event]) -> list[Event]:
         """What tells it; see `web.sessions.ended.Addition`."""
+        if self.at > time + _AHEAD_S:
+            raise ApiError(422, "invalid_request", f"the session has come to {time:.0f} s only")
         number = max((event.note for event in told if isinstance(event, NoteChanged)), default=0)
         return [
             NoteChanged(session=session, time=time, note=number + 1, at=self.at, text=self.text)

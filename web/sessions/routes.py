@@ -159,7 +159,7 @@ def routes(hub: Hub) -> APIRouter:
 
     @router.delete("/{id}/notes/{number}", status_code=204)
     async def delete_note(id: str, number: Number) -> None:
-        """Delete a note: it is shown no more, and is in no export."""
+        """Delete a note: only the events as they were told have it until the session is deleted."""
         await hub.add(id, GoneNote(number))
 
     @router.get("/{id}/utterances/{number}")

@@ -217,7 +217,7 @@ def test_resumed_training_comes_to_the_same_checkpoint(built, here, small, tmp_p
 def test_the_command_learns_32_examples_by_heart(built, here, small, tmp_path, monkeypatch, capsys):
     folder, out = tmp_path / "mosei", tmp_path / "paper.safetensors"
     shutil.copytree(built[0], folder)
-    # The same again and again: fewer epochs, which each end with a judgement and a state. Rounded to
+    # The same again and again: fewer epochs, which each end with a judgement and a state. In
     # bfloat16, as some processors compute, so few steps at such a rate are not always enough.
     (folder / "splits" / "train.txt").write_text("\n".join(IDS * 4))
     monkeypatch.setattr(paper, "SCHEDULE", replace(small, epochs=8, precision="float32"))

@@ -63,7 +63,7 @@ def test_they_are_a_tier(found: list[Findings], tmp_path: Path) -> None:
 
 def test_a_report_lists_them_and_marks_them_in_its_chart(found: list[Findings]) -> None:
     page = "".join(report("Film", found))
-    assert '<ul class="notes"><li>0:01.5: the price</li>' in page
+    assert "<h3>Notes</h3><ul><li>0:01.5: the price</li>" in page
     assert "<li>0:03.2: =1+1 &lt;/script&gt;&lt;img" in page
     assert NASTY.splitlines()[0] not in page
     (line,) = (line for line in page.splitlines() if line.startswith("const noted"))

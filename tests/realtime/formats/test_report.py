@@ -11,7 +11,7 @@ from browser import chromium, violations
 from found import FAILED, NASTY, people, result, session
 from playwright.sync_api import sync_playwright
 
-from realtime.events import Event, SourceWarning
+from realtime.events import Event, NoteChanged, SoundHeard, SourceWarning
 from realtime.formats.findings import gather
 from realtime.formats.report import report
 from realtime.storage.store import SessionStore
@@ -57,8 +57,15 @@ def test_a_report_holds_all_in_itself_and_nothing_said_is_taken_for_markup(
 
 
 def the_report_of_a_long_talk(store: SessionStore) -> str:
-    """Of 8 speakers, with many utterances of many words, some failures and warnings."""
-    told: list[Event] = []
+    """Of 8 speakers, with many utterances, warnings, sounds and notes of many words; a failure."""
+    told: list[Event] = [
+        NoteChanged(session="s", time=240, note=n, at=n, text="the price " * 50)
+        for n in range(1, 12)
+    ]
+    for number in range(80):
+        kind = ("laughter", "crying", "applause", "cough")[number % 4]
+        about = {"session": "s", "time": number + 1, "start": number, "end": number + 1}
+        told.append(SoundHeard(kind=kind, confidence=0.9, **about))
     for number in range(1, 121):
         speaker = {"id": number % 8 + 1, "name": f"Speaker {number % 8 + 1}", "by": "voice"}
         said = {"text": "so it goes and on it went " * 8, "engine": "moonshine-tiny"}

@@ -52,6 +52,7 @@ class TestCamera:
         expect(rows(page).nth(9)).to_be_visible(timeout=LONG)
         page.locator("#stop").click()
         expect(average.locator("h3")).to_have_text("Final average", timeout=LONG)
+        expect(average.locator(".voice")).to_have_text(re.compile(r"^Voice: pitch \d+ Hz \(\d"))
         assert average.get_attribute("data-utterances") == str(rows(page).count())
         assert average.locator(".scores").evaluate(BARS) != first_average
 

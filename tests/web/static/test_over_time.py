@@ -205,7 +205,7 @@ def test_notes_are_written_read_and_deleted(plain_browser: Browser) -> None:
             past.events.append({**past.events[-1], "text": ""})
             route.fulfill(status=204)
 
-    page.context.route("**/notes**", answer)
+    page.context.route("**/api/sessions/*/notes**", answer)
     notes = page.locator(".notes")
     notes.locator("summary").click()
     rows(page).nth(1).click()

@@ -15,7 +15,7 @@ import { Review } from "./review.js";
 import { Speakers } from "./speakers.js";
 import { Stage } from "./stage.js";
 import { Timeline } from "./timeline.js";
-import { UtterancePanel } from "./utterance-panel.js";
+import { UtterancePanel, voiceInWords } from "./utterance-panel.js";
 
 // Which parts of the page an event changes.
 const PARTS = {
@@ -157,6 +157,7 @@ export class SessionView extends EventTarget {
       if (this.session.state === "ended") return;
       await new Promise((resolve) => setTimeout(resolve, STATE_MS));
       this.session = await ask("GET", `/api/sessions/${this.session.id}`).catch(() => this.session);
+      if (this.session.state === "running") this.#noteAt(this.session.time);
     }
   }
 
@@ -178,7 +179,7 @@ export class SessionView extends EventTarget {
     this.findings.add(event);
     this.#redraw(...(PARTS[event.type] ?? ["caption"]));
     if (/^speech|started$/.test(event.type)) this.stage.follow(event.time);
-    if (this.#filmTime === null && this.#chosen === null) this.#notes.time = event.time;
+    this.#noteAt(event.time);
     if (event.type === "session.ended") {
       this.stage.end();
       if (this.own?.file) this.#review.open(this.own.file);
@@ -321,6 +322,7 @@ export class SessionView extends EventTarget {
     root.querySelector("h3").textContent = ended ? "Final average" : "Running average";
     root.querySelector(".when").textContent = `over ${count}`;
     drawScores(root, this.#thresholds.judge(shown));
+    root.querySelector(".voice").textContent = voiceInWords(shown.prosody);
   }
 
   /** The last utterance showed the person at rest. */
@@ -349,6 +351,11 @@ export class SessionView extends EventTarget {
 
   #nameOfFace({ speaks, speaker }, utterance) {
     return speaks ? this.#nameOf(utterance) : this.findings.nameOf(speaker);
+  }
+
+  /** The session has come to this time: the next note is about it, unless the person looks at another. */
+  #noteAt(time) {
+    if (this.#filmTime === null && this.#chosen === null) this.#notes.time = time;
   }
 
   #choose(number) {

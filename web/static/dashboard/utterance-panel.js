@@ -34,7 +34,7 @@ export class UtterancePanel {
     this.#find(".speaker").textContent = speakerInWords(speaker, this.#unseen);
     this.#find(".words").textContent = final ? wordsOf(scores.transcript) : "…";
     this.#find(".confidence").textContent = final ? confidence(scores.transcript) : "";
-    this.#find(".voice").textContent = final ? voice(scores.prosody) : "";
+    this.#find(".voice").textContent = final ? voiceInWords(scores.prosody) : "";
     this.#find(".contributions").replaceChildren(...(final ? contributions(scores) : []));
     this.#find(".delay").textContent = final ? delay(scores.latency) : "";
     if (!final) this.showInputs(null);
@@ -134,8 +134,8 @@ function confidence({ text, confidence: sure }) {
   return text && sure != null ? `Confidence of the recogniser: ${sure.toFixed(2)}` : "";
 }
 
-/** How it was said, in words; "" where there was no sound. */
-function voice(prosody) {
+/** How it was said, in words, of an utterance or on average; "" where there was no sound. */
+export function voiceInWords(prosody) {
   if (!prosody) return "";
   const { pitch_hz: pitch, pitch_low_hz: low, pitch_high_hz: high } = prosody;
   const { loudness_lufs: loudness, words_per_s: pace, pauses, paused_s: paused } = prosody;
@@ -143,10 +143,15 @@ function voice(prosody) {
     pitch != null && `pitch ${pitch.toFixed(0)} Hz (${low.toFixed(0)} to ${high.toFixed(0)})`,
     loudness != null && `loudness ${loudness.toFixed(0).replace("-", "−")} LUFS`,
     pace != null && `${pace.toFixed(1)} words a second`,
-    pauses > 0 && `${pauses} pause${pauses > 1 ? "s" : ""}, ${paused.toFixed(1)} s in all`,
+    pauses > 0 && `${pausesInWords(pauses)}, ${paused.toFixed(1)} s in all`,
   ];
   const words = parts.filter(Boolean).join("; ");
   return words && `Voice: ${words}`;
+}
+
+/** A mean need not be whole. */
+function pausesInWords(pauses) {
+  return pauses === 1 ? "1 pause" : `${Number.isInteger(pauses) ? pauses : pauses.toFixed(1)} pauses`;
 }
 
 function delay({ close_to_result: close, end_to_result: end, stages }) {
