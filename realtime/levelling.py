@@ -1,16 +1,14 @@
 """Quiet speech brought up to a level at which the detector of speech hears it.
 
-In: windows of sound, in order. Out: the same, louder where they are quiet, and without hum where
-there is hardly anything else. Pure: no clock.
+In: windows of sound, in order. Out: the same, louder where they are quiet, and without what lies
+below voices where that is louder than they are. Pure: no clock.
 """
 
 from __future__ import annotations
 
-from functools import cache
-
 import numpy as np
 
-from models.levels import gain
+from models.levels import HIGH_PASS, gain
 from models.vad import WINDOW
 from realtime.media import SAMPLE_RATE, Samples
 
@@ -18,9 +16,9 @@ RELEASE_DB_PER_S = 3.0
 """How fast the level sinks in silence: after ordinary speech, peaks of -6 dBFS, the gain stays 1
 for 6 s, so that no pause inside an utterance is touched."""
 
-_MOSTLY_LOW = 0.3
-"""A window whose peak falls below this part of itself without what is below 100 Hz is heard without
-that. At 0.35, a second more of ESC-10 is taken for speech."""
+_MOSTLY_LOW = 3.0
+"""What lies below voices is taken out from when it is so many times as loud as the rest, until it
+is less loud than the rest. From 2 times on, a dog in ESC-10 is taken for a person."""
 
 
 class Leveller:
@@ -38,37 +36,41 @@ class Leveller:
 
     def __init__(self) -> None:
         self._last = np.zeros(WINDOW, np.float32)  # the window before
-        self._level = 0.0
-        self._before = 0.0  # peak of the last window
-        self._release = float(10 ** (-RELEASE_DB_PER_S * WINDOW / SAMPLE_RATE / 20))
+        self._level, self._low, self._high = _Level(), _Level(), _Level()
+        self._filtering = False
 
     def window(self, samples: Samples) -> Samples:
         """The next window, float32 (512,), at its level."""
         joined = np.concatenate([self._last, samples])
         self._last = samples.copy()
-        higher = np.convolve(joined, _high_pass(), "valid")[1:]
-        peak = float(np.abs(samples).max())
-        if np.abs(higher).max() < _MOSTLY_LOW * peak:
-            samples = higher
-            peak = float(np.abs(samples).max())
+        high = np.convolve(joined, HIGH_PASS, "valid")[1:]
+        low_level, high_level = self._low.follow(samples - high), self._high.follow(high)
+        self._filtering = low_level > (1 if self._filtering else _MOSTLY_LOW) * high_level
+        level = self._level.follow(samples)
+        if self._filtering:
+            samples, level = high, high_level
+        levelled: Samples = samples * np.float32(gain(max(level, _peak(samples))))
+        return levelled
+
+
+class _Level:
+    """The peak of windows, which sinks slowly."""
+
+    _release = float(10 ** (-RELEASE_DB_PER_S * WINDOW / SAMPLE_RATE / 20))
+
+    def __init__(self) -> None:
+        self._level = 0.0
+        self._before = 0.0  # peak of the last window
+
+    def follow(self, samples: Samples) -> float:
+        """The level, after the next window."""
+        peak = _peak(samples)
         # A click is over within a window. After one at full scale, speech with peaks of -40 dBFS
         # lost half of its time, when that set the level.
         self._level = max(min(peak, self._before), self._level * self._release)
         self._before = peak
-        levelled: Samples = samples * np.float32(gain(max(peak, self._level)))
-        return levelled
+        return self._level
 
 
-@cache
-def _high_pass() -> Samples:
-    """What a Butterworth filter of the fourth order, from 100 Hz on, makes of an impulse: it has
-    died away, to below 0.0001, within a window."""
-    import torch
-    from torchaudio.functional import highpass_biquad
-
-    impulse = torch.zeros(WINDOW)
-    impulse[0] = 1
-    for q in (0.541, 1.307):
-        impulse = highpass_biquad(impulse, SAMPLE_RATE, 100.0, q)
-    answer: Samples = impulse.numpy()
-    return answer
+def _peak(samples: Samples) -> float:
+    return float(np.abs(samples).max())

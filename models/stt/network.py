@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.errors import AnalysisError, UsageError
-from models.levels import gain
+from models.levels import gain, without_hum
 from models.stt.transcriber import Hypothesis, Transcriber, Transcript
 from models.stt.word_times import word_times
 from models.vad import WINDOW, load_vad
@@ -176,6 +176,7 @@ def _fail(future: Future[Any]) -> None:
 
 def _levelled(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Bring up what is quieter than ordinary speech: no network here scales its input."""
+    samples = without_hum(samples)
     peak = float(np.abs(samples).max(initial=0.0))
     levelled: npt.NDArray[np.float32] = samples * np.float32(gain(peak))
     return levelled

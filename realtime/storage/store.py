@@ -135,9 +135,16 @@ class SessionStore:
         act = partial(self._written.begin, session, SessionKey.new())
         return self._put(_Write(act, waits="always"))
 
-    def append(self, id: str, seq: int, event: Event) -> Future[NotStored | None]:
-        """Keep an event of session `id` under its number."""
-        return self._put(_Write(partial(self._written.append, id, seq, event)))
+    def append(
+        self, id: str, seq: int, event: Event, *, later: bool = True
+    ) -> Future[NotStored | None]:
+        """Keep an event of session `id` under its number.
+
+        Args:
+            later: if it cannot be written now, it waits in memory, and is when it can.
+        """
+        act = partial(self._written.append, id, seq, event)
+        return self._put(_Write(act, waits="perhaps" if later else "never"))
 
     def keep(
         self, id: str, utterance: int, inputs: UtteranceInputs, sound: bytes

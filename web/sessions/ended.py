@@ -113,11 +113,16 @@ class Kept:
         Raises:
             ApiError: it cannot be so, or the store cannot be written now.
         """
-        told = await asyncio.to_thread(self._store.events, self.id)
-        events = addition.events(self.id, self._row.time, (event for _, event in told))
+
+        def work_out() -> list[Event]:
+            return addition.events(self.id, self._row.time, (event for _, event in self.read()))
+
+        events = await asyncio.to_thread(work_out)
         for event in events:
             seq = self._row.last_seq + 1
-            problem = await asyncio.wrap_future(self._store.append(self.id, seq, event))
+            problem = await asyncio.wrap_future(
+                self._store.append(self.id, seq, event, later=False)
+            )
             if problem is not None:
                 raise ApiError(503, problem.code, problem.message)
             self._row = replace(self._row, last_seq=seq)

@@ -11,6 +11,7 @@ import logging
 import uuid
 from bisect import bisect_right
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import aclosing
 from datetime import datetime, timezone
 from operator import itemgetter
@@ -201,14 +202,15 @@ class Hosted:
         """Tell something, one addition at a time; gives the events that tell it.
 
         Raises:
-            ApiError: it cannot be so.
+            ApiError: it cannot be so, or the store cannot be written now, though it is told.
         """
         events = addition.events(self.id, self._now, (event for _, event in self._events))
-        for event in events:
-            self.record(event)
+        stored = [self.record(event) for event in events]
         last = self._numbered
         while self._last_seq < last:
             await self._changed.wait()
+        for problem in filter(None, [future.result() for future in stored]):
+            raise ApiError(503, problem.code, problem.message)
         return events
 
     def dismiss(self) -> None:
@@ -345,15 +347,17 @@ class Hosted:
         if self._recorded:  # before the result is, so that who knows of that finds these
             self._store.keep(self.id, utterance.number, inputs, wav(utterance.samples))
 
-    def record(self, event: Event) -> None:
+    def record(self, event: Event) -> Future[NotStored | None]:
         """Store an event under the next number; when it is durable, it is published."""
         self._numbered += 1
         seq = self._numbered
         self._ending |= isinstance(event, SessionEnded)
         loop = asyncio.get_running_loop()
-        self._store.append(self.id, seq, event).add_done_callback(
+        storing = self._store.append(self.id, seq, event)
+        storing.add_done_callback(
             lambda stored: loop.call_soon_threadsafe(self._publish, seq, event, stored.result())
         )
+        return storing
 
     def _publish(self, seq: int, event: Event, problem: NotStored | None) -> None:
         """Pass an event to those who follow."""

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Literal, TypeAlias
+from weakref import WeakValueDictionary
 
 from models.errors import UsageError
 from models.libraries import unloadable
@@ -76,7 +77,8 @@ class Hub:
         self._tasks: set[asyncio.Task[None]] = set()
         self._tidying: asyncio.Task[None] | None = None
         self._measuring: asyncio.Task[None] | None = None
-        self._adding = asyncio.Lock()  # who comes second reads what the first has told
+        # By session: who comes second reads what the first has told.
+        self._adding: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._measured = -math.inf  # when, on the clock of `time.monotonic`
 
     @property
@@ -241,7 +243,7 @@ class Hub:
         Raises:
             ApiError: there is no such session, it cannot be so, or the store cannot be written now.
         """
-        async with self._adding:
+        async with self._adding.setdefault(id, asyncio.Lock()):
             return await self.get(id).add(addition)
 
     async def forget(self, id: str) -> None:

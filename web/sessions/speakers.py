@@ -75,7 +75,7 @@ class Correction:
 
     def events(self, session: str, time: float, told: Iterable[Event]) -> list[Event]:
         """What tells it of a session that has ended; see `web.sessions.ended.Addition`."""
-        told = list(told)
+        told = [event for event in told if isinstance(event, UtteranceResult | SpeakerChanged)]
         known = Attribution(told)
         for number in (self.speaker, self.into):
             if number is not None and number not in known.names:

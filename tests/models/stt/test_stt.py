@@ -57,6 +57,17 @@ def test_words_of_clear_sentences(
         assert 0.6 < transcript.confidence < 1
 
 
+def test_quiet_words_are_read_also_under_hum(
+    moonshine: MoonshineTranscriber, sentences: dict[str, Audio]
+) -> None:
+    for said, sound in sentences.items():
+        hum = np.sin(2 * np.pi * 50 / 16_000 * np.arange(len(sound))).astype(np.float32)
+        for loudness in (0.0, 0.1):
+            quiet = sound * np.float32(0.01 / np.abs(sound).max()) + np.float32(loudness) * hum
+            text = moonshine.transcribe(quiet).result(60).text
+            assert jiwer.wer(said, compared(text)) < 0.3, loudness
+
+
 @pytest.mark.slow
 def test_transcript_depends_on_the_utterance_alone(
     moonshine: MoonshineTranscriber, sentences: dict[str, Audio]
