@@ -5,15 +5,20 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
+import subprocess
 from collections.abc import Sequence
+from pathlib import Path
 
 import pandas
 import pytest
-from found import NASTY, conversation, people, result, session
+from checkout import require_or_skip
+from found import FAILED, NASTY, conversation, people, result, session
 from hypothesis import given
 from hypothesis import strategies as st
 
 from models.emotions import EMOTIONS
+from realtime.formats.catalogue import FORMATS, Wish
 from realtime.formats.document import to_json
 from realtime.formats.findings import Findings, gather
 from realtime.formats.report import report
@@ -78,6 +83,33 @@ def test_pandas_reads_the_numbers_of_the_events(store: SessionStore) -> None:
         told = [*map(float, read[emotion].dropna())]
         assert told == [event.emotions[emotion] for event in results]
     assert read["speaker"].tolist()[0] == "'=Ann"
+
+
+@pytest.mark.slow
+def test_pandas_and_libreoffice_read_the_file_alike(store: SessionStore, tmp_path: Path) -> None:
+    if shutil.which("soffice") is None:
+        require_or_skip("LibreOffice Calc")
+    nasty = session(store, "Zoë", result(1, "=cmd|' /C calc'!A0, \"Grüße\" \u4f60", 0.1), FAILED)
+    written = tmp_path / "results.csv"
+    told = FORMATS["csv"].write(gather([nasty], {}), Wish(""))
+    written.write_text("".join(map(str, told)), encoding="utf-8")
+    profile = (tmp_path / "profile").as_uri()
+    utf8 = "44,34,76,1"  # and commas between, quotes around
+    subprocess.run(
+        [
+            *("soffice", "--headless", f"-env:UserInstallation={profile}"),
+            *(f"--infilter=CSV:{utf8}", "--convert-to", f"csv:Text - txt - csv (StarCalc):{utf8}"),
+            *("--outdir", str(tmp_path / "back"), str(written)),
+        ],
+        check=True,
+        capture_output=True,
+        timeout=240,
+    )
+    mine, theirs = (pandas.read_csv(file) for file in (written, tmp_path / "back" / "results.csv"))
+    assert mine.columns.tolist() == theirs.columns.tolist() == [*UTTERANCES]
+    pandas.testing.assert_frame_equal(mine, theirs, check_dtype=False, rtol=1e-14)
+    assert theirs["person"].tolist() == ["Zoë"] * 2
+    assert theirs["text"][0] == "'=cmd|' /C calc'!A0, \"Grüße\" \u4f60"
 
 
 def test_a_row_a_face_has_the_names_of_pyfeat(store: SessionStore) -> None:

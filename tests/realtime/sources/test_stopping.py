@@ -122,7 +122,10 @@ async def test_a_client_that_pushes_nothing() -> None:
     await stops_at_once(PushedSource("a", has_audio=True, has_video=True))
 
 
-POLITE = [signal.SIGINT, *([signal.SIGTERM] if sys.platform != "win32" else [])]
+POLITE = [
+    signal.SIGINT,
+    *([signal.SIGTERM, signal.SIGHUP] if sys.platform != "win32" else []),
+]
 
 
 @pytest.mark.slow
