@@ -101,15 +101,15 @@ def test_what_lies_below_voices_does_not_hide_quiet_speech(
     assert agreement(streamed_boundaries(iter([quiet])), expected, len(sound)) > 0.8
 
 
-@pytest.mark.parametrize("louder_db", [-15, -3, 0, 3, 10, 20])
 def test_speech_under_hum_of_any_loudness_is_heard(
-    shared: Path, decode: Callable[[Path], Sound], louder_db: float
+    shared: Path, decode: Callable[[Path], Sound]
 ) -> None:
     sound = decode(shared / "media" / QUIET[0])
     expected = without_gain(at_peak(sound, -6))
-    loud = at_peak(hum(np.arange(len(sound)) / SAMPLE_RATE), -25 + louder_db)
-    found = streamed_boundaries(iter([at_peak(sound, -25) + loud]))
-    assert agreement(found, expected, len(sound)) > 0.8
+    for louder_db in (-15, -3, 0, 3, 10, 20):
+        loud = at_peak(hum(np.arange(len(sound)) / SAMPLE_RATE), -25 + louder_db)
+        found = streamed_boundaries(iter([at_peak(sound, -25) + loud]))
+        assert agreement(found, expected, len(sound)) > 0.8, louder_db
 
 
 @pytest.mark.parametrize("colour", ["white", "pink"])

@@ -4,13 +4,13 @@ told made-up events."""
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
 from browser import violations
 from pages import SOON, rows, until
 from playwright.sync_api import Browser, Locator, Page, Route, expect
+from talks import Talk
 from told import SESSION, Told, ended, result, told
 
 pytestmark = pytest.mark.slow
@@ -161,12 +161,12 @@ def test_three_hours_stay_light(plain_browser: Browser) -> None:
     page.context.close()
 
 
-def test_a_recording_is_watched_along(plain_browser: Browser, shared: Path) -> None:
+def test_a_recording_is_watched_along(plain_browser: Browser, long_talk: Talk) -> None:
     events = [*few(), ended(10, 4)]
     past = Told(plain_browser, events, state="ended", kind="upload", duration=8.0)
     page = past.open()
     chooser = page.get_by_label("Open the recording to watch along")
-    chooser.set_input_files(shared / "media" / "talker_700.mp4")
+    chooser.set_input_files(long_talk.path)
     video = page.locator("video")
     expect(video).to_have_js_property("controls", True, timeout=SOON)
     page.get_by_role("button", name="Next expressed").click()  # of all: the film is at its start
