@@ -90,7 +90,7 @@ def create_app(settings: ServerSettings, load: Callable[[], Analyzer]) -> FastAP
     )
     app.add_middleware(Crowds, most=settings.limits.max_connections_per_address)
     _tell_errors_in_one_form(app)
-    app.include_router(sessions.routes(hub))
+    app.include_router(sessions.routes(hub, keys))
     app.include_router(feed.routes(hub))
     app.include_router(exports.routes(hub, rooms))
     app.include_router(ingest.routes(hub))

@@ -116,6 +116,8 @@ class Told:
             route.fulfill(json={"sessions": [self.session]})
         elif path == f"/api/sessions/{SESSION}":
             route.fulfill(json=self.session)
+        elif path == f"/api/sessions/{SESSION}/overlay":
+            route.fulfill(json={"path": f"/overlay/{SESSION}?token=sealed"})
         elif path.startswith(f"/api/sessions/{SESSION}/utterances/"):
             times = [{"time": n, "image": _FACE} for n in range(5)]
             wave = [[-abs(math.sin(n / 9)), abs(math.cos(n / 7))] for n in range(240)]

@@ -21,9 +21,11 @@ from websockets.asyncio.client import ClientConnection
 
 from models.errors import UsageError
 from realtime.analyzers.local import LocalAnalyzer
+from realtime.sources.pushed import PushedSource
 from web.access.tls import context_of
 from web.app import create_app
 from web.server import Server
+from web.sessions.hosted import Hosted
 from web.sessions.hub import Hub
 from web.settings import DEFAULT_STORE, ServerSettings
 
@@ -73,6 +75,23 @@ class Client:
         assert set(answer.json()) == {"error"}
         assert set(error) == {"code", "message"}
         return answer.status_code, error["code"], error["message"]
+
+
+def hosted(client: Client) -> Hosted:
+    """A session in the memory of the server, which tells what the test records."""
+    hub = client.hub
+    session = Hosted(
+        PushedSource("film", has_audio=True, has_video=False),
+        hub.settings,
+        hub.store,
+        kind="upload",
+        name="film",
+        room=None,
+        owner=None,
+        at_end=lambda: None,
+    )
+    hub._sessions[session.id] = session
+    return session
 
 
 def application(

@@ -23,7 +23,7 @@ from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from web.access.bodies import bounded, hurried
-from web.access.keys import ERASE_TOKEN, Caller, Guest, Host, Keys
+from web.access.keys import ERASE_TOKEN, Caller, Guest, Host, Keys, Overlay
 from web.access.pages import plain_page
 from web.access.rates import Rate
 from web.errors import ApiError, refuse
@@ -50,11 +50,16 @@ class Right(Enum):
     """Likewise; also by the header `ERASE_TOKEN`, without a cookie."""
     OWN_VIEWER = auto()
     """The guest who watches session `id` as `viewer`."""
+    OVERLAY = auto()
+    """The overlay of session `id`."""
 
 
 RIGHTS: Mapping[tuple[str, str], Right] = {
     ("GET", "/healthz"): Right.PUBLIC,
     ("GET", "/static/{path:path}"): Right.PUBLIC,
+    ("GET", "/overlay/{id}"): Right.PUBLIC,  # of which the page alone tells nothing
+    ("GET", "/api/sessions/{id}"): Right.OVERLAY,
+    ("WEBSOCKET", "/api/sessions/{id}/events"): Right.OVERLAY,
     ("GET", "/api/server"): Right.GUEST,
     ("GET", "/calls/{room}"): Right.ROOM,
     ("GET", "/api/calls/{room}"): Right.ROOM,
@@ -80,7 +85,6 @@ JOINS = {
 _PATTERNS = [(method, compile_path(path)[0], right) for (method, path), right in RIGHTS.items()]
 
 _CALL_PAGE = compile_path("/calls/{room}")[0]
-_OVERLAY = compile_path("/overlay/{id}")[0]
 
 
 class Entry(Protocol):
@@ -208,7 +212,7 @@ class Gate:
         call = _CALL_PAGE.match(path)
         if self._keys.open or token is None or _method(request) != "GET":
             return None
-        if path != "/" and not call and not _OVERLAY.match(path):
+        if path != "/" and not call:
             return None
         rest = [pair for pair in request.query_params.multi_items() if pair[0] != "token"]
         answer = RedirectResponse(f"{path}?{urlencode(rest)}" if rest else path, 303)
@@ -216,9 +220,9 @@ class Gate:
         known = self._by_cookie(request)
         if isinstance(known, Host):
             return answer
-        caller: Caller
+        caller: Host | Guest
         if call is None:
-            caller = self._by_token(request, token)
+            caller = self._host_by_token(request, token)
         else:
             link = self._keys.invited(token, call["room"])
             if known and known.room == call["room"] and link in (None, known.link):
@@ -250,12 +254,15 @@ class Gate:
             return self._by_token(request, token.strip())
         return self._by_cookie(request)
 
-    def _by_cookie(self, request: HTTPConnection) -> Caller | None:
+    def _by_cookie(self, request: HTTPConnection) -> Host | Guest | None:
         host = request.cookies.get(_cookie_name(request, Host), "")
         guest = request.cookies.get(_cookie_name(request, Guest), "")
         return self._keys.host(host) or self._keys.guest(guest)
 
-    def _by_token(self, request: HTTPConnection, token: str) -> Host:
+    def _by_token(self, request: HTTPConnection, token: str) -> Host | Overlay:
+        return self._keys.overlay_of(token) or self._host_by_token(request, token)
+
+    def _host_by_token(self, request: HTTPConnection, token: str) -> Host:
         if not self._keys.is_token(token):
             raise self._wrong(request, "this token is wrong: take the one that was printed")
         return Host()
@@ -294,6 +301,8 @@ class Gate:
             raise _unauthorized(_WHO_ARE_YOU)
         if isinstance(caller, Guest) and not self._may(caller, request):
             raise ApiError(403, "forbidden", "guests of a call may not do this")
+        if isinstance(caller, Overlay) and not _may_read(caller, request):
+            raise ApiError(403, "forbidden", "an overlay may read its session, and nothing else")
         if (_method(request), request.scope["path"]) in JOINS:
             address = _address(request)
             if wait_s := self._joins.wait_s(address):
@@ -316,8 +325,13 @@ class Gate:
                 return self._session(of["id"]).owner == guest.owner
             case Right.OWN_VIEWER:
                 return self._viewer(of["id"], of["viewer"]).owner == guest.owner
-            case None:
+            case Right.OVERLAY | None:
                 return False
+
+
+def _may_read(overlay: Overlay, request: HTTPConnection) -> bool:
+    right, of = _right(request)
+    return right is Right.OVERLAY and of["id"] == overlay.session
 
 
 def _right(request: HTTPConnection) -> tuple[Right | None, Mapping[str, str]]:

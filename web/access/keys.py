@@ -1,7 +1,7 @@
-"""Who somebody is: the host of this server, a guest of one call, or nobody.
+"""Who somebody is: the host of this server, a guest of one call, an overlay, or nobody.
 
-In: tokens, and what was sealed here before. Out: `Host` or `Guest`. What each may do is in
-`web.access.gate`.
+In: tokens, and what was sealed here before. Out: `Host`, `Guest` or `Overlay`. What each may do is
+in `web.access.gate`.
 """
 
 from __future__ import annotations
@@ -49,7 +49,18 @@ class Guest:
         return hashlib.sha256(self.secret.encode()).hexdigest()
 
 
-Caller: TypeAlias = Host | Guest
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """A page in a streaming program, whose address lets it read one session and nothing else.
+
+    Attributes:
+        session: the id of that session.
+    """
+
+    session: str
+
+
+Caller: TypeAlias = Host | Guest | Overlay
 
 
 def caller_of(connection: HTTPConnection) -> Caller:
@@ -96,7 +107,18 @@ class Keys:
                 return number
         return None
 
-    def cookie(self, caller: Caller) -> str:
+    def overlay(self, session: str) -> str:
+        """The path of the page that shows a session in a streaming program; it is good until the
+        server ends."""
+        path = f"/overlay/{session}"
+        return path if self.open else f"{path}?token={self._seal('overlay', session)}"
+
+    def overlay_of(self, text: str) -> Overlay | None:
+        """The overlay, if `text` is the token that `overlay` gave for one."""
+        words = self._unseal("overlay", text, None)
+        return None if words is None else Overlay(*words)
+
+    def cookie(self, caller: Host | Guest) -> str:
         """What a browser shows from now on to be known again."""
         if isinstance(caller, Guest):
             return self._seal("guest", caller.secret, caller.room, caller.link)

@@ -21,7 +21,7 @@ from realtime.events import NoteChanged, UtteranceResult
 from realtime.media import FrameThinner
 from realtime.sources import Isolation, open_source
 from realtime.storage.values import UtteranceInputs
-from web.access.keys import Host, caller_of, check_path
+from web.access.keys import Host, Keys, caller_of, check_path
 from web.errors import ApiError, invalid
 from web.sessions.ended import Session
 from web.sessions.hosted import Hosted
@@ -60,6 +60,12 @@ class Pause(BaseModel):
     paused: bool
 
 
+class OverlayPath(TypedDict):
+    """Where on this server the overlay is, with what lets it read its session."""
+
+    path: str
+
+
 class WireInputFace(TypedDict):
     """A face the model was shown: media time in seconds, and a data URL."""
 
@@ -83,7 +89,7 @@ class UtteranceView(TypedDict):
     inputs: WireInputs | None
 
 
-def routes(hub: Hub) -> APIRouter:
+def routes(hub: Hub, keys: Keys) -> APIRouter:
     """The routes under ``/api/sessions``."""
     router = APIRouter(prefix="/api/sessions", tags=["sessions"])
 
@@ -114,6 +120,12 @@ def routes(hub: Hub) -> APIRouter:
     async def get(id: str) -> Session:
         """One session as it is now."""
         return hub.get(id).to_json()
+
+    @router.get("/{id}/overlay")
+    async def overlay(id: str) -> OverlayPath:
+        """The address of a page for streaming programs, good for this session until the server
+        ends."""
+        return {"path": keys.overlay(hub.get(id).id)}
 
     @router.delete("/{id}", status_code=204)
     async def forget(id: str) -> None:

@@ -36,7 +36,7 @@ PUBLIC, GUEST, ROOM, OWN, HOST = "everybody", "every guest", "guests of the room
 ROUTES = {
     "GET /": HOST,
     "GET /calls/{room}": ROOM,
-    "GET /overlay/{id}": HOST,
+    "GET /overlay/{id}": PUBLIC,
     "MOUNT /static": PUBLIC,
     "GET /openapi.json": HOST,
     "GET /api/docs": HOST,
@@ -47,6 +47,7 @@ ROUTES = {
     "POST /api/sessions": HOST,
     "GET /api/sessions": HOST,
     "GET /api/sessions/{id}": HOST,
+    "GET /api/sessions/{id}/overlay": HOST,
     "DELETE /api/sessions/{id}": OWN,
     "POST /api/sessions/{id}/stop": HOST,
     "POST /api/sessions/{id}/pause": OWN,

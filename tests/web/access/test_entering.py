@@ -12,9 +12,10 @@ import httpx
 import pytest
 import websockets
 from party import TOKEN
-from web_client import Client, loading, serving
+from web_client import Client, hosted, loading, serving
 from webrtc_client import SDP
 
+from realtime.events import SpeechStarted
 from web.access.keys import Keys
 from web.settings import Limits, ServerSettings
 
@@ -50,25 +51,51 @@ async def test_the_hosts_link_becomes_a_cookie(closed: Client) -> None:
         assert cookie.endswith("; Secure")
 
 
-async def test_the_token_in_the_address_of_an_overlay_lets_in(closed: Client) -> None:
+async def test_an_overlay_reads_its_session_and_nothing_else(closed: Client) -> None:
+    session, other = hosted(closed), hosted(closed)
+    as_host = {"Authorization": f"Bearer {TOKEN}"}
+    told = await closed.http.get(f"/api/sessions/{session.id}/overlay", headers=as_host)
+    address = httpx.URL(told.json()["path"])
+    assert address.path == f"/overlay/{session.id}"
+    assert TOKEN not in str(address)
+    as_overlay = {"Authorization": f"Bearer {address.params['token']}"}
     async with httpx.AsyncClient(base_url=closed.http.base_url) as obs:
-        entered = await obs.get(f"/overlay/5a1b?token={TOKEN}&theme=light")
-        assert (entered.status_code, entered.headers["location"]) == (
-            303,
-            "/overlay/5a1b?theme=light",
-        )
-        page = await obs.get(entered.headers["location"])
+        page = await obs.get(address)
         assert page.status_code == 200
-        assert "'unsafe-inline'" not in page.headers["content-security-policy"]
-        assert (await obs.get("/api/sessions")).status_code == 200
+        assert "set-cookie" not in page.headers
+        assert (await obs.get(f"/api/sessions/{session.id}")).status_code == 401
+        obs.headers.update(as_overlay)
+        assert (await obs.get(f"/api/sessions/{session.id}")).json()["id"] == session.id
+        for method, path in (
+            ("GET", f"/api/sessions/{other.id}"),
+            ("GET", "/api/sessions"),
+            ("GET", f"/api/sessions/{session.id}/results.json"),
+            ("GET", f"/api/sessions/{session.id}/overlay"),
+            ("GET", "/api/server"),
+            ("POST", f"/api/sessions/{session.id}/stop"),
+            ("DELETE", f"/api/sessions/{session.id}"),
+        ):
+            answer = await obs.request(method, path)
+            assert answer.status_code == 403, path
+            assert answer.json()["error"]["code"] == "forbidden"
+        # It is no token for the page of the host, either.
+        entered = await obs.get("/", params={"token": address.params["token"]})
+        assert entered.status_code == 401
+    for id, code in ((session.id, None), (other.id, "forbidden")):
+        async with closed.connect(f"/api/sessions/{id}/events") as feed:
+            token = address.params["token"]
+            await feed.send(json.dumps({"type": "auth", "token": token}))
+            if code is None:
+                session.record(SpeechStarted(session=session.id, time=1.0))
+                assert json.loads(await feed.recv())["type"] == "speech.started"
+            else:
+                assert json.loads(await feed.recv())["error"]["code"] == code
 
 
 @pytest.mark.parametrize(
     "path",
     [
         "/?token=wrong",
-        "/overlay/x?token=wrong",
-        "/overlay/x",
         "/",
         "/calls/x?token=wrong",
         "/calls/x",

@@ -6,35 +6,16 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from web_client import Client, serving
+from web_client import Client, hosted, serving
 
 from models.errors import UsageError
 from realtime.analyzers.local import LocalAnalyzer
 from realtime.events import SessionEnded, WireAverage
-from realtime.sources.pushed import PushedSource
-from web.sessions.hosted import Hosted
 from web.settings import ServerSettings
 
 
 def no_models() -> LocalAnalyzer:
     raise UsageError("what is kept can be seen without models")
-
-
-def hosted(client: Client) -> Hosted:
-    """A session in the memory of the server, which tells what the test records."""
-    hub = client.hub
-    session = Hosted(
-        PushedSource("film", has_audio=True, has_video=False),
-        hub.settings,
-        hub.store,
-        kind="upload",
-        name="film",
-        room=None,
-        owner=None,
-        at_end=lambda: None,
-    )
-    hub._sessions[session.id] = session
-    return session
 
 
 async def write(client: Client, id: str, at: float, text: str) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from talks import Talk
-from web_client import Client, serving
+from web_client import Client, hosted, serving
 
 from models.errors import UsageError
 from realtime.analyzers.local import LocalAnalyzer
@@ -162,23 +162,6 @@ async def test_speakers_of_a_session_that_has_just_ended_are_named_and_merged(
     async with serving(settings, no_models) as client:
         assert await client.events(session.id) == told
         assert (await client.json(f"/api/sessions/{session.id}"))["last_seq"] == told[-1]["seq"]
-
-
-def hosted(client: Client) -> Hosted:
-    """A session in the memory of the server, which tells what the test records."""
-    hub = client.hub
-    session = Hosted(
-        PushedSource("film", has_audio=True, has_video=False),
-        hub.settings,
-        hub.store,
-        kind="upload",
-        name="film",
-        room=None,
-        owner=None,
-        at_end=lambda: None,
-    )
-    hub._sessions[session.id] = session
-    return session
 
 
 async def test_a_session_that_has_heard_nobody_has_no_speaker(tmp_path: Path) -> None:

@@ -35,11 +35,13 @@ class OnAir:
     Attributes:
         address: of the server.
         session: its id.
+        path: of the overlay.
     """
 
     def __init__(self, address: str, app: Any, session: str) -> None:
         self.address = address
         self.session = session
+        self.path = app.state.keys.overlay(session)
         self._hub = app.state.hub
 
     def tell(self, *events: Event) -> None:
@@ -52,7 +54,7 @@ class OnAir:
         """The overlay, once it follows the session, as a streaming program opens it."""
         page = new_page(browser, self.address)
         with page.expect_websocket():
-            page.goto(f"/overlay/{self.session}?token={TOKEN}{options}")
+            page.goto(f"{self.path}{options}")
         return page
 
 
@@ -76,7 +78,6 @@ def shown(page: Page) -> np.ndarray[Any, Any]:
 def test_captions_and_bars_stand_on_nothing(on_air: OnAir, plain_browser: Browser) -> None:
     on_air.tell(result(1, "said before the overlay was there", 0.9))
     page = on_air.open(plain_browser)
-    assert TOKEN not in page.url
     assert shown(page).max() == 0, "nothing to show"
     on_air.tell(partial(on_air.session, 2, "set green"))
     expect(page.locator("#caption.partial")).to_have_text("set green")
@@ -125,7 +126,7 @@ def test_it_comes_back_by_itself_and_what_is_over_goes(
     page = new_page(plain_browser, on_air.address)
     page.clock.install()
     with page.expect_websocket():
-        page.goto(f"/overlay/{on_air.session}?token={TOKEN}")
+        page.goto(on_air.path)
     on_air.tell(result(4, "before the break", 0.9))
     expect(page.locator("#caption")).to_have_text("before the break")
     page.clock.run_for(8500)
@@ -141,21 +142,24 @@ def test_it_comes_back_by_itself_and_what_is_over_goes(
     page.context.close()
 
 
-def test_without_the_token_nobody_sees_it(on_air: OnAir, plain_browser: Browser) -> None:
+def test_without_its_token_nobody_sees_anything(on_air: OnAir, plain_browser: Browser) -> None:
     page = new_page(plain_browser, on_air.address)
-    for token in ("", "?token=wrong"):
-        answer = page.goto(f"/overlay/{on_air.session}{token}")
-        assert answer
-        assert answer.status == 401
+    with page.expect_response("**/api/sessions/*") as asked:
+        page.goto(on_air.path.partition("?")[0])
+    assert asked.value.status == 401
+    on_air.tell(result(6, "not for everybody", 0.9))
+    page.wait_for_timeout(1000)
+    assert shown(page).max() == 0
     page.context.close()
 
 
 def test_the_page_gives_its_address_away(plain_browser: Browser) -> None:
     page = Told(plain_browser).open()
     page.get_by_text("Overlay for OBS").click()
-    address = page.get_by_label("Address for a source").input_value()
+    field = page.get_by_label("Address for a source")
+    expect(field).to_have_value(re.compile(r"^http://localhost:1/overlay/\w+\?token=sealed$"))
+    address = field.input_value()
     assert address == page.locator("#overlay a").get_attribute("href")
-    assert re.fullmatch(r"http://localhost:1/overlay/\w+", address)
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.locator("#overlay").get_by_role("button", name="Copy").click()
     expect(page.locator("#overlay").get_by_role("button", name="Copied")).to_be_visible()

@@ -14,9 +14,10 @@ export class ServerError extends Error {
   }
 }
 
-/** Ask the server; a body that is a plain object is sent as JSON. */
-export async function ask(method, path, body) {
-  const response = await send(method, path, body && JSON.stringify(body), "application/json");
+/** Ask the server; a body that is a plain object is sent as JSON; `token` is for pages without a cookie. */
+export async function ask(method, path, body, token = null) {
+  const headers = token ? { Authorization: `Bearer ${token}` } : {};
+  const response = await send(method, path, body && JSON.stringify(body), "application/json", headers);
   return response.status === 204 ? null : response.json();
 }
 

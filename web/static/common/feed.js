@@ -12,12 +12,17 @@ export class Feed extends EventTarget {
   #backoff = new Backoff();
   #socket = null;
   #last = 0;
+  #token;
   #over = new AbortController();
 
-  /** `path` of the socket; `resource`, the path of what it tells about; `after`, the last known. */
-  constructor(path, resource, after = 0) {
+  /**
+   * `path` of the socket; `resource`, the path of what it tells about; `after`, the last known; `token`, for pages
+   * without a cookie.
+   */
+  constructor(path, resource, after = 0, token = null) {
     super();
     this.#last = after;
+    this.#token = token;
     this.path = path;
     this.resource = resource;
     // A socket may take minutes to find out by itself that its network has gone.
@@ -45,6 +50,7 @@ export class Feed extends EventTarget {
     if (this.#last) address.searchParams.set("after", this.#last);
     this.#socket = new WebSocket(address);
     this.#socket.addEventListener("open", () => {
+      if (this.#token) this.#socket.send(JSON.stringify({ type: "auth", token: this.#token }));
       this.#backoff.reset();
       this.#tell("back");
     });
@@ -64,7 +70,7 @@ export class Feed extends EventTarget {
     this.#tell("broken");
     await this.#backoff.wait();
     try {
-      await ask("GET", this.resource);
+      await ask("GET", this.resource, undefined, this.#token);
     } catch (error) {
       if (!error.passing) {
         this.#over.abort();

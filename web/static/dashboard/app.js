@@ -99,10 +99,10 @@ function newView(session, own = null) {
   return view;
 }
 
-function showOverlay({ id }) {
-  const address = new URL(`/overlay/${id}`, location.href).href;
-  find("#overlay input").value = find("#overlay a").href = address;
+async function showOverlay({ id }) {
   find("#overlay button").textContent = "Copy";
+  const { path } = await ask("GET", `/api/sessions/${id}/overlay`).catch(() => ({ path: `/overlay/${id}` }));
+  find("#overlay input").value = find("#overlay a").href = new URL(path, location.href).href;
 }
 
 /** End the session and keep what was found. */

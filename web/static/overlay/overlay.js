@@ -18,10 +18,13 @@ const findings = new Findings();
 let scores = null; // the newest; null once they have gone from the page
 let fading;
 
-dress(new URLSearchParams(location.search));
+const options = new URLSearchParams(location.search);
+const token = options.get("token"); // in the address, for a streaming program has nothing else
+
+dress();
 follow(`/api/sessions/${location.pathname.split("/").at(-1)}`);
 
-function dress(options) {
+function dress() {
   const { dataset } = document.documentElement;
   dataset.theme = options.get("theme") === "light" ? "light" : "dark";
   dataset.show = options.get("show") ?? "both";
@@ -31,7 +34,7 @@ function dress(options) {
 async function follow(session) {
   const last = await lastOf(session);
   if (last === null) return;
-  const feed = new Feed(`${session}/events`, session, last);
+  const feed = new Feed(`${session}/events`, session, last, token);
   feed.addEventListener("message", ({ detail }) => {
     findings.add(detail);
     if (["utterance.provisional", "utterance.result"].includes(detail.type)) scores = detail;
@@ -45,7 +48,7 @@ async function lastOf(session) {
   const backoff = new Backoff();
   for (;;) {
     try {
-      return (await ask("GET", session)).last_seq;
+      return (await ask("GET", session, undefined, token)).last_seq;
     } catch (error) {
       if (!error.passing) return null;
       await backoff.wait();
