@@ -118,6 +118,15 @@ def test_commands_and_their_options_are_there(document: str) -> None:
                 assert word.rstrip(",.;:)") in {*known, "--help"}, (line, word)
 
 
+def test_nothing_is_installed_by_a_name_that_nobody_publishes() -> None:
+    code = {
+        str(file): file.read_text(encoding="utf-8")
+        for folder in ("models", "realtime", "web")
+        for file in (REPO / folder).rglob("*.py")
+    }
+    assert [name for name, text in (DOCUMENTS | code).items() if "live-emotion[" in text] == []
+
+
 @pytest.mark.slow
 async def test_the_upload_of_the_documentation_page(folder: Path) -> None:
     page = (REPO / "web" / "static" / "reference" / "api.html").read_text(encoding="utf-8")
