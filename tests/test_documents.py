@@ -127,6 +127,17 @@ def test_nothing_is_installed_by_a_name_that_nobody_publishes() -> None:
     assert [name for name, text in (DOCUMENTS | code).items() if "live-emotion[" in text] == []
 
 
+def test_the_program_names_nothing_that_only_a_checkout_has() -> None:
+    told = [
+        str(file.relative_to(REPO))
+        for folder in ("models", "realtime", "web")
+        for file in (REPO / folder).rglob("*")
+        if file.suffix in {".py", ".html", ".js", ".yaml"}
+        if "run_live" in file.read_text(encoding="utf-8")
+    ]
+    assert told == []
+
+
 @pytest.mark.slow
 async def test_the_upload_of_the_documentation_page(folder: Path) -> None:
     page = (REPO / "web" / "static" / "reference" / "api.html").read_text(encoding="utf-8")
