@@ -1,4 +1,4 @@
-"""The command line: `python run_live.py COMMAND --help` tells what each command does.
+"""The command line: `live-emotion COMMAND --help` tells what each command does.
 
 In: arguments. Out: text or JSON Lines, and an exit status: 0 done, 2 wrong usage or unreadable
 input, 1 failure. Each command lives beside what it drives, in `commands` of `web`, `realtime` and
@@ -62,7 +62,7 @@ def main() -> int:
         complain(str(error))
         return 1
     except _WRONG_OPTIONS as error:
-        command = error.ctx.command_path if error.ctx else "run_live.py"
+        command = error.ctx.command_path if error.ctx else "live-emotion"
         complain(f"{error.format_message().rstrip('.')}; see: {command} --help")
         return 2
     except (KeyboardInterrupt, typer.Abort):

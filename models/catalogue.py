@@ -70,7 +70,7 @@ def _on_hub(
         size_mb,
         licence,
         name,
-        f"run_live.py models download {name}",
+        f"live-emotion models download {name}",
         files=tuple(File(file, f"{at}/{file}", *known) for file, known in files.items()),
     )
 
@@ -91,7 +91,7 @@ def _moonshine(
         size_mb,
         "MIT",
         f"moonshine-{model}",
-        f"run_live.py models download {name}",
+        f"live-emotion models download {name}",
         package,
         tuple(File(file, f"{at}/{file}", *known) for file, known in files.items()),
     )
@@ -121,7 +121,7 @@ WEIGHTS = {
             40,
             "research use only, CC BY-NC-SA 4.0",
             "embedded.safetensors",
-            "make it with run_live.py train",
+            "make it with live-emotion train",
             "models/weights/embedded.safetensors",
         ),
         Weights(
@@ -301,7 +301,7 @@ WEIGHTS = {
             330,
             "yours to choose, within those of its parts and of CMU-MOSEI",
             "paper.safetensors",
-            "nobody publishes it; train it with run_live.py train --profile paper",
+            "nobody publishes it; train it with live-emotion train --profile paper",
         ),
         Weights(
             "inception-resnet-v1-vggface2",
@@ -309,7 +309,7 @@ WEIGHTS = {
             112,
             "MIT; VGGFace2 data, research use",
             "20180402-114759-vggface2.pt",
-            "run_live.py models download inception-resnet-v1-vggface2",
+            "live-emotion models download inception-resnet-v1-vggface2",
             files=(
                 File(
                     "20180402-114759-vggface2.pt",

@@ -1,7 +1,9 @@
 """Faces: where they are in a picture, and the main one cut out upright for the MER model.
 
 In: pictures, RGB. Out: every face in each, or the face of one person through all of them: of
-pictures that are far apart (`FaceFinder`), or of a film as it is shown (`FaceTracker`).
+pictures that are far apart (`FaceFinder`), or of a film as it is shown (`FaceTracker`). Whose face
+is the speaker's is decided in `realtime.analyzers`: `following` compares lips with the sound, and
+`people` chooses.
 """
 
 from __future__ import annotations

@@ -243,7 +243,7 @@ def work_off(
     read = [outcomes[one] for one in every if outcomes[one].ended]
     console.print(_summary(read))
     table = write_table([outcome.recording for outcome in read], results)
-    console.print(f"one row an utterance: {table}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"one row per utterance: {table}", markup=False, highlight=False, soft_wrap=True)
     if any(outcome.ended is None for outcome in outcomes.values()):
         return 2
     return int(any(outcome.problem for outcome in outcomes.values()))

@@ -278,7 +278,7 @@ class WireSpeakerAverage(_Means):
 
 
 class SoundHeard(_Event):
-    """A sound that is no words: laughter, crying, applause and the like.
+    """A non-speech sound: laughter, crying, applause and the like.
 
     It is told when it is over: one event, however long it lasts. It is looked for in windows of 2 s
     that begin each second, so its times can be a second off.

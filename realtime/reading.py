@@ -236,6 +236,6 @@ def _pandas() -> Any:
         import pandas
     except ImportError as error:
         raise UsageError(
-            "tables need pandas, which is not installed: pip install 'live-emotion[formats]'"
+            "tables need pandas, which is not installed: pip install pandas"
         ) from error
     return pandas

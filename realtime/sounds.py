@@ -1,4 +1,4 @@
-"""Sounds that are no words, heard all through a session: where each begins and ends.
+"""Non-speech sounds, heard all through a session: where each begins and ends.
 
 In: a ring of audio, and a network that listens to windows of it on a fixed grid. Out: one event for
 each laughter or applause, however long it lasts.

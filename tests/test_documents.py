@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import html
+import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -14,7 +16,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from checkout import REPO
+from checkout import REPO, require_or_skip
 from talks import Talk
 from web_client import SOON_S, serving
 
@@ -88,6 +90,22 @@ async def test_the_device_without_webrtc_of_the_readme(folder: Path) -> None:
     assert len(lines) == session["utterances"] == 2
 
 
+@pytest.mark.slow
+async def test_the_upload_of_the_first_page(folder: Path) -> None:
+    if not shutil.which("curl"):
+        require_or_skip("curl")
+    [command] = re.findall(r"`(curl [^`]*)`", DOCUMENTS["README.md"])
+    async with serving() as client:
+        there = f"127.0.0.1:{client.http.base_url.port}"
+        words = shlex.split(command.replace("127.0.0.1:8000", there))
+        process = await asyncio.create_subprocess_exec(
+            *words, cwd=folder, stdout=asyncio.subprocess.PIPE
+        )
+        out, _ = await asyncio.wait_for(process.communicate(), SOON_S)
+        events = await client.events(json.loads(out)["id"])
+    assert sum(event["type"] == "utterance.result" for event in events) == 2
+
+
 def test_the_first_page_is_short() -> None:
     assert DOCUMENTS["README.md"].count("\n") <= 120
 
@@ -116,6 +134,26 @@ def test_commands_and_their_options_are_there(document: str) -> None:
         for word in words:
             if word.startswith("--"):
                 assert word.rstrip(",.;:)") in {*known, "--help"}, (line, word)
+
+
+def test_nothing_is_installed_by_a_name_that_nobody_publishes() -> None:
+    code = {
+        str(file): file.read_text(encoding="utf-8")
+        for folder in ("models", "realtime", "web")
+        for file in (REPO / folder).rglob("*.py")
+    }
+    assert [name for name, text in (DOCUMENTS | code).items() if "live-emotion[" in text] == []
+
+
+def test_the_program_names_nothing_that_only_a_checkout_has() -> None:
+    told = [
+        str(file.relative_to(REPO))
+        for folder in ("models", "realtime", "web")
+        for file in (REPO / folder).rglob("*")
+        if file.suffix in {".py", ".html", ".js", ".yaml"}
+        if "run_live" in file.read_text(encoding="utf-8")
+    ]
+    assert told == []
 
 
 @pytest.mark.slow

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+import re
 from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 from checkout import REPO
+
+import web
 
 LAYERS = ("models", "realtime", "web", "run_live")
 """Each may import from those before it."""
@@ -80,6 +83,12 @@ def test_within_web_no_import_runs_upward(module: str) -> None:
     for imported in GRAPH[module]:
         if imported.startswith("web.") and imported.split(".")[1] != module.split(".")[1]:
             assert row_of(imported) < row_of(module), imported
+
+
+def test_the_packages_of_web_are_told_in_their_order() -> None:
+    assert re.findall("`(\\w+)`", web.__doc__ or "") == [name for row in WEB[::-1] for name in row]
+    there = {module.split(".")[1] for module in FILES if module.startswith("web.")}
+    assert there == {name for row in WEB for name in row}
 
 
 def test_no_file_is_too_long() -> None:

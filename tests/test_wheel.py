@@ -19,6 +19,7 @@ from talks import Talk
 
 pytestmark = pytest.mark.slow
 
+PACKAGES = ("models", "realtime", "web")
 
 ALONE = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 """An environment in which nothing leads to the checkout."""
@@ -53,6 +54,12 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     assert where.stdout.startswith(str(environment))
     return scripts / "live-emotion"
+
+
+def test_what_is_deployed_and_what_type_checkers_look_for_are_there(command: Path) -> None:
+    [packages] = command.parent.parent.glob("**/site-packages")
+    files = ("realtime/analyzers/cluster.yaml", *(f"{name}/py.typed" for name in PACKAGES))
+    assert [file for file in files if not (packages / file).is_file()] == []
 
 
 def test_a_recording_is_analysed(command: Path, talk: Talk, tmp_path: Path) -> None:

@@ -51,6 +51,50 @@ _STATIC = Path(__file__).parent / "static"
 def create_app(settings: ServerSettings, load: Callable[[], Analyzer]) -> FastAPI:
     """The application; `app.state` has its `hub`, `keys` and `rooms`.
 
+    Its routes, in order (FORMAT: each of `realtime.formats.catalogue.FORMATS`)::
+
+        GET /openapi.json
+        POST /api/sessions
+        GET /api/sessions
+        GET /api/sessions/{id}
+        DELETE /api/sessions/{id}
+        POST /api/sessions/{id}/stop
+        POST /api/sessions/{id}/pause
+        POST /api/sessions/{id}/rest
+        POST /api/sessions/{id}/speakers/{number}
+        POST /api/sessions/{id}/notes
+        DELETE /api/sessions/{id}/notes/{number}
+        GET /api/sessions/{id}/utterances/{number}
+        GET /api/sessions/{id}/utterances/{number}/sound.wav
+        GET /api/sessions/{id}/picture
+        WEBSOCKET /api/sessions/{id}/events
+        GET /api/sessions/{id}/FORMAT
+        GET /api/calls/{id}/FORMAT
+        GET /api/sessions/{id}/results.jsonl
+        WEBSOCKET /api/ingest
+        POST /api/calls
+        GET /api/calls
+        GET /api/calls/{room}
+        DELETE /api/calls/{room}
+        POST /api/calls/{room}/link
+        DELETE /api/calls/{room}/participants/{id}
+        WEBSOCKET /api/calls/{room}/events
+        POST /whip
+        PATCH /whip/{id}
+        DELETE /whip/{id}
+        POST /whep/{id}
+        PATCH /whep/{id}/{viewer}
+        DELETE /whep/{id}/{viewer}
+        GET /healthz
+        GET /metrics
+        GET /api/server
+        GET /api/schema
+        GET /
+        GET /calls/{room}
+        GET /overlay/{id}
+        GET /api/docs
+        MOUNT /static
+
     Args:
         load: gives the models; called in a thread when the application starts.
     """

@@ -152,7 +152,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             metadata = file.metadata() or {}
             if FORMAT not in metadata:
                 raise UsageError(
-                    f"{path} is not a checkpoint of this program: make one with run_live.py train"
+                    f"{path} is not a checkpoint of this program: make one with live-emotion train"
                 )
             description = json.loads(metadata[FORMAT])
             if description["version"] != VERSION:

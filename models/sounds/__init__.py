@@ -1,2 +1,2 @@
-"""Sounds that are no words: a network that hears them, where each begins and ends, and how
+"""Non-speech sounds: a network that hears them, where each begins and ends, and how
 often that is right."""

@@ -1,4 +1,4 @@
-"""Which sounds that are no words are heard: laughter, crying, applause and others.
+"""Which non-speech sounds are heard: laughter, crying, applause and others.
 
 In: two seconds of sound. Out: how likely each kind is heard in them.
 

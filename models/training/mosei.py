@@ -104,7 +104,7 @@ def read_mosei(folder: Path) -> Mosei:
         parts = [_read_part(folder, part, known) for part in PARTS]
     except FileNotFoundError as error:
         raise UsageError(
-            f"{error.filename} is missing: make the folder with run_live.py mosei"
+            f"{error.filename} is missing: make the folder with live-emotion mosei"
         ) from error
     except (KeyError, TypeError, ValueError) as error:
         raise UsageError(
@@ -119,7 +119,7 @@ def _read_part(folder: Path, part: str, known: dict[str, tuple[str, list[float]]
     there = {each.name for each in (folder / "utterances").iterdir()} & known.keys()
     ids = [name for name in listed if name in there]
     if not ids:
-        raise UsageError(f"none of the utterances in {path} is there: run run_live.py mosei again")
+        raise UsageError(f"none of the utterances in {path} is there: run live-emotion mosei again")
     texts, strengths = zip(*(known[name] for name in ids), strict=True)
     return ExampleSet(
         f"CMU-MOSEI {part}",
@@ -139,5 +139,5 @@ def _picture(path: Path) -> Any:
 
 def _damaged(path: Path) -> UsageError:
     return UsageError(
-        f"{path} is damaged: remove the folder {path.parent} and run run_live.py mosei again"
+        f"{path} is damaged: remove the folder {path.parent} and run live-emotion mosei again"
     )

@@ -20,7 +20,7 @@ try:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 except ImportError as missing:
-    raise UsageError("a picture needs Matplotlib: pip install 'live-emotion[train]'") from missing
+    raise UsageError("a picture needs Matplotlib: pip install matplotlib") from missing
 
 _COLUMN, _ROW = 4.2, 4.0  # inches
 _SHOWN = (*MODALITIES, COMBINATIONS[-1])

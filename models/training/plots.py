@@ -26,7 +26,7 @@ def draw_curves(stages: Mapping[str, Result], path: Path) -> None:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise UsageError(
-            "the curves need Matplotlib: pip install 'live-emotion[train]', then train again "
+            "the curves need Matplotlib: pip install matplotlib, then train again "
             "with --resume, which only draws what is trained already"
         ) from error
     figure = Figure(figsize=(_COLUMN * len(stages), 2 * _ROW), layout="constrained")

@@ -51,6 +51,6 @@ def check_cluster(where: str) -> str | None:
         import ray  # noqa: F401
     except ImportError:
         raise UsageError(
-            "--analyzer ray needs Ray, which is not installed: pip install -e '.[cluster]'"
+            "--analyzer ray needs Ray, which is not installed: pip install 'ray[serve]'"
         ) from None
     return address or None

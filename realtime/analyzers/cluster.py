@@ -50,7 +50,7 @@ _START_S = 120  # for models to load, on a machine that loads others too
 
 _STREAMS_PER_CORE = 7
 """Live streams that a core of a gateway decodes, listens to and follows: one takes 0.13 of a core
-(`run_live.py bench --analyzer ray`)."""
+(`live-emotion bench --analyzer ray`)."""
 
 
 class ClusterAnalyzer:

@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 _STREAM_COST = 1.4
 """Cores that a live stream needs, in times the seconds that it takes to recognise and to score two
-seconds of sound: 2 cores on which it takes 0.32 s have held 4 streams (`run_live.py bench`)."""
+seconds of sound: 2 cores on which it takes 0.32 s have held 4 streams (`live-emotion bench`)."""
 
 
 class LocalAnalyzer:

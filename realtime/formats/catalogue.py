@@ -85,7 +85,7 @@ FORMATS = {
         one_time=False,
     ),
     "csv": Format(
-        "A table of one row an utterance.",
+        "A table: one row per utterance.",
         "results.csv",
         ".csv",
         "text/csv",
@@ -93,7 +93,7 @@ FORMATS = {
         one_time=False,
     ),
     "faces": Format(
-        "A table of one row a face, with columns as py-feat names them.",
+        "A table: one row per face, with columns as py-feat names them.",
         "faces.csv",
         "_faces.csv",
         "text/csv",
@@ -101,7 +101,7 @@ FORMATS = {
         one_time=False,
     ),
     "sounds": Format(
-        "A table of one row a sound: laughter, crying, applause and the like.",
+        "A table: one row per non-speech sound: laughter, crying, applause and the like.",
         "sounds.csv",
         "_sounds.csv",
         "text/csv",
@@ -109,7 +109,7 @@ FORMATS = {
         one_time=False,
     ),
     "notes": Format(
-        "A table of one row a note that was written on the dashboard.",
+        "A table: one row per note that was written on the dashboard.",
         "notes.csv",
         "_notes.csv",
         "text/csv",

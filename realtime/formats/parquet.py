@@ -35,7 +35,7 @@ def pyarrow() -> ModuleType:
         import pyarrow.parquet
     except ImportError as error:
         raise UsageError(
-            "Parquet needs PyArrow, which is not installed: pip install 'live-emotion[formats]'"
+            "Parquet needs PyArrow, which is not installed: pip install pyarrow"
         ) from error
     module: ModuleType = pyarrow
     return module

@@ -1,4 +1,4 @@
-"""Findings as tables: one row an utterance, a face, a sound, or a note.
+"""Findings as tables: one row per utterance, face, sound or note.
 
 In: `Findings`. Out: rows of Python values, and CSV of them, a row at a time.
 """
@@ -54,7 +54,7 @@ UTTERANCES: Columns = {
     "close_to_result_s": float,
     "failed": str,
 }
-"""One row an utterance. What is several is in one cell, with spaces between."""
+"""One row per utterance. What is several is in one cell, with spaces between."""
 
 FACES: Columns = {
     "input": str,
@@ -78,9 +78,9 @@ FACES: Columns = {
     "surprise": float,
     "neutral": float,
 }
-"""One row a face. `input`, `approx_time`, ``FaceRect…``, `FaceScore` and the emotions are named as
-py-feat names them; but the scores are of the utterance, from face, voice and words. A face that the
-model was not `shown`, of somebody else in view, has none, and no `FaceScore`."""
+"""One row per face. `input`, `approx_time`, ``FaceRect…``, `FaceScore` and the emotions are named
+as py-feat names them; but the scores are of the utterance, from face, voice and words. A face that
+the model was not `shown`, of somebody else in view, has none, and no `FaceScore`."""
 
 
 SOUNDS: Columns = {
@@ -93,7 +93,7 @@ SOUNDS: Columns = {
     "end_s": float,
     "confidence": float,
 }
-"""One row a sound that is no words: laughter, applause and the like."""
+"""One row per non-speech sound: laughter, applause and the like."""
 
 NOTES: Columns = {
     "person": str,

@@ -79,8 +79,7 @@ def pylsl() -> ModuleType:
         import pylsl
     except (ImportError, OSError, RuntimeError) as error:  # what pylsl raises without its library
         raise UsageError(
-            "--lsl needs pylsl with its library, which is not installed: "
-            "pip install 'live-emotion[lsl]'"
+            "--lsl needs pylsl with its library, which is not installed: pip install pylsl"
         ) from error
     module: ModuleType = pylsl
     return module

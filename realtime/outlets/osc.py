@@ -31,7 +31,7 @@ class OscOutlet:
             import pythonosc.osc_bundle_builder  # noqa: F401 - only whether it is there
         except ImportError as error:
             raise UsageError(
-                "--osc needs python-osc, which is not installed: pip install 'live-emotion[osc]'"
+                "--osc needs python-osc, which is not installed: pip install python-osc"
             ) from error
         self.problem: str | None = None
         self._name = f"OSC to {address}"

@@ -10,7 +10,7 @@ from typing import Literal
 from models.errors import UsageError
 from realtime.media import FrameThinner
 from realtime.sources.base import Isolation, Source, ThreadedSource
-from realtime.sources.catalog import Device
+from realtime.sources.devices import Device
 
 __all__ = ["Device", "Isolation", "Source", "list_devices", "open_source"]
 
@@ -54,9 +54,9 @@ async def open_source(
     if kind == "webcam":
         if audio_track is not None:
             raise UsageError("a webcam has no tracks of sound: choose with --microphone")
-        from realtime.sources.device import DeviceSource
+        from realtime.sources.webcam import WebcamSource
 
-        source = DeviceSource(
+        source = WebcamSource(
             microphone=microphone,
             camera=camera or which or None,
             thinner=thinner,

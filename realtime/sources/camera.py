@@ -15,7 +15,7 @@ from typing import Any
 
 from models.libraries import opencv
 from realtime.media import FrameThinner, GreyPicture, VideoFrame
-from realtime.sources.catalog import Device, quiet_stderr
+from realtime.sources.devices import Device, quiet_stderr
 
 OPEN_S = 15.0
 """How long a camera may take to open; on Windows some take most of it."""

@@ -16,7 +16,7 @@ import numpy as np
 
 from models.errors import UsageError
 from realtime.media import Samples
-from realtime.sources.catalog import Device, choose, quiet_stderr
+from realtime.sources.devices import Device, choose, quiet_stderr
 
 QUEUE_S = 30.0
 """How much may wait for a busy session before sound is lost: 6 MB at 48 kHz."""

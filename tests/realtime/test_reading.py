@@ -113,7 +113,7 @@ def test_events_are_read_in_order_whatever_a_page_holds(tmp_path: Path) -> None:
 
 def test_without_pandas_the_remedy_is_told(stored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(UsageError, match=r"pip install 'live-emotion\[formats\]'"):
+    with pytest.raises(UsageError, match=r"pip install pandas"):
         Results.load(stored).utterances()
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import fastapi.routing
 import httpx
 import networks
 import websockets
@@ -103,6 +104,17 @@ def application(
     if settings.store == DEFAULT_STORE:
         settings = replace(settings, store=Path(tempfile.mkdtemp()) / "sessions.sqlite")
     return create_app(settings, load)
+
+
+def routes_of(app: FastAPI) -> Iterator[str]:
+    """Every route of `app`, also those of the routers in it, in order: `GET /healthz`."""
+    within = getattr(fastapi.routing, "iter_route_contexts", iter)  # newer ones keep routers whole
+    for route in within(app.routes):
+        if type(getattr(route, "original_route", route)).__name__ == "Mount":
+            yield f"MOUNT {route.path}"
+        else:
+            for method in (getattr(route, "methods", None) or {"WEBSOCKET"}) - {"HEAD"}:
+                yield f"{method} {route.path}"
 
 
 @asynccontextmanager

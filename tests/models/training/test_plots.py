@@ -39,5 +39,5 @@ def test_every_stage_has_a_column_with_its_curves(tmp_path):
 
 def test_without_matplotlib_it_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(UsageError, match=r"pip install 'live-emotion\[train\]'"):
+    with pytest.raises(UsageError, match=r"pip install matplotlib"):
         draw_curves({"one": RESULT}, tmp_path / "x.png")

@@ -159,7 +159,7 @@ def test_without_ray_the_option_says_what_to_install(
     monkeypatch.setattr(sys, "argv", ["run_live.py", "analyze", "--analyzer", "ray", str(clip)])
     assert run_live.main() == 2
     said = capsys.readouterr().err
-    assert "pip install -e '.[cluster]'" in said
+    assert "pip install 'ray[serve]'" in said
     assert said.count("\n") == 1
 
 

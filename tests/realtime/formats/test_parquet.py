@@ -40,5 +40,5 @@ def test_many_rows_come_in_groups(store: SessionStore) -> None:
 
 def test_without_pyarrow_the_remedy_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(UsageError, match=r"pip install 'live-emotion\[formats\]'"):
+    with pytest.raises(UsageError, match=r"pip install pyarrow"):
         to_parquet([])

@@ -53,5 +53,5 @@ def test_a_result_is_a_marker_and_a_sample() -> None:
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pylsl", None)
-    with pytest.raises(UsageError, match=r"pip install 'live-emotion\[lsl\]'"):
+    with pytest.raises(UsageError, match=r"pip install pylsl"):
         LslOutlet("s", LiveClock())

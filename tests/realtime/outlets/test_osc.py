@@ -98,5 +98,5 @@ def test_an_unknown_host() -> None:
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pythonosc.osc_bundle_builder", None)
-    with pytest.raises(UsageError, match=r"pip install 'live-emotion\[osc\]'"):
+    with pytest.raises(UsageError, match=r"pip install python-osc"):
         OscOutlet("127.0.0.1:9000")

@@ -23,8 +23,8 @@ from talks import Talk
 
 from realtime.media import FrameThinner, Media
 from realtime.sources import Isolation, Source, open_source
-from realtime.sources.device import DeviceSource
 from realtime.sources.pushed import PushedSource
+from realtime.sources.webcam import WebcamSource
 from realtime.sources.webrtc import WebRTCSource
 
 IN_PROCESS_AND_OUT = pytest.mark.parametrize("isolation", [None, GENEROUS], ids=["in", "out"])
@@ -91,7 +91,7 @@ async def test_a_camera_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     capture = cv2.VideoCapture
     with hanging(path.read_bytes()) as url:
         monkeypatch.setattr(cv2, "VideoCapture", lambda *_: capture(f"{url}/camera.ts"))
-        source = DeviceSource(
+        source = WebcamSource(
             microphone="off",
             camera="0",
             thinner=FrameThinner(),

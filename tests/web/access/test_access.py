@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-import fastapi.routing
 import httpx
 import pytest
 import pytest_asyncio
 import websockets
-from fastapi import FastAPI
 from party import TOKEN
 from talks import Talk
-from web_client import SOON_S, Client, application, loading, serving
+from web_client import SOON_S, Client, application, loading, routes_of, serving
 from webrtc_client import SDP, Publication, Repeated, View, until
 
 from models.errors import UsageError
@@ -103,17 +101,6 @@ ROUTES = {
 }
 """Every route, and who may use it beside the host. A new route needs its line here; and in
 `web.access.gate.RIGHTS`, if it is not for the host alone."""
-
-
-def routes_of(app: FastAPI) -> Iterator[str]:
-    """Every route of `app`, also those of the routers in it, as they stand in `ROUTES`."""
-    within = getattr(fastapi.routing, "iter_route_contexts", iter)  # newer ones keep routers whole
-    for route in within(app.routes):
-        if type(getattr(route, "original_route", route)).__name__ == "Mount":
-            yield f"MOUNT {route.path}"
-        else:
-            for method in (getattr(route, "methods", None) or {"WEBSOCKET"}) - {"HEAD"}:
-                yield f"{method} {route.path}"
 
 
 @dataclass(frozen=True)

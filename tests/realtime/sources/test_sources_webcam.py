@@ -24,7 +24,7 @@ from virtual_microphone import VirtualMicrophone, virtual_microphone
 from models.errors import SourceError, UsageError
 from realtime.media import SAMPLE_RATE, AudioBlock, Media, SourceNotice, VideoFrame
 from realtime.sources import Device, Source, list_devices, open_source
-from realtime.sources.catalog import choose
+from realtime.sources.devices import choose
 
 pytestmark = pytest.mark.slow
 

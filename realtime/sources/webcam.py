@@ -19,7 +19,7 @@ from models.naming import shown
 from realtime.media import FrameThinner, Media, SourceNotice
 from realtime.sources.base import ThreadedSource
 from realtime.sources.camera import Camera, cameras
-from realtime.sources.catalog import choose
+from realtime.sources.devices import choose
 from realtime.sources.microphone import Chunk, Microphone
 from realtime.sources.timeline import AudioTimeline
 
@@ -36,7 +36,7 @@ DRIFT = 0.001
 """How much slower than the wall clock, at most, a sound card's clock is taken to run."""
 
 
-class DeviceSource(ThreadedSource):
+class WebcamSource(ThreadedSource):
     """A camera and a microphone, either of which may be off.
 
     A frame is delivered as soon as it is there, which may be shortly after the audio of its time.
