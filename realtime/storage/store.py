@@ -75,7 +75,8 @@ class SessionStore:
 
     One thread owns the connection that writes. All that waits for it goes into one transaction, so
     that many events share the time that a disk takes to make them durable. What is written in
-    order is told in order. Readers have a connection of their own, which never waits for the disk.
+    order is told in order. Readers never wait for the disk. A lookup of one session, which an event
+    loop waits for, has a connection of its own, and so does not wait for those who read much.
 
     What cannot be written, because the disk is full for example, is told as such at once, and
     tried again later: up to `MAX_BEHIND` writes, sound and faces left out.
@@ -101,7 +102,6 @@ class SessionStore:
     def __init__(self, path: Path) -> None:
         self.path = Path(os.path.realpath(path))
         self._open()
-        self._reading = threading.Lock()
         self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._behind: list[_Write] = []
         self._problem: NotStored | None = None
@@ -122,8 +122,9 @@ class SessionStore:
         self._closed = True
         self._queue.put(None)
         self._thread.join()
-        with self._reading:
-            self._reader.close()
+        for reader in (self._lookup, self._reader):
+            with reader.turn:
+                reader.db.close()
         self._writer.close()
         self._keys.close()
         self._lock.release()
@@ -165,7 +166,7 @@ class SessionStore:
 
     def session(self, id: str) -> StoredSession | None:
         """One session."""
-        return next(iter(self._sessions("WHERE id = ?", id)), None)
+        return next(iter(self._sessions(self._lookup, "WHERE id = ?", id)), None)
 
     def sessions(
         self, most: int, before: tuple[datetime, str] | None = None
@@ -173,19 +174,20 @@ class SessionStore:
         """Up to `most` sessions, newest first; of those before a start and id, if that is given."""
         newest = "ORDER BY started DESC, id DESC"
         if before is None:
-            return self._sessions(newest, most=most)
-        return self._sessions(f"WHERE (started, id) < (?, ?) {newest}", *before, most=most)
+            return self._sessions(self._reader, newest, most=most)
+        older = f"WHERE (started, id) < (?, ?) {newest}"
+        return self._sessions(self._reader, older, *before, most=most)
 
     def in_room(self, room: str) -> list[StoredSession]:
         """All sessions of one call, oldest first."""
-        return self._sessions("WHERE room = ? ORDER BY started, id", room)
+        return self._sessions(self._reader, "WHERE room = ? ORDER BY started, id", room)
 
     def ended_before(self, when: datetime) -> list[str]:
         """The ids of those that began before `when` and run no more, oldest first."""
-        with self._reading:
+        with self._reader.turn:
             if self._closed:
                 return []
-            rows = self._reader.execute(
+            rows = self._reader.db.execute(
                 "SELECT id, number FROM sessions WHERE started < ? AND reason IS NOT NULL"
                 " ORDER BY started",
                 (as_value(when),),
@@ -231,22 +233,22 @@ class SessionStore:
         return bytes(rows[0][0]) if rows else b""
 
     def _sessions(
-        self, clause: str, *values: object, most: int | None = None
+        self, reader: _Reader, clause: str, *values: object, most: int | None = None
     ) -> list[StoredSession]:
-        with self._reading:
+        with reader.turn:
             if self._closed:
                 return []
-            with closing(self._read_only.sessions(clause, *values)) as found:
+            with closing(reader.tables.sessions(clause, *values)) as found:
                 return [*islice(found, most)]
 
     def _read(self, id: str, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """Rows of a session that is there; what is sealed in them is opened."""
-        with self._reading:
-            held = None if self._closed else self._read_only.held(id)
+        with self._reader.turn:
+            held = None if self._closed else self._reader.tables.held(id)
             if held is None:
                 return []
             number, key = held
-            rows = self._reader.execute(statement, (number, *values)).fetchall()
+            rows = self._reader.db.execute(statement, (number, *values)).fetchall()
         return [
             tuple(key.open(value) if isinstance(value, bytes) else value for value in row)
             for row in rows
@@ -279,9 +281,9 @@ class SessionStore:
                 undo.callback(self._keys.close)
                 self._written = SessionTables(self._writer, self._keys)
                 self._prepare()
-                self._reader = _connect(self.path)
-                self._reader.execute("PRAGMA query_only = ON")
-                self._read_only = SessionTables(self._reader, self._keys)
+                self._lookup = _Reader(self.path, self._keys)
+                undo.callback(self._lookup.db.close)
+                self._reader = _Reader(self.path, self._keys)
                 undo.pop_all()
         except filelock.Timeout:
             raise UsageError(
@@ -421,6 +423,16 @@ class SessionStore:
             return not busy
         finally:
             self._writer.execute(f"PRAGMA busy_timeout = {_BUSY_S * 1000:.0f}")
+
+
+class _Reader:
+    """A connection that reads. Whoever uses it, or the tables over it, holds its `turn`."""
+
+    def __init__(self, path: Path, keys: SessionKeys) -> None:
+        self.db = _connect(path)
+        self.db.execute("PRAGMA query_only = ON")
+        self.tables = SessionTables(self.db, keys)
+        self.turn = threading.Lock()
 
 
 def _connect(path: Path) -> sqlite3.Connection:

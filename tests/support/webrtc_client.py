@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -14,6 +16,7 @@ from typing import Any
 import av
 import httpx
 import uvicorn
+from aioice import stun
 from aiortc import (
     MediaStreamTrack,
     RTCConfiguration,
@@ -35,6 +38,26 @@ def peer() -> RTCPeerConnection:
 async def offer_of(pc: RTCPeerConnection) -> str:
     await pc.setLocalDescription(await pc.createOffer())
     return str(pc.localDescription.sdp)
+
+
+def knock(offer: str, answer: str, *, ports: int, source: str = "") -> None:
+    """Check whether the peer who gave `answer` is there (ICE), each time from another port.
+
+    Args:
+        source: the address that all of them are of; empty: any.
+    """
+    (host, port), *_ = re.findall(r"a=candidate:\S+ 1 udp \d+ ([\d.]+) (\d+)", answer)
+    theirs, ours = (re.findall(r"a=ice-ufrag:(\S+)", sdp)[0] for sdp in (answer, offer))
+    request = stun.Message(
+        message_method=stun.Method.BINDING,
+        message_class=stun.Class.REQUEST,
+        attributes={"USERNAME": f"{theirs}:{ours}", "PRIORITY": 1, "ICE-CONTROLLING": 1},
+    )
+    request.add_message_integrity(re.findall(r"a=ice-pwd:(\S+)", answer)[0].encode())
+    for _ in range(ports):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+            stranger.bind((source, 0))
+            stranger.sendto(bytes(request), (host, int(port)))
 
 
 @asynccontextmanager

@@ -10,6 +10,8 @@ import errno
 import logging
 
 import av
+from aioice.ice import StunProtocol
+from aioice.stun import Message
 from aiortc import (
     RTCDtlsTransport,
     RTCIceParameters,
@@ -27,9 +29,14 @@ from aiortc.jitterbuffer import JitterFrame
 from aiortc.rtp import AnyRtcpPacket
 
 from web.webrtc.bounds import bound_decoding, bound_fragments, bound_resending
+from web.webrtc.offer import MAX_CANDIDATES
 
 MAX_WAITING = 1000
 """Packets that wait until a connection is made; a stranger may send them, too."""
+
+MAX_ADDRESSES = 2 * MAX_CANDIDATES
+"""Of a peer, known to one transport: those it names, and as many that it only speaks from. aioice
+keeps each with its pairs, sorts all pairs anew for it, and sends packets there."""
 
 MAX_SOURCES = 30
 """RTP sources (SSRC) of one connection. A report has room for 31, and each is remembered."""
@@ -53,6 +60,7 @@ def guard(connection: RTCPeerConnection) -> None:
         bound_resending(each.sender)
     for transport in transports:
         _bound_waiting(transport)
+        _bound_addresses(transport)
         _bound_sources(transport)
         _go_on_after_faults(transport)
         _start_unless_closed(transport.transport)
@@ -67,6 +75,18 @@ def _bound_waiting(transport: RTCDtlsTransport) -> None:
             receive(data, component)
 
     ice.data_received = data_received  # type: ignore[method-assign]
+
+
+def _bound_addresses(transport: RTCDtlsTransport) -> None:
+    ice = transport.transport._connection
+    check = ice.check_incoming
+
+    def check_incoming(message: Message, addr: tuple[str, int], protocol: StunProtocol) -> None:
+        known = {(each._network_host, each.port) for each in ice._remote_candidates}
+        if addr in known or len(known) < MAX_ADDRESSES:
+            check(message, addr, protocol)
+
+    ice.check_incoming = check_incoming  # type: ignore[method-assign]
 
 
 def _bound_sources(transport: RTCDtlsTransport) -> None:

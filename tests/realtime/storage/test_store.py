@@ -8,7 +8,10 @@ import random
 import sqlite3
 import stat
 import sys
+import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,13 +20,14 @@ import pytest
 from checkout import bytes_in
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from storing import BEGAN, ended, looking_into, partial, row, rows_left, until, written
+from storing import BEGAN, SOON_S, ended, looking_into, partial, row, rows_left, until, written
 
 from models.errors import UsageError
 from realtime.events import (
     SessionStarted,
 )
 from realtime.storage import store as store_module
+from realtime.storage.keys import SessionKey
 from realtime.storage.store import SessionStore
 from realtime.storage.values import StoredSession, UtteranceInputs
 
@@ -101,6 +105,40 @@ def test_sessions_are_listed_newest_first_page_by_page(store: SessionStore) -> N
     while page := store.sessions(7, (pages[-1].started, pages[-1].id) if pages else None):
         pages += page
     assert pages == newest
+
+
+@pytest.mark.parametrize(
+    "list_all",
+    [
+        lambda store: store.ended_before(BEGAN + timedelta(days=1)),
+        lambda store: store.sessions(1000),
+        lambda store: store.in_room("r"),
+    ],
+    ids=["ended_before", "sessions", "in_room"],
+)
+def test_a_lookup_does_not_wait_for_a_list(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch, list_all: Callable[[SessionStore], Any]
+) -> None:
+    """An event loop looks up single sessions, while thousands are listed in a thread."""
+    store.begin(row("a", room="r"))
+    written(store.append("a", 1, ended("a")))
+    halfway, looked_up = threading.Event(), threading.Event()
+    key_of = store._keys.of
+
+    def of(number: int) -> SessionKey | None:
+        if threading.current_thread() is not threading.main_thread():
+            halfway.set()
+            looked_up.wait(10)
+        return key_of(number)
+
+    monkeypatch.setattr(store._keys, "of", of)
+    with ThreadPoolExecutor(1) as thread:
+        listing = thread.submit(list_all, store)
+        assert halfway.wait(SOON_S)
+        assert store.session("a") is not None
+        assert not listing.done()
+        looked_up.set()
+        assert len(listing.result(SOON_S)) == 1
 
 
 def test_faces_and_sound_are_kept_with_their_utterance(store: SessionStore) -> None:

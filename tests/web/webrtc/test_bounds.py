@@ -7,17 +7,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiortc import rate
+from aiortc import RTCSessionDescription, rate
 from aiortc import rtcrtpreceiver as receiving
 from aiortc.contrib.media import MediaRelay
 from aiortc.jitterbuffer import JitterFrame
 from aiortc.mediastreams import AudioStreamTrack
 from aiortc.rtcsctptransport import SCTP_DATA_FIRST_FRAG, DataChunk
 from aiortc.rtp import RTCP_RTPFB_NACK, RTP_HISTORY_SIZE, RtcpRtpfbPacket, RtpPacket
-from webrtc_client import peer, until
+from webrtc_client import knock, offer_of, peer, until
 
 from web.webrtc import bounds
-from web.webrtc.packets import guard
+from web.webrtc.packets import MAX_ADDRESSES, guard
 
 
 async def test_frames_that_wait_for_a_late_decoder_are_bounded() -> None:
@@ -57,6 +57,42 @@ async def test_pieces_of_messages_without_an_end_are_bounded() -> None:
     assert len(sctp._sack_misordered) <= bounds.MAX_FRAGMENTS
     assert len(sctp._inbound_streams) <= bounds.MAX_STREAMS
     await pc.close()
+
+
+async def test_addresses_that_a_peer_speaks_from_are_bounded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Before it has connected, and afterwards; it connects in spite of them, and stays."""
+    theirs, ours = peer(), peer()
+    theirs.createDataChannel("events")
+    offer = await offer_of(theirs)
+    await ours.setRemoteDescription(RTCSessionDescription(offer, "offer"))
+    guard(ours)
+    assert ours.sctp is not None
+    ice = ours.sctp.transport.transport._connection
+    check, checks = ice.check_incoming, 0
+
+    def counting(*request: Any) -> None:
+        nonlocal checks
+        checks += 1
+        check(*request)
+
+    monkeypatch.setattr(ice, "check_incoming", counting)
+    await ours.setLocalDescription()
+    answer = ours.localDescription.sdp
+    await until(lambda: ice._early_checks_done)
+    knock(offer, answer, ports=300)
+    await until(lambda: checks >= 300)
+    assert len(ice._remote_candidates) == MAX_ADDRESSES
+    await theirs.setRemoteDescription(RTCSessionDescription(answer, "answer"))
+    await until(lambda: theirs.connectionState == ours.connectionState == "connected")
+    before = checks
+    knock(offer, answer, ports=300)
+    await until(lambda: checks >= before + 300)
+    assert len(ice._remote_candidates) == MAX_ADDRESSES
+    assert theirs.connectionState == ours.connectionState == "connected"
+    await theirs.close()
+    await ours.close()
 
 
 def test_leaps_in_the_numbers_of_packets_are_not_counted_through(
