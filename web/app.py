@@ -57,6 +57,7 @@ def create_app(settings: ServerSettings, load: Callable[[], Analyzer]) -> FastAP
         POST /api/sessions
         GET /api/sessions
         GET /api/sessions/{id}
+        GET /api/sessions/{id}/overlay
         DELETE /api/sessions/{id}
         POST /api/sessions/{id}/stop
         POST /api/sessions/{id}/pause
