@@ -26,6 +26,7 @@ import filelock
 
 from models.errors import UsageError
 from realtime.events import Event, UtteranceResult, parse_event
+from realtime.storage.connections import BUSY_S, Reader, connect
 from realtime.storage.keys import SessionKey, SessionKeys
 from realtime.storage.tables import SessionTables, as_value, transaction
 from realtime.storage.values import (
@@ -48,7 +49,6 @@ MAX_BEHIND = 100_000
 SLICE_S = 0.02
 """How long, at most, what is left of deleted sessions is removed at a time."""
 
-_BUSY_S = 1.0  # how long another program that looks into the file may hold up a write
 _PAGE = 1000  # events read at once, so that other readers wait a few milliseconds at most
 
 
@@ -233,7 +233,7 @@ class SessionStore:
         return bytes(rows[0][0]) if rows else b""
 
     def _sessions(
-        self, reader: _Reader, clause: str, *values: object, most: int | None = None
+        self, reader: Reader, clause: str, *values: object, most: int | None = None
     ) -> list[StoredSession]:
         with reader.turn:
             if self._closed:
@@ -274,16 +274,16 @@ class SessionStore:
                         f"could use it: remove that name, or {remedy}"
                     )
                 _make_private(self.path)
-                self._writer = _connect(self.path)
+                self._writer = connect(self.path)
                 undo.callback(self._writer.close)
                 check(self._writer, self.path)
                 self._keys = SessionKeys(Path(f"{self.path}.keys"))
                 undo.callback(self._keys.close)
                 self._written = SessionTables(self._writer, self._keys)
                 self._prepare()
-                self._lookup = _Reader(self.path, self._keys)
+                self._lookup = Reader(self.path, self._keys)
                 undo.callback(self._lookup.db.close)
-                self._reader = _Reader(self.path, self._keys)
+                self._reader = Reader(self.path, self._keys)
                 undo.pop_all()
         except filelock.Timeout:
             raise UsageError(
@@ -422,23 +422,7 @@ class SessionStore:
             busy, *_ = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             return not busy
         finally:
-            self._writer.execute(f"PRAGMA busy_timeout = {_BUSY_S * 1000:.0f}")
-
-
-class _Reader:
-    """A connection that reads. Whoever uses it, or the tables over it, holds its `turn`."""
-
-    def __init__(self, path: Path, keys: SessionKeys) -> None:
-        self.db = _connect(path)
-        self.db.execute("PRAGMA query_only = ON")
-        self.tables = SessionTables(self.db, keys)
-        self.turn = threading.Lock()
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
-    db.execute("PRAGMA temp_store = MEMORY")  # nothing that was said goes into other files
-    return db
+            self._writer.execute(f"PRAGMA busy_timeout = {BUSY_S * 1000:.0f}")
 
 
 def _make_private(path: Path) -> None:

@@ -30,7 +30,7 @@ def test_documented_example_is_complete_and_valid(
 
 def test_every_type_of_event_has_its_own_name() -> None:
     names = [kind.model_fields["type"].default for kind in typing.get_args(events.Event)]
-    assert len(set(names)) == len(names) == 13
+    assert len(set(names)) == len(names) == 14
 
 
 @pytest.mark.parametrize(

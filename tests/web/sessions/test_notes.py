@@ -6,11 +6,13 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import pytest
 from web_client import Client, hosted, serving
 
 from models.errors import UsageError
 from realtime.analyzers.local import LocalAnalyzer
 from realtime.events import SessionEnded, WireAverage
+from realtime.storage.store import RETRY_S
 from web.settings import ServerSettings
 
 
@@ -86,3 +88,25 @@ async def test_what_is_no_note_is_refused(tmp_path: Path) -> None:
         body = {"at": 0, "text": "a"}
         told = await client.error("POST", "/api/sessions/x/notes", json=body)
         assert told[:2] == (404, "unknown_session")
+
+
+@pytest.mark.parametrize("ended", [False, True])
+async def test_a_note_that_cannot_be_stored_is_refused(tmp_path: Path, ended: bool) -> None:
+    settings = ServerSettings(store=tmp_path / "s.sqlite")
+    async with serving(settings, no_models) as client:
+        session = hosted(client)
+        path = f"/api/sessions/{session.id}/notes"
+        await write(client, session.id, 1, "kept")
+        if ended:
+            await session._finish()
+            client.hub._sessions.clear()  # only the store knows it any more
+        writer = client.hub.store._writer
+        writer.execute("PRAGMA query_only = ON")
+        told = await client.error("POST", path, json={"at": 2, "text": "lost"})
+        assert told[:2] == (503, "store.failed")
+        writer.execute("PRAGMA query_only = OFF")
+        await asyncio.sleep(RETRY_S + 0.1)
+        again = await write(client, session.id, 3, "kept, too")
+        assert again["text"] in await texts(client, session.id)
+    async with serving(settings, no_models) as client:
+        assert (await texts(client, session.id))[-1] == "kept, too"
