@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from models.clips import read_clip
 from models.errors import UsageError
 from models.sounds.runs import KINDS, PIECE_S, STEP_S, WINDOW_S, WINDOWS, Sound, SoundRuns
 from models.sounds.tagger import SoundTagger
-from models.training.datasets import read_clip
 
 _RATE = 16_000  # Hz
 _SETS = {

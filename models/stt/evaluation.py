@@ -16,9 +16,9 @@ import av
 import jiwer
 from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
 
+from models.clips import read_clip
 from models.errors import UsageError
 from models.stt.transcriber import Transcriber
-from models.training.datasets import read_clip
 
 _SAMPLE_RATE = 16_000
 

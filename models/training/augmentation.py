@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from models.clips import read_clip
 from models.mer.acoustic import SAMPLE_RATE, Samples
-from models.training.datasets import read_clip
 
 _SILENCE = 0.02  # of the peak: below it a clip's beginning and end are not yet speech
 _NO_WORD = re.compile(r"[^\w\s'\u2019]")

@@ -10,15 +10,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias, overload
+from typing import Any, TypeAlias, overload
 
 import av
 import numpy as np
 import numpy.typing as npt
 
+from models.clips import read_clip
 from models.emotions import EMOTIONS, OUTPUTS
 from models.errors import UsageError
-from models.mer.acoustic import SAMPLE_RATE, Samples
+from models.mer.acoustic import Samples
 from models.mer.visual import Image
 
 Truths: TypeAlias = npt.NDArray[np.bool_]
@@ -289,18 +290,6 @@ def with_neutral(truths: Truths) -> Truths:
 def grey_to_rgb(face: npt.NDArray[np.uint8]) -> Image:
     """A grey face uint8 (height, width) as the RGB picture that `MERModel` takes."""
     return np.repeat(face[:, :, None], 3, axis=2)
-
-
-def read_clip(file: Path | BinaryIO) -> Samples:
-    """The sound of a file, float32 (n,), 16 kHz mono."""
-    with av.open(file) as container:
-        resampler = av.AudioResampler("flt", "mono", SAMPLE_RATE)
-        blocks = [
-            block.to_ndarray()[0]
-            for frame in (*container.decode(audio=0), None)
-            for block in resampler.resample(frame)
-        ]
-    return np.concatenate(blocks)
 
 
 def _read_table(path: Path) -> list[dict[str, str]]:

@@ -29,9 +29,10 @@ import av
 import cv2
 import numpy as np
 
+from models.clips import read_clip
 from models.emotions import EMOTIONS, MODALITIES
 from models.errors import UsageError
-from models.training.datasets import ExampleSet, read_clip
+from models.training.datasets import ExampleSet
 
 PARTS = ("train", "valid", "test")
 COLUMNS = ("id", *EMOTIONS, "text")

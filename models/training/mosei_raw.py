@@ -21,11 +21,11 @@ import cv2
 import numpy as np
 from av.container import InputContainer
 
+from models.clips import read_clip
 from models.emotions import EMOTIONS
 from models.errors import UsageError
 from models.faces import FaceFinder, Image
 from models.mer.acoustic import SAMPLE_RATE, Samples
-from models.training.datasets import read_clip
 from models.training.mosei import COLUMNS, PARTS
 
 _FACES = 5

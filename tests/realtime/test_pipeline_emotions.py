@@ -18,8 +18,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from models.clips import read_clip
 from models.faces import FaceFinder
-from models.training.datasets import HELD_OUT_SPEAKERS, read_clip
+from models.training.datasets import HELD_OUT_SPEAKERS
 from realtime.analyzers.local import LocalAnalyzer
 from realtime.events import SessionEnded, UtteranceResult
 from realtime.session import LiveSession

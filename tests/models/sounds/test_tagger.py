@@ -12,11 +12,11 @@ from safetensors.torch import load_file
 from starting import run
 from torchaudio.compliance.kaldi import get_mel_banks
 
+from models.clips import read_clip
 from models.registry import resolve
 from models.sounds.evaluation import evaluate, heard_in
 from models.sounds.runs import KINDS, PIECE_S, WINDOWS
 from models.sounds.tagger import _CLASSES, SoundNetwork, SoundTagger, _clearness, _mel_bank, log_mel
-from models.training.datasets import read_clip
 
 RATE = 16_000
 

@@ -5,13 +5,13 @@ import wave
 import numpy as np
 import pytest
 
+from models.clips import read_clip
 from models.errors import UsageError
 from models.training.datasets import (
     FACE_CLASSES,
     HELD_OUT_SPEAKERS,
     Clips,
     majority,
-    read_clip,
     read_data,
 )
 
