@@ -93,10 +93,14 @@ class Limits:
         1000,
         16,
         "Open connections. Beyond it, and where the system allows fewer than twice as many open "
-        "files, sooner, those go first whom nobody has let in.",
+        "files, sooner, those go first whom nobody has let in, then guests.",
     )
     max_connections_per_address: int = _limit(
         200, 8, "Open connections of one address; behind a trusted proxy, requests under way."
+    )
+    # The page of a guest asks for each of the others at once when they join.
+    max_connections_per_guest: int = _limit(
+        32, 8, "Requests and WebSockets of one guest of a call, under way at once."
     )
     request_s: float = _limit(
         20.0,
