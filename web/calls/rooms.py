@@ -132,6 +132,8 @@ class Calls:
     def remove(self, room: str, id: str) -> None:
         """Have whoever publishes session `id` leave the call; a guest may not come back.
 
+        The link is renewed, as by that which let them in they would come back with another browser.
+
         Raises:
             ApiError: no such session is, or was, in the call.
         """
@@ -146,6 +148,7 @@ class Calls:
         for hosted in self.present(room):
             if hosted is found or (found.owner is not None and hosted.owner == found.owner):
                 hosted.dismiss()
+        self.renew_link(room)
 
     def all(self) -> list[Call]:
         """All calls, newest first."""

@@ -202,6 +202,7 @@ async def test_the_host_removes_somebody_and_renews_the_link(room: Room) -> None
     of_ada, of_ben = await room.join(ada, "Ada"), await room.join(ben, "Ben")
     view = await room.watch(ben, of_ada.session)
     removing = f"{room.path}/participants/{of_ben.session}"
+    early = await room.browser()  # by the same link, and has not joined when Ben must go
     assert (await ada.delete(removing)).status_code == 403, "no guest does"
     async with room.feed(ben) as feed:
         assert (await host.delete(removing)).status_code == 204
@@ -222,7 +223,15 @@ async def test_the_host_removes_somebody_and_renews_the_link(room: Room) -> None
     assert "You were removed from this call" in page.text
     assert (await host.delete(f"{room.path}/participants/000000000000")).status_code == 404
 
-    waiting = await room.browser()  # by the old link, and does not join yet
+    # That link is with Ben, who would come back by it with another browser.
+    assert code_of(await early.get(room.path)) == (403, "old_link")
+    assert code_of(await room.knock(early)) == (403, "old_link")
+    async with httpx.AsyncClient(base_url=host.base_url) as another:
+        assert code_of(await another.get(room.link)) == (403, "old_link")
+    assert (await ada.get(room.path)).status_code == 200, "who was in stays in"
+    room.link = (await host.get(room.path)).json()["link"]
+
+    waiting = await room.browser()  # by that, and does not join yet
     assert (await ben.post(f"{room.path}/link")).status_code == 403, "no guest does"
     new = (await host.post(f"{room.path}/link")).json()["link"]
     assert (await host.get(room.path)).json()["link"].partition("?")[0] == new.partition("?")[0]
