@@ -209,6 +209,11 @@ class Publisher(Peer):
         self._telling: set[asyncio.Task[None]] = set()  # one a data channel
         self._pc.on("datachannel", self._take_channel)
 
+    @property
+    def came_in(self) -> bool:
+        """Whether it was connected, and its session had a place."""
+        return self.connected.is_set() and not self.hosted.connecting
+
     def _arrange(self) -> None:
         for transceiver in self._pc.getTransceivers():
             track = transceiver.receiver.track

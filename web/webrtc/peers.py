@@ -9,8 +9,10 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any
 
+from web.access.keys import Guest
 from web.calls.rooms import Calls
 from web.errors import ApiError
 from web.sessions.ended import Kind
@@ -41,17 +43,17 @@ class Peers:
         await asyncio.gather(*self._tasks)
 
     async def publish(
-        self, offer: str, *, room: str | None, name: str, owner: str | None = None
+        self, offer: str, *, room: str | None, name: str, guest: Guest | None = None
     ) -> tuple[Hosted, str]:
         """Begin a session of what the sender of `offer` sends; gives it, and our answer.
 
         A guest is in one place at a time: what they published before ends.
 
         Args:
-            owner: the guest who sends it; None: the host.
+            guest: who sends it, to their room; None: the host.
         """
-        connecting = owner is not None
-        self._admit(room, owner, connecting=connecting)
+        owner = guest.owner if guest else None
+        self._admit(room, guest)
         await self._hub.admit(owner)  # rather than after a connection has begun
         settings = self._hub.settings
         kind: Kind = "camera" if room is None else "call"
@@ -59,14 +61,14 @@ class Peers:
         publisher = Publisher(settings, name or "camera", owner, alone=alone)
         try:
             answer = await publisher.accept(offer)
-            self._admit(room, owner, connecting=connecting)  # others may have come meanwhile
+            self._admit(room, guest)  # others may have come meanwhile
             hosted = await self._hub.begin(
                 publisher.source,
                 kind=kind,
                 name=name,
                 room=room,
                 owner=owner,
-                connecting=connecting,
+                connecting=owner is not None and not self._is_in(room, owner),
             )
         except BaseException:
             await publisher.close()
@@ -77,7 +79,7 @@ class Peers:
                     other.hosted.dismiss()
         publisher.hosted = hosted
         self._publishers[hosted.id] = publisher
-        self._spawn(self._keep_publisher(publisher))
+        self._spawn(self._keep_publisher(publisher, guest))
         return hosted, answer
 
     async def watch(self, id: str, offer: str, *, owner: str | None = None) -> tuple[str, str]:
@@ -114,30 +116,41 @@ class Peers:
         self._spawn(self._keep_viewer(publisher, viewer_id, watching))
         return viewer_id, answer
 
-    def _admit(self, room: str | None, owner: str | None, *, connecting: bool) -> None:
+    def _admit(self, room: str | None, guest: Guest | None) -> None:
         """Do nothing if one more may publish, else raise the `ApiError` that says why not.
 
         Guests do not take the host's places; those whose connection is not made take nobody's.
         """
-        guests = [p for p in self._publishers.values() if p.owner not in (None, owner)]
-        if connecting and sum(not p.connected.is_set() for p in guests) >= MAX_CONNECTING:
-            raise ApiError(503, "full", "many guests are joining now: try again in a few seconds")
         if room is None:
             return
-        self._calls.enter(room, owner)
-        present = [hosted for hosted in self._calls.present(room) if not hosted.connecting]
-        same = [h for h in present if (h.owner is None) == (owner is None)]
+        if guest is None:
+            self._calls.get(room)
+            others = [h for h in self._calls.present(room) if h.owner is None]
+        else:
+            self._calls.let_in(guest)
+            present = self._calls.present(room)
+            others = [h for h in present if h.owner not in (None, guest.owner)]
         most = self._limits.max_participants
-        if sum(owner is None or h.owner != owner for h in same) >= most:
+        if len(others) >= most:
             raise ApiError(
                 503, "full", f"{most} people are in this call, as many as may: wait for one to go"
             )
 
+    def _is_in(self, room: str | None, owner: str) -> bool:
+        """Whether a guest is in a call: they stay in it when they come again, as a page does whose
+        network has changed, and not when that, too, never connects."""
+        return any(
+            publisher.came_in and not publisher.hosted.over
+            for publisher in self._publishers.values()
+            if (publisher.hosted.room, publisher.owner) == (room, owner)
+        )
+
     def _present(self, room: str | None, owner: str) -> Publisher:
-        """What a guest publishes in a call; `ApiError` if they are not in it."""
-        for hosted in self._calls.present(room) if room else ():
-            if hosted.owner == owner and hosted.id in self._publishers:
-                return self._publishers[hosted.id]
+        """What a guest publishes in a call, also while that connects; `ApiError` without any."""
+        for publisher in self._publishers.values():
+            hosted = publisher.hosted
+            if (hosted.room, hosted.owner) == (room, owner) and not hosted.over:
+                return publisher
         raise ApiError(403, "not_joined", "join the call: who sees the others is seen by them")
 
     def publisher(self, id: str) -> Publisher:
@@ -159,22 +172,28 @@ class Peers:
                 404, "unknown_viewer", f"session {id} has no viewer {viewer_id}: it may have gone"
             ) from None
 
-    async def _keep_publisher(self, publisher: Publisher) -> None:
-        entering = asyncio.create_task(self._enter(publisher))
+    async def _keep_publisher(self, publisher: Publisher, guest: Guest | None) -> None:
+        entering = asyncio.create_task(self._enter(publisher, guest))
         try:
             await publisher.live()
         finally:
             entering.cancel()
             await asyncio.gather(entering, return_exceptions=True)
-            del self._publishers[publisher.hosted.id]
+            hosted = publisher.hosted
+            del self._publishers[hosted.id]
+            if (
+                guest is not None and not publisher.came_in
+            ):  # the host is told in the session why not
+                with suppress(ApiError):  # it is forgotten already, or as soon as it can be
+                    await self._hub.forget(hosted.id)
 
-    async def _enter(self, publisher: Publisher) -> None:
-        """Give a guest a place as soon as they are connected, if there still is one."""
+    async def _enter(self, publisher: Publisher, guest: Guest | None) -> None:
+        """Give a guest a place as soon as they are connected, if they still may have one."""
         await publisher.connected.wait()
         hosted = publisher.hosted
         try:
-            if hosted.connecting:
-                self._admit(hosted.room, hosted.owner, connecting=False)
+            if guest is not None:
+                self._admit(hosted.room, guest)
                 await self._hub.admit(hosted.owner)
             hosted.connecting = False
         except ApiError as error:

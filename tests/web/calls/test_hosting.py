@@ -14,6 +14,7 @@ import httpx
 import pytest
 import pytest_asyncio
 import websockets
+from aiortc import RTCSessionDescription
 from party import TOKEN
 from talks import Talk
 from web_client import SOON_S, Client, loading, serving
@@ -46,7 +47,7 @@ class Room:
         self.client = client
         self.room, self.link = call["room"], call["link"]
         self.path = f"/api/calls/{self.room}"
-        self._clip = clip
+        self.clip = clip
         self._open: list[Any] = []
 
     async def browser(self, link: str | None = None) -> httpx.AsyncClient:
@@ -59,8 +60,11 @@ class Room:
     async def join(self, browser: httpx.AsyncClient, name: str = "Ada") -> Publication:
         publication = Publication(browser)
         self._open.append(publication.pc.close)
-        track = Repeated(self._clip, "audio")
-        return await publication.begin(track, query=f"?room={self.room}&name={name}")
+        track = Repeated(self.clip, "audio")
+        await publication.begin(track, query=f"?room={self.room}&name={name}")
+        hosted = self.client.hub.sessions[publication.session]
+        await until(lambda: not hosted.connecting)  # the server may be told later than we
+        return publication
 
     async def knock(self, browser: httpx.AsyncClient) -> httpx.Response:
         """Offer to publish, and never connect; who does so is let go after 2 s here."""
@@ -252,7 +256,7 @@ async def test_one_guest_takes_one_place(room: Room) -> None:
     host = room.client.http
     for _ in range(5):
         assert (await room.knock(greedy)).status_code == 201
-    assert len(await room.present()) == 1
+    assert await room.present() == []
     real = await room.join(greedy, "Greedy")
     again = await room.join(greedy, "Greedy")  # as after a break of the network
     await until(lambda: real.pc.connectionState == "closed")
@@ -282,12 +286,50 @@ async def test_who_does_not_connect_takes_nobodys_place(room: Room) -> None:
     await room.join(await room.browser(), "Ada")
     await room.join(await room.browser(), "Ben")
     await room.join(room.client.http, "Host")
-    assert {"Ada", "Ben", "Host"} <= set(await room.present())
+    assert await room.present() == ["Ada", "Ben", "Host"]
     for knock in knocks:
         location = knock.headers["location"]
         trickle = partial(room.client.http.patch, location, headers=FRAGMENT)
         while (await trickle()).status_code != 404:  # noqa: ASYNC110 - until it is let go
             await asyncio.sleep(0.1)
+
+
+async def test_who_never_connects_was_never_in_the_call(room: Room) -> None:
+    """The models are still loading, which keeps no session."""
+    spy, late = await room.browser(), await room.browser()
+    sessions = room.client.hub.sessions
+    knocked = (await room.knock(spy)).headers["location"].rpartition("/")[2]
+    assert knocked in sessions
+    assert await room.present() == []
+    assert (await room.client.http.post(f"{room.path}/link")).status_code == 201
+    assert code_of(await spy.get(room.path)) == (403, "old_link"), "it was not in"
+    await until(lambda: knocked not in sessions)
+    assert (await room.client.http.get(f"/api/sessions/{knocked}")).status_code == 404
+    room.link = (await room.client.json(room.path))["link"]
+
+    ada = await room.browser()
+    first = await room.join(ada)
+    again = (await room.knock(ada)).headers["location"].rpartition("/")[2]
+    assert await room.present() == [""], "while she comes again, from another network"
+    await room.client.http.post(f"{room.path}/link")
+    assert (await ada.get(room.path)).status_code == 200
+    await until(lambda: again not in sessions)
+    assert await room.present() == [], "but has not come"
+    assert sessions[first.session].dismissed.is_set()
+    assert code_of(await room.knock(late)) == (403, "old_link")
+
+
+async def test_by_an_old_link_nobody_comes_in_who_offered_before(room: Room) -> None:
+    late = await room.browser()
+    pc = peer()
+    pc.addTransceiver(Repeated(room.clip, "audio"), "sendonly")
+    path = f"/whip?room={room.room}&name=Late"
+    answer = await late.post(path, content=await offer_of(pc), headers=SDP)
+    assert answer.status_code == 201
+    await room.client.http.post(f"{room.path}/link")
+    await pc.setRemoteDescription(RTCSessionDescription(answer.text, "answer"))
+    await until(lambda: pc.connectionState == "closed")
+    assert await room.present() == []
 
 
 async def test_guests_open_no_data_channels(room: Room) -> None:
@@ -313,9 +355,9 @@ async def test_a_guest_erases_after_a_restart(sentence: Talk, tmp_path: Path) ->
             client.http.headers.update(HOST)
             call = (await client.http.post("/api/calls", json={})).json()
             room = Room(client, call, sentence.path)
-            answers = [await room.knock(await room.browser()) for _ in range(2)]
-            ids = [answer.headers["location"].rpartition("/")[2] for answer in answers]
-            tokens = [{"Erase-Token": answer.headers["erase-token"]} for answer in answers]
+            joined = [await room.join(await room.browser()) for _ in range(2)]
+            ids = [publication.session for publication in joined]
+            tokens = [{"Erase-Token": publication.erase_token} for publication in joined]
             assert "erase-token" not in (await room.knock(client.http)).headers
             for kept in (settings.store, Path(f"{settings.store}-wal")):
                 data = kept.read_bytes() if kept.exists() else b""
