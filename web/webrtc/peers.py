@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
+from collections import Counter
 from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any
@@ -23,7 +24,7 @@ from web.webrtc.connection import Publisher, Viewer, first_of
 logger = logging.getLogger(__name__)
 
 MAX_CONNECTING = 16
-"""Guests whose connection is being made, which takes about a second, at once."""
+"""Guests of one call whose connection is being made, which takes about a second, at once."""
 
 
 class Peers:
@@ -43,7 +44,7 @@ class Peers:
         await asyncio.gather(*self._tasks)
 
     async def publish(
-        self, offer: str, *, room: str | None, name: str, guest: Guest | None = None
+        self, offer: str, *, room: str | None, name: str, guest: Guest | None, address: str
     ) -> tuple[Hosted, str]:
         """Begin a session of what the sender of `offer` sends; gives it, and our answer.
 
@@ -51,6 +52,7 @@ class Peers:
 
         Args:
             guest: who sends it, to their room; None: the host.
+            address: from which it came.
         """
         owner = guest.owner if guest else None
         self._admit(room, guest)
@@ -58,7 +60,7 @@ class Peers:
         settings = self._hub.settings
         kind: Kind = "camera" if room is None else "call"
         alone = settings.alone or kind == "call"
-        publisher = Publisher(settings, name or "camera", owner, alone=alone)
+        publisher = Publisher(settings, name or "camera", owner, address=address, alone=alone)
         try:
             answer = await publisher.accept(offer)
             self._admit(room, guest)  # others may have come meanwhile
@@ -77,6 +79,7 @@ class Peers:
             for other in self._publishers.values():
                 if other.owner == owner:
                     other.hosted.dismiss()
+            self._make_way(room)
         publisher.hosted = hosted
         self._publishers[hosted.id] = publisher
         self._spawn(self._keep_publisher(publisher, guest))
@@ -135,6 +138,24 @@ class Peers:
             raise ApiError(
                 503, "full", f"{most} people are in this call, as many as may: wait for one to go"
             )
+
+    def _make_way(self, room: str | None) -> None:
+        """Let go of a guest who is connecting, if there are as many in the call as may be.
+
+        It is who has taken longest, of the address from which most came: whoever makes guests of
+        one link by the dozen pushes out their own. Those of other calls are not concerned.
+        """
+        waiting = [
+            publisher
+            for publisher in self._publishers.values()
+            if publisher.hosted.room == room
+            and publisher.owner is not None
+            and not (publisher.connected.is_set() or publisher.hosted.over)
+        ]
+        if len(waiting) >= MAX_CONNECTING:
+            address = Counter(publisher.address for publisher in waiting).most_common(1)[0][0]
+            oldest = next(publisher for publisher in waiting if publisher.address == address)
+            oldest.hosted.dismiss()
 
     def _is_in(self, room: str | None, owner: str) -> bool:
         """Whether a guest is in a call: they stay in it when they come again, as a page does whose

@@ -10,6 +10,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
+from web.access.crowds import address_of
 from web.access.keys import ERASE_TOKEN, Guest, caller_of
 from web.errors import ApiError
 from web.settings import IceServer, ServerSettings
@@ -48,7 +49,9 @@ def routes(peers: Peers, settings: ServerSettings) -> APIRouter:
         offer = await _body(request, SDP, max_kb)
         caller = caller_of(request)
         guest = caller if isinstance(caller, Guest) else None
-        hosted, answer = await peers.publish(offer, room=room, name=name, guest=guest)
+        hosted, answer = await peers.publish(
+            offer, room=room, name=name, guest=guest, address=address_of(request)
+        )
         response = created(answer, f"/whip/{hosted.id}")
         if guest is not None:
             response.headers[ERASE_TOKEN] = guest.secret

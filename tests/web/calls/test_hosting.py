@@ -20,8 +20,10 @@ from talks import Talk
 from web_client import SOON_S, Client, loading, serving
 from webrtc_client import SDP, Publication, Repeated, View, offer_of, peer, until
 
+from web.sessions.hosted import Hosted
 from web.settings import Limits, ServerSettings
 from web.webrtc import connection as web_peer
+from web.webrtc import peers
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -50,9 +52,15 @@ class Room:
         self.clip = clip
         self._open: list[Any] = []
 
-    async def browser(self, link: str | None = None) -> httpx.AsyncClient:
+    async def browser(
+        self, link: str | None = None, *, address: str = "127.0.0.1"
+    ) -> httpx.AsyncClient:
         """One that was let in by the link."""
-        browser = httpx.AsyncClient(base_url=self.client.http.base_url, timeout=SOON_S)
+        browser = httpx.AsyncClient(
+            base_url=self.client.http.base_url,
+            timeout=SOON_S,
+            transport=httpx.AsyncHTTPTransport(local_address=address),
+        )
         self._open.append(browser.aclose)
         assert (await browser.get(link or self.link)).status_code == 303
         return browser
@@ -66,13 +74,13 @@ class Room:
         await until(lambda: not hosted.connecting)  # the server may be told later than we
         return publication
 
-    async def knock(self, browser: httpx.AsyncClient) -> httpx.Response:
-        """Offer to publish, and never connect; who does so is let go after 2 s here."""
+    async def knock(self, browser: httpx.AsyncClient, *, patience_s: float = 2.0) -> httpx.Response:
+        """Offer to publish, and never connect; the server lets go of it after `patience_s`."""
         pc = peer()
         pc.addTransceiver("audio", "sendonly")
         path = f"/whip?room={self.room}"
         with pytest.MonkeyPatch.context() as patience:
-            patience.setattr(web_peer, "CONNECT_S", 2.0)
+            patience.setattr(web_peer, "CONNECT_S", patience_s)
             answer = await browser.post(path, content=await offer_of(pc), headers=SDP)
         await pc.close()
         return answer
@@ -292,6 +300,34 @@ async def test_who_does_not_connect_takes_nobodys_place(room: Room) -> None:
         trickle = partial(room.client.http.patch, location, headers=FRAGMENT)
         while (await trickle()).status_code != 404:  # noqa: ASYNC110 - until it is let go
             await asyncio.sleep(0.1)
+
+
+async def test_who_never_connects_keeps_out_nobody_else(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peers, "MAX_CONNECTING", 3)
+    sessions = room.client.hub.sessions
+
+    async def knock(address: str) -> Hosted:
+        browser = await room.browser(address=address)
+        answer = await room.knock(browser, patience_s=60)
+        assert answer.status_code == 201
+        return sessions[answer.headers["location"].rpartition("/")[2]]
+
+    ada = await knock("127.0.0.1")
+    many = [await knock("127.0.0.2") for _ in range(5)]
+    assert not ada.over, "who comes from another address"
+    assert [one.over for one in many] == [True, True, True, False, False]
+    await until(lambda: not {one.id for one in many[:3]} & sessions.keys())
+
+    call = (await room.client.http.post("/api/calls", json={})).json()
+    other = Room(room.client, call, room.clip)
+    await other.join(await other.browser(), "Ben")
+    assert not any(one.over for one in [ada, *many[3:]]), "those of another call do not count"
+    await room.join(await room.browser(), "Cem")
+    await room.join(room.client.http, "Host")
+    assert [ada.over, many[3].over, many[4].over] == [False, True, False]
+    await other.aclose()
 
 
 async def test_who_never_connects_was_never_in_the_call(room: Room) -> None:
