@@ -76,8 +76,8 @@ class Limits:
     max_joins: int = _limit(
         60,
         1,
-        "Sessions, uploads and calls that one address may begin, and wrong tokens it may send: so "
-        "many at once, and then so many a minute.",
+        "Sessions, uploads and calls that one address may begin, each call's guests apart, and "
+        "wrong tokens it may send: so many at once, and then so many a minute.",
     )
     max_upload_mb: int = _limit(2048, 1, "Size of an uploaded recording, in 10^6 bytes.")
     max_media_h: float = _limit(12.0, 0.01, "Hours of media in one session.")
