@@ -26,7 +26,7 @@ from typing_extensions import TypedDict  # pydantic, which documents it, wants t
 from models.errors import UsageError
 from realtime.analysis import Analyzer
 from realtime.events import event_schema
-from web.access.crowds import Crowds
+from web.access.crowds import Crowds, address_of, guest_of
 from web.access.gate import Gate
 from web.access.headers import SecurityHeaders
 from web.access.keys import Keys
@@ -125,6 +125,8 @@ def create_app(settings: ServerSettings, load: Callable[[], Analyzer]) -> FastAP
         responses={"4XX": {"model": ErrorBody}, "5XX": {"model": ErrorBody}},
     )
     app.state.hub, app.state.keys, app.state.rooms = hub, keys, rooms
+    limits = settings.limits
+    app.add_middleware(Crowds, most=limits.max_connections_per_guest, of=guest_of, whose="of yours")
     app.add_middleware(
         Gate,
         settings=settings,
@@ -133,7 +135,9 @@ def create_app(settings: ServerSettings, load: Callable[[], Analyzer]) -> FastAP
         viewer=publishers.viewer,
         let_in=rooms.let_in,
     )
-    app.add_middleware(Crowds, most=settings.limits.max_connections_per_address)
+    app.add_middleware(
+        Crowds, most=limits.max_connections_per_address, of=address_of, whose="of your address"
+    )
     _tell_errors_in_one_form(app)
     app.include_router(sessions.routes(hub, keys))
     app.include_router(feed.routes(hub))

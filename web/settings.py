@@ -76,8 +76,8 @@ class Limits:
     max_joins: int = _limit(
         60,
         1,
-        "Sessions, uploads and calls that one address may begin, and wrong tokens it may send: so "
-        "many at once, and then so many a minute.",
+        "Sessions, uploads and calls that one address may begin, each call's guests apart, and "
+        "wrong tokens it may send: so many at once, and then so many a minute.",
     )
     max_upload_mb: int = _limit(2048, 1, "Size of an uploaded recording, in 10^6 bytes.")
     max_media_h: float = _limit(12.0, 0.01, "Hours of media in one session.")
@@ -93,10 +93,14 @@ class Limits:
         1000,
         16,
         "Open connections. Beyond it, and where the system allows fewer than twice as many open "
-        "files, sooner, those go first whom nobody has let in.",
+        "files, sooner, those go first whom nobody has let in, then guests.",
     )
     max_connections_per_address: int = _limit(
         200, 8, "Open connections of one address; behind a trusted proxy, requests under way."
+    )
+    # The page of a guest asks for each of the others at once when they join.
+    max_connections_per_guest: int = _limit(
+        32, 8, "Requests and WebSockets of one guest of a call, under way at once."
     )
     request_s: float = _limit(
         20.0,

@@ -117,7 +117,7 @@ class Publication:
     def __init__(self, http: httpx.AsyncClient) -> None:
         self.pc = peer()
         self.http = http
-        self.location = ""
+        self.location = self.erase_token = ""
         self.events: list[dict[str, Any]] = []
         self.channels: list[str] = []
         self.pc.on("datachannel", self.listen)
@@ -138,6 +138,7 @@ class Publication:
         assert answer.status_code == 201, answer.text
         assert answer.headers["content-type"].startswith("application/sdp")
         self.location = answer.headers["location"]
+        self.erase_token = answer.headers.get("erase-token", "")
         await self.pc.setRemoteDescription(RTCSessionDescription(answer.text, "answer"))
         # Closed in the middle of connecting, aiortc leaves tasks behind.
         await until(lambda: self.pc.connectionState != "connecting")

@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
-from web.access.places import Place, Places
+from web.access.places import Place, Places, Standing
 
 logger = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ class Acceptor:
 class _Arrival:
     """Holds the place of a connection that has no protocol yet."""
 
-    admitted = False
+    standing = Standing.STRANGER
 
     def __init__(self) -> None:
         self.task: asyncio.Task[None] | None = None

@@ -25,7 +25,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from web.access.bodies import bounded, hurried
 from web.access.keys import ERASE_TOKEN, Caller, Guest, Host, Keys, Overlay
 from web.access.pages import plain_page
-from web.access.rates import Rate
+from web.access.rates import Rate, group_of
 from web.errors import ApiError, refuse
 from web.settings import ServerSettings, is_loopback, origin_of
 
@@ -80,7 +80,7 @@ JOINS = {
     ("POST", "/api/calls"),
     ("WEBSOCKET", "/api/ingest"),
 }
-"""Where sessions and calls begin: how often one address may, is limited."""
+"""Where sessions and calls begin: how often one address may, is limited; guests' by call."""
 
 _PATTERNS = [(method, compile_path(path)[0], right) for (method, path), right in RIGHTS.items()]
 
@@ -305,6 +305,9 @@ class Gate:
             raise ApiError(403, "forbidden", "an overlay may read its session, and nothing else")
         if (_method(request), request.scope["path"]) in JOINS:
             address = _address(request)
+            if isinstance(caller, Guest):
+                # Of what comes by one proxy, a call uses up neither the host's nor another call's.
+                address = f"{group_of(address)} {caller.room}"
             if wait_s := self._joins.wait_s(address):
                 raise _too_many(wait_s, "sessions and calls were begun")
             self._joins.take(address)

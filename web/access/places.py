@@ -1,14 +1,15 @@
 """How many connections may be open, and which goes first when there are too many.
 
-In: the address of each that opens. Out: a place for it, perhaps taken from one that nobody let in.
+In: the address of each that opens. Out: a place for it, perhaps taken from a stranger or a guest.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from enum import Enum, auto
 from typing import Protocol
 
 if sys.platform != "win32":  # where there may be as many open files as there is memory for
@@ -17,12 +18,23 @@ if sys.platform != "win32":  # where there may be as many open files as there is
 from web.access.rates import group_of
 
 
+class Standing(Enum):
+    """Whom a connection serves."""
+
+    STRANGER = auto()
+    """Nobody whom the gate let in, as far as is known."""
+    GUEST = auto()
+    """A guest of a call."""
+    HOST = auto()
+    """The host."""
+
+
 class Holder(Protocol):
     """A connection, as far as its place must know it."""
 
     @property
-    def admitted(self) -> bool:
-        """Whether it serves somebody whom the gate let in."""
+    def standing(self) -> Standing:
+        """Whom it serves now."""
 
     def drop(self) -> None:
         """Close it at once."""
@@ -47,9 +59,10 @@ class Place:
 class Places:
     """So many in total, and so many for each address.
 
-    Whoever comes when all are taken gets the place of the one that has waited for longest of those
-    that the gate let in nowhere: of the same address, if that has as many as it may; else of the
-    address that has most. So an address that fills the server pushes out itself.
+    Whoever comes when all are taken gets the place of the stranger that has waited for longest or,
+    where there is none, of the guest; never of the host: one of the same address, if that has as
+    many as it may; else one of the address that has most. So an address that fills the server
+    pushes out itself, and guests who fill it do not shut out the host.
 
     Args:
         most: how many there are.
@@ -72,11 +85,11 @@ class Places:
         self._groups = {name: group for name, group in self._groups.items() if group}
         group = self._groups.setdefault(group_of(address), {})
         if len(group) >= self._most_each and not self._is_proxy(address):
-            if not _vacate(group):
+            if not _vacate([group]):
                 return None
         elif len(self) >= self._most:
             by_size = sorted(self._groups.values(), key=len, reverse=True)
-            if not any(map(_vacate, by_size)):
+            if not _vacate(by_size):
                 return None
         place = Place(group, holder)
         group[place] = None
@@ -90,13 +103,16 @@ class Places:
         return any(ip in network for network in self._proxies)
 
 
-def _vacate(group: dict[Place, None]) -> bool:
-    """Drop the oldest connection that serves nobody who was let in; False if there is none."""
-    for place in group:
-        if not place.holder.admitted:
-            place.leave()
-            place.holder.drop()
-            return True
+def _vacate(groups: Sequence[dict[Place, None]]) -> bool:
+    """Drop the oldest connection of a stranger, in the first group that has one; without any, of
+    a guest. False if all are the host's."""
+    for standing in (Standing.STRANGER, Standing.GUEST):
+        for group in groups:
+            for place in group:
+                if place.holder.standing is standing:
+                    place.leave()
+                    place.holder.drop()
+                    return True
     return False
 
 

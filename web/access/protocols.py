@@ -13,7 +13,8 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import Frame
 
 from web.access.incoming import Allowance
-from web.access.places import Place
+from web.access.keys import Guest
+from web.access.places import Place, Standing
 
 PIECE_BYTES = 4096
 """Of a WebSocket, so much is parsed at once. One read brings up to 256 KiB: 43,000 pings, which
@@ -38,9 +39,9 @@ class HttpProtocol(H11Protocol):
         self._deadline: asyncio.TimerHandle | None = None
 
     @property
-    def admitted(self) -> bool:
-        """Whether a request is under way of somebody whom the gate let in."""
-        return self._answering and "caller" in self.scope["state"]  # where the gate leaves it
+    def standing(self) -> Standing:
+        """Whose request is under way; between two requests it is nobody's."""
+        return _standing(self.scope) if self._answering else Standing.STRANGER
 
     def drop(self) -> None:
         """Close it at once, whatever is still to be sent."""
@@ -116,9 +117,9 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         return cast("type[WebSocketProtocol]", limited)
 
     @property
-    def admitted(self) -> bool:
-        """Whether it is of somebody whom the gate let in, and not about to close."""
-        return not self.close_sent and "caller" in self.scope["state"]
+    def standing(self) -> Standing:
+        """Whose it is; while it closes, nobody's."""
+        return Standing.STRANGER if self.close_sent else _standing(self.scope)
 
     def drop(self) -> None:
         """Close it at once, whatever is still to be sent."""
@@ -181,3 +182,11 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self.conn.fail(1008, "too_fast")
         self.handle_parser_exception()
         return False
+
+
+def _standing(scope: Any) -> Standing:
+    """Of whom the gate has let in, and left there."""
+    caller = scope["state"].get("caller")
+    if caller is None:
+        return Standing.STRANGER
+    return Standing.GUEST if isinstance(caller, Guest) else Standing.HOST

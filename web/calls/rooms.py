@@ -98,16 +98,11 @@ class Calls:
             )
         return call
 
-    def enter(self, room: str, owner: str | None) -> Call:
-        """The call, if it goes on and the guest `owner` was not removed; else `ApiError`."""
-        call = self.get(room)
-        if owner in call.removed:
-            raise ApiError(403, "removed", "the host has removed you from this call")
-        return call
-
     def let_in(self, guest: Guest) -> None:
         """Do nothing if the guest may be in their call, else raise the `ApiError` that says why."""
-        call = self.enter(guest.room, guest.owner)
+        call = self.get(guest.room)
+        if guest.owner in call.removed:
+            raise ApiError(403, "removed", "the host has removed you from this call")
         if guest.link != call.link and guest.owner not in call.entered:
             raise ApiError(
                 403, "old_link", "the host has made a new link to this call: ask for that one"
@@ -116,7 +111,7 @@ class Calls:
     def end(self, room: str) -> None:
         """End a call: everybody leaves, and no link to it is good any more."""
         self.get(room)
-        for hosted in self.present(room):
+        for hosted in self.hosted(room):
             hosted.dismiss()
         self._over[room] = self._calls.pop(room)
         if len(self._over) > self.limits.max_rooms:
@@ -132,6 +127,8 @@ class Calls:
     def remove(self, room: str, id: str) -> None:
         """Have whoever publishes session `id` leave the call; a guest may not come back.
 
+        The link is renewed, as by that which let them in they would come back with another browser.
+
         Raises:
             ApiError: no such session is, or was, in the call.
         """
@@ -143,25 +140,22 @@ class Calls:
             )
         if found.owner is not None:
             call.removed.add(found.owner)
-        for hosted in self.present(room):
+        for hosted in self.hosted(room):
             if hosted is found or (found.owner is not None and hosted.owner == found.owner):
                 hosted.dismiss()
+        self.renew_link(room)
 
     def all(self) -> list[Call]:
         """All calls, newest first."""
         return list(reversed(self._calls.values()))
 
     def hosted(self, room: str) -> list[Hosted]:
-        """The sessions of all who are in the room, or were, in the order they came."""
+        """The sessions of all who are in the room, were, or are connecting, as they came."""
         return [hosted for hosted in self._hub.sessions.values() if hosted.room == room]
 
     def present(self, room: str) -> list[Hosted]:
         """The sessions of all who are in the room now."""
-        return [
-            hosted
-            for hosted in self.hosted(room)
-            if hosted.state != "ended" and not hosted.dismissed.is_set()
-        ]
+        return [hosted for hosted in self.hosted(room) if not (hosted.over or hosted.connecting)]
 
     def watched(self, room: str) -> bool:
         """Whether the host sees, hears or reads anybody in the room now."""

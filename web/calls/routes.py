@@ -99,8 +99,9 @@ def routes(calls: Calls, keys: Keys) -> APIRouter:
 
     @router.delete("/{room}/participants/{id}", status_code=204)
     async def remove(room: str, id: str) -> None:
-        """Have whoever publishes session `id` leave. With their cookie they cannot come back; with
-        the link and another browser they can, until it is renewed."""
+        """Have whoever publishes session `id` leave, for the rest of the call: they cannot come
+        back with their cookie, and nobody can join by the links given out so far. Who is in the
+        call stays. `GET /api/calls/ROOM` gives the new link."""
         calls.remove(room, id)
 
     @router.websocket("/{room}/events")

@@ -69,7 +69,8 @@ class Hosted:
         state: "waiting" for the models, "running" or "ended".
         ended: set when the session has ended and its source is closed.
         dismissed: set when whoever publishes it must go at once.
-        connecting: whether no media can come yet; until then it takes nobody's place.
+        connecting: whether no media can come yet; until then it takes nobody's place, and whom it
+            is to show is not in the call.
         pausing: who has paused the analysis.
         watchers: how many of the host's connections see, hear or read it now.
     """
@@ -263,6 +264,11 @@ class Hosted:
             "reason": self._reason,
             "recorded": self._recorded,
         }
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended, or whoever publishes it must go at once."""
+        return self.state == "ended" or self.dismissed.is_set()
 
     @property
     def _now(self) -> float:

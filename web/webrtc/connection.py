@@ -183,9 +183,11 @@ class Publisher(Peer):
     """One who sends sound, pictures or both, which we analyse, and send on to viewers.
 
     Args:
+        address: from which the offer came; of IPv6, the network.
         alone: one person is to be seen; nobody looks for others.
 
     Attributes:
+        address: as given.
         source: what is analysed; made by `accept`.
         hosted: its session; given by whoever begins that, before `live`.
         viewers: who watches, by id.
@@ -197,9 +199,16 @@ class Publisher(Peer):
     viewers: dict[str, Viewer]
 
     def __init__(
-        self, settings: ServerSettings, name: str, owner: str | None, *, alone: bool
+        self,
+        settings: ServerSettings,
+        name: str,
+        owner: str | None,
+        *,
+        address: str,
+        alone: bool,
     ) -> None:
         super().__init__(settings, name, owner)
+        self.address = address
         self.channels = owner is None  # the host alone reads what is found
         self.viewers = {}
         self._alone = alone
@@ -208,6 +217,11 @@ class Publisher(Peer):
         self._relay = MediaRelay()
         self._telling: set[asyncio.Task[None]] = set()  # one a data channel
         self._pc.on("datachannel", self._take_channel)
+
+    @property
+    def came_in(self) -> bool:
+        """Whether it was connected, and its session had a place."""
+        return self.connected.is_set() and not self.hosted.connecting
 
     def _arrange(self) -> None:
         for transceiver in self._pc.getTransceivers():

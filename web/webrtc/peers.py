@@ -8,9 +8,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
+from collections import Counter
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any
 
+from web.access.keys import Guest
 from web.calls.rooms import Calls
 from web.errors import ApiError
 from web.sessions.ended import Kind
@@ -21,7 +24,7 @@ from web.webrtc.connection import Publisher, Viewer, first_of
 logger = logging.getLogger(__name__)
 
 MAX_CONNECTING = 16
-"""Guests whose connection is being made, which takes about a second, at once."""
+"""Guests of one call whose connection is being made, which takes about a second, at once."""
 
 
 class Peers:
@@ -41,32 +44,33 @@ class Peers:
         await asyncio.gather(*self._tasks)
 
     async def publish(
-        self, offer: str, *, room: str | None, name: str, owner: str | None = None
+        self, offer: str, *, room: str | None, name: str, guest: Guest | None, address: str
     ) -> tuple[Hosted, str]:
         """Begin a session of what the sender of `offer` sends; gives it, and our answer.
 
         A guest is in one place at a time: what they published before ends.
 
         Args:
-            owner: the guest who sends it; None: the host.
+            guest: who sends it, to their room; None: the host.
+            address: from which it came.
         """
-        connecting = owner is not None
-        self._admit(room, owner, connecting=connecting)
+        owner = guest.owner if guest else None
+        self._admit(room, guest)
         await self._hub.admit(owner)  # rather than after a connection has begun
         settings = self._hub.settings
         kind: Kind = "camera" if room is None else "call"
         alone = settings.alone or kind == "call"
-        publisher = Publisher(settings, name or "camera", owner, alone=alone)
+        publisher = Publisher(settings, name or "camera", owner, address=address, alone=alone)
         try:
             answer = await publisher.accept(offer)
-            self._admit(room, owner, connecting=connecting)  # others may have come meanwhile
+            self._admit(room, guest)  # others may have come meanwhile
             hosted = await self._hub.begin(
                 publisher.source,
                 kind=kind,
                 name=name,
                 room=room,
                 owner=owner,
-                connecting=connecting,
+                connecting=owner is not None and not self._is_in(room, owner),
             )
         except BaseException:
             await publisher.close()
@@ -75,9 +79,10 @@ class Peers:
             for other in self._publishers.values():
                 if other.owner == owner:
                     other.hosted.dismiss()
+            self._make_way(room)
         publisher.hosted = hosted
         self._publishers[hosted.id] = publisher
-        self._spawn(self._keep_publisher(publisher))
+        self._spawn(self._keep_publisher(publisher, guest))
         return hosted, answer
 
     async def watch(self, id: str, offer: str, *, owner: str | None = None) -> tuple[str, str]:
@@ -114,30 +119,59 @@ class Peers:
         self._spawn(self._keep_viewer(publisher, viewer_id, watching))
         return viewer_id, answer
 
-    def _admit(self, room: str | None, owner: str | None, *, connecting: bool) -> None:
+    def _admit(self, room: str | None, guest: Guest | None) -> None:
         """Do nothing if one more may publish, else raise the `ApiError` that says why not.
 
         Guests do not take the host's places; those whose connection is not made take nobody's.
         """
-        guests = [p for p in self._publishers.values() if p.owner not in (None, owner)]
-        if connecting and sum(not p.connected.is_set() for p in guests) >= MAX_CONNECTING:
-            raise ApiError(503, "full", "many guests are joining now: try again in a few seconds")
         if room is None:
             return
-        self._calls.enter(room, owner)
-        present = [hosted for hosted in self._calls.present(room) if not hosted.connecting]
-        same = [h for h in present if (h.owner is None) == (owner is None)]
+        if guest is None:
+            self._calls.get(room)
+            others = [h for h in self._calls.present(room) if h.owner is None]
+        else:
+            self._calls.let_in(guest)
+            present = self._calls.present(room)
+            others = [h for h in present if h.owner not in (None, guest.owner)]
         most = self._limits.max_participants
-        if sum(owner is None or h.owner != owner for h in same) >= most:
+        if len(others) >= most:
             raise ApiError(
                 503, "full", f"{most} people are in this call, as many as may: wait for one to go"
             )
 
+    def _make_way(self, room: str | None) -> None:
+        """Let go of a guest who is connecting, if there are as many in the call as may be.
+
+        It is who has taken longest, of the address from which most came: whoever makes guests of
+        one link by the dozen pushes out their own. Those of other calls are not concerned.
+        """
+        waiting = [
+            publisher
+            for publisher in self._publishers.values()
+            if publisher.hosted.room == room
+            and publisher.owner is not None
+            and not (publisher.connected.is_set() or publisher.hosted.over)
+        ]
+        if len(waiting) >= MAX_CONNECTING:
+            address = Counter(publisher.address for publisher in waiting).most_common(1)[0][0]
+            oldest = next(publisher for publisher in waiting if publisher.address == address)
+            oldest.hosted.dismiss()
+
+    def _is_in(self, room: str | None, owner: str) -> bool:
+        """Whether a guest is in a call: they stay in it when they come again, as a page does whose
+        network has changed, and not when that, too, never connects."""
+        return any(
+            publisher.came_in and not publisher.hosted.over
+            for publisher in self._publishers.values()
+            if (publisher.hosted.room, publisher.owner) == (room, owner)
+        )
+
     def _present(self, room: str | None, owner: str) -> Publisher:
-        """What a guest publishes in a call; `ApiError` if they are not in it."""
-        for hosted in self._calls.present(room) if room else ():
-            if hosted.owner == owner and hosted.id in self._publishers:
-                return self._publishers[hosted.id]
+        """What a guest publishes in a call, also while that connects; `ApiError` without any."""
+        for publisher in self._publishers.values():
+            hosted = publisher.hosted
+            if (hosted.room, hosted.owner) == (room, owner) and not hosted.over:
+                return publisher
         raise ApiError(403, "not_joined", "join the call: who sees the others is seen by them")
 
     def publisher(self, id: str) -> Publisher:
@@ -159,22 +193,28 @@ class Peers:
                 404, "unknown_viewer", f"session {id} has no viewer {viewer_id}: it may have gone"
             ) from None
 
-    async def _keep_publisher(self, publisher: Publisher) -> None:
-        entering = asyncio.create_task(self._enter(publisher))
+    async def _keep_publisher(self, publisher: Publisher, guest: Guest | None) -> None:
+        entering = asyncio.create_task(self._enter(publisher, guest))
         try:
             await publisher.live()
         finally:
             entering.cancel()
             await asyncio.gather(entering, return_exceptions=True)
-            del self._publishers[publisher.hosted.id]
+            hosted = publisher.hosted
+            del self._publishers[hosted.id]
+            if (
+                guest is not None and not publisher.came_in
+            ):  # the host is told in the session why not
+                with suppress(ApiError):  # it is forgotten already, or as soon as it can be
+                    await self._hub.forget(hosted.id)
 
-    async def _enter(self, publisher: Publisher) -> None:
-        """Give a guest a place as soon as they are connected, if there still is one."""
+    async def _enter(self, publisher: Publisher, guest: Guest | None) -> None:
+        """Give a guest a place as soon as they are connected, if they still may have one."""
         await publisher.connected.wait()
         hosted = publisher.hosted
         try:
-            if hosted.connecting:
-                self._admit(hosted.room, hosted.owner, connecting=False)
+            if guest is not None:
+                self._admit(hosted.room, guest)
                 await self._hub.admit(hosted.owner)
             hosted.connecting = False
         except ApiError as error:

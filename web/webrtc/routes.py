@@ -10,7 +10,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from web.access.keys import ERASE_TOKEN, Caller, Guest, caller_of
+from web.access.crowds import address_of
+from web.access.keys import ERASE_TOKEN, Guest, caller_of
 from web.errors import ApiError
 from web.settings import IceServer, ServerSettings
 from web.webrtc.connection import Peer
@@ -47,10 +48,13 @@ def routes(peers: Peers, settings: ServerSettings) -> APIRouter:
         header `Erase-Token`, which guests get, it can be deleted at any later time."""
         offer = await _body(request, SDP, max_kb)
         caller = caller_of(request)
-        hosted, answer = await peers.publish(offer, room=room, name=name, owner=_owner(caller))
+        guest = caller if isinstance(caller, Guest) else None
+        hosted, answer = await peers.publish(
+            offer, room=room, name=name, guest=guest, address=address_of(request)
+        )
         response = created(answer, f"/whip/{hosted.id}")
-        if isinstance(caller, Guest):
-            response.headers[ERASE_TOKEN] = caller.secret
+        if guest is not None:
+            response.headers[ERASE_TOKEN] = guest.secret
         return response
 
     @router.patch("/whip/{id}", status_code=204)
@@ -67,7 +71,9 @@ def routes(peers: Peers, settings: ServerSettings) -> APIRouter:
     async def watch(request: Request, id: str) -> Response:
         """Watch a session by WHEP: an SDP offer in, an answer out; `Location` names the viewer."""
         offer = await _body(request, SDP, max_kb)
-        viewer_id, answer = await peers.watch(id, offer, owner=_owner(caller_of(request)))
+        caller = caller_of(request)
+        owner = caller.owner if isinstance(caller, Guest) else None
+        viewer_id, answer = await peers.watch(id, offer, owner=owner)
         return created(answer, f"/whep/{id}/{viewer_id}")
 
     @router.patch("/whep/{id}/{viewer}", status_code=204)
@@ -81,10 +87,6 @@ def routes(peers: Peers, settings: ServerSettings) -> APIRouter:
         return await release(peers.viewer(id, viewer))
 
     return router
-
-
-def _owner(caller: Caller) -> str | None:
-    return caller.owner if isinstance(caller, Guest) else None
 
 
 async def _body(request: Request, media_type: str, max_kb: int) -> str:

@@ -149,10 +149,13 @@ def test_the_host_pauses_removes_and_ends(
     assert violations(host) == []
     old = link_of(host)
     host.get_by_role("button", name="New link").click()
-    expect(host.get_by_label("Link for those who join")).not_to_have_value(old, timeout=SOON)
+    shown = host.get_by_label("Link for those who join")
+    expect(shown).not_to_have_value(old, timeout=SOON)
+    by_ben = link_of(host)
     host.get_by_role("article", name="Ben").get_by_role("button", name="Remove").click()
     title = ben.get_by_role("heading", name="You were removed from this call")
     expect(title).to_be_visible(timeout=SOON)
+    expect(shown).not_to_have_value(by_ben, timeout=SOON)  # nor can he come back by another browser
     expect(anna.locator(".tile", has_text="Ben")).to_have_count(0, timeout=SOON)
 
     host.get_by_role("button", name="End call for all").click()

@@ -9,7 +9,7 @@ import socket
 import ssl
 import struct
 from collections.abc import AsyncIterator, Callable
-from contextlib import closing, suppress
+from contextlib import AsyncExitStack, closing, suppress
 
 import httpx
 import pytest
@@ -101,6 +101,48 @@ async def test_the_server_answers_while_strangers_hold_all_the_sockets_they_can(
             for stranger in strangers:
                 stranger.close()
             assert await healthy(client)
+
+
+async def test_guests_with_many_sockets_do_not_shut_out_the_host() -> None:
+    limits = Limits(max_connections=48, max_connections_per_address=24, max_connections_per_guest=8)
+    host = {"Authorization": f"Bearer {TOKEN}"}
+    anew = {**host, "Connection": "close"}
+    with loading() as load:
+        async with serving(ServerSettings(token=TOKEN, limits=limits), load) as client:
+            call = (await client.http.post("/api/calls", json={}, headers=anew)).json()
+            path = f"/api/calls/{call['room']}/events"
+            guests = []
+            for _ in range(8):
+                async with httpx.AsyncClient(base_url=client.http.base_url) as browser:
+                    answer = await browser.get(call["link"], headers={"Connection": "close"})
+                    guests.append({"Cookie": answer.headers["set-cookie"].partition(";")[0]})
+
+            async with AsyncExitStack() as stack:
+                for _ in range(8):
+                    await stack.enter_async_context(client.connect(path, guests[0]))
+                async with client.connect(path, guests[0]) as ninth:
+                    assert '"too_many"' in await ninth.recv()
+                    await ninth.wait_closed()
+                    assert (ninth.close_code, ninth.close_reason) == (1013, "too_many")
+                refused = await client.http.get(f"/api/calls/{call['room']}", headers=guests[0])
+                assert refused.status_code == 429
+                async with client.connect(path, guests[1]):
+                    pass
+
+            async with client.connect(path, host) as inside:
+                strangers = []
+                for number, guest in enumerate(guests):
+                    ask = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nCookie: {guest['Cookie']}\r\n"
+                    source = f"127.0.0.{1 + number % 4}"
+                    for _ in range(8):
+                        strangers.append(connect(client, ask.encode() + UPGRADE, source))
+                        await asyncio.sleep(0.02)
+                    for _ in range(4):  # whichever address is full, also the host's own
+                        answer = await client.http.get("/api/sessions", headers=anew)
+                        assert answer.status_code == 200
+                await asyncio.wait_for(await inside.ping(), SOON_S)
+                for stranger in strangers:
+                    stranger.close()
 
 
 async def healthy(client: Client) -> bool:

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from functools import partial
 
 import httpx
 import pytest
@@ -218,6 +219,25 @@ async def test_a_socket_by_another_name_is_refused(opened: Client) -> None:
 
 
 # --- how often ---
+
+
+async def test_guests_of_a_call_begin_nothing_at_the_cost_of_others_at_their_address() -> None:
+    settings = ServerSettings(token=TOKEN, limits=Limits(max_joins=2))
+    host = {"Authorization": f"Bearer {TOKEN}"}
+    with loading() as load:
+        async with serving(settings, load) as client:
+            begin = partial(client.http.post, "/api/calls", json={}, headers=host)
+            call = (await begin()).json()
+
+            async def knock(call: dict[str, str]) -> int:
+                async with httpx.AsyncClient(base_url=client.http.base_url) as guest:
+                    await guest.get(call["link"])
+                    path = f"/whip?room={call['room']}"
+                    return (await guest.post(path, content="v=0", headers=SDP)).status_code
+
+            assert [await knock(call) for _ in range(3)] == [400, 400, 429]
+            other = (await begin()).json()
+            assert await knock(other) == 400
 
 
 async def test_an_address_may_begin_so_many_a_minute_and_guess_so_often() -> None:

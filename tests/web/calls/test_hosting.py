@@ -14,13 +14,16 @@ import httpx
 import pytest
 import pytest_asyncio
 import websockets
+from aiortc import RTCSessionDescription
 from party import TOKEN
 from talks import Talk
 from web_client import SOON_S, Client, loading, serving
 from webrtc_client import SDP, Publication, Repeated, View, offer_of, peer, until
 
+from web.sessions.hosted import Hosted
 from web.settings import Limits, ServerSettings
 from web.webrtc import connection as web_peer
+from web.webrtc import peers
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -46,12 +49,18 @@ class Room:
         self.client = client
         self.room, self.link = call["room"], call["link"]
         self.path = f"/api/calls/{self.room}"
-        self._clip = clip
+        self.clip = clip
         self._open: list[Any] = []
 
-    async def browser(self, link: str | None = None) -> httpx.AsyncClient:
+    async def browser(
+        self, link: str | None = None, *, address: str = "127.0.0.1"
+    ) -> httpx.AsyncClient:
         """One that was let in by the link."""
-        browser = httpx.AsyncClient(base_url=self.client.http.base_url, timeout=SOON_S)
+        browser = httpx.AsyncClient(
+            base_url=self.client.http.base_url,
+            timeout=SOON_S,
+            transport=httpx.AsyncHTTPTransport(local_address=address),
+        )
         self._open.append(browser.aclose)
         assert (await browser.get(link or self.link)).status_code == 303
         return browser
@@ -59,16 +68,19 @@ class Room:
     async def join(self, browser: httpx.AsyncClient, name: str = "Ada") -> Publication:
         publication = Publication(browser)
         self._open.append(publication.pc.close)
-        track = Repeated(self._clip, "audio")
-        return await publication.begin(track, query=f"?room={self.room}&name={name}")
+        track = Repeated(self.clip, "audio")
+        await publication.begin(track, query=f"?room={self.room}&name={name}")
+        hosted = self.client.hub.sessions[publication.session]
+        await until(lambda: not hosted.connecting)  # the server may be told later than we
+        return publication
 
-    async def knock(self, browser: httpx.AsyncClient) -> httpx.Response:
-        """Offer to publish, and never connect; who does so is let go after 2 s here."""
+    async def knock(self, browser: httpx.AsyncClient, *, patience_s: float = 2.0) -> httpx.Response:
+        """Offer to publish, and never connect; the server lets go of it after `patience_s`."""
         pc = peer()
         pc.addTransceiver("audio", "sendonly")
         path = f"/whip?room={self.room}"
         with pytest.MonkeyPatch.context() as patience:
-            patience.setattr(web_peer, "CONNECT_S", 2.0)
+            patience.setattr(web_peer, "CONNECT_S", patience_s)
             answer = await browser.post(path, content=await offer_of(pc), headers=SDP)
         await pc.close()
         return answer
@@ -202,6 +214,7 @@ async def test_the_host_removes_somebody_and_renews_the_link(room: Room) -> None
     of_ada, of_ben = await room.join(ada, "Ada"), await room.join(ben, "Ben")
     view = await room.watch(ben, of_ada.session)
     removing = f"{room.path}/participants/{of_ben.session}"
+    early = await room.browser()  # by the same link, and has not joined when Ben must go
     assert (await ada.delete(removing)).status_code == 403, "no guest does"
     async with room.feed(ben) as feed:
         assert (await host.delete(removing)).status_code == 204
@@ -222,7 +235,15 @@ async def test_the_host_removes_somebody_and_renews_the_link(room: Room) -> None
     assert "You were removed from this call" in page.text
     assert (await host.delete(f"{room.path}/participants/000000000000")).status_code == 404
 
-    waiting = await room.browser()  # by the old link, and does not join yet
+    # That link is with Ben, who would come back by it with another browser.
+    assert code_of(await early.get(room.path)) == (403, "old_link")
+    assert code_of(await room.knock(early)) == (403, "old_link")
+    async with httpx.AsyncClient(base_url=host.base_url) as another:
+        assert code_of(await another.get(room.link)) == (403, "old_link")
+    assert (await ada.get(room.path)).status_code == 200, "who was in stays in"
+    room.link = (await host.get(room.path)).json()["link"]
+
+    waiting = await room.browser()  # by that, and does not join yet
     assert (await ben.post(f"{room.path}/link")).status_code == 403, "no guest does"
     new = (await host.post(f"{room.path}/link")).json()["link"]
     assert (await host.get(room.path)).json()["link"].partition("?")[0] == new.partition("?")[0]
@@ -243,7 +264,7 @@ async def test_one_guest_takes_one_place(room: Room) -> None:
     host = room.client.http
     for _ in range(5):
         assert (await room.knock(greedy)).status_code == 201
-    assert len(await room.present()) == 1
+    assert await room.present() == []
     real = await room.join(greedy, "Greedy")
     again = await room.join(greedy, "Greedy")  # as after a break of the network
     await until(lambda: real.pc.connectionState == "closed")
@@ -273,12 +294,78 @@ async def test_who_does_not_connect_takes_nobodys_place(room: Room) -> None:
     await room.join(await room.browser(), "Ada")
     await room.join(await room.browser(), "Ben")
     await room.join(room.client.http, "Host")
-    assert {"Ada", "Ben", "Host"} <= set(await room.present())
+    assert await room.present() == ["Ada", "Ben", "Host"]
     for knock in knocks:
         location = knock.headers["location"]
         trickle = partial(room.client.http.patch, location, headers=FRAGMENT)
         while (await trickle()).status_code != 404:  # noqa: ASYNC110 - until it is let go
             await asyncio.sleep(0.1)
+
+
+async def test_who_never_connects_keeps_out_nobody_else(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peers, "MAX_CONNECTING", 3)
+    sessions = room.client.hub.sessions
+
+    async def knock(address: str) -> Hosted:
+        browser = await room.browser(address=address)
+        answer = await room.knock(browser, patience_s=60)
+        assert answer.status_code == 201
+        return sessions[answer.headers["location"].rpartition("/")[2]]
+
+    ada = await knock("127.0.0.1")
+    many = [await knock("127.0.0.2") for _ in range(5)]
+    assert not ada.over, "who comes from another address"
+    assert [one.over for one in many] == [True, True, True, False, False]
+    await until(lambda: not {one.id for one in many[:3]} & sessions.keys())
+
+    call = (await room.client.http.post("/api/calls", json={})).json()
+    other = Room(room.client, call, room.clip)
+    await other.join(await other.browser(), "Ben")
+    assert not any(one.over for one in [ada, *many[3:]]), "those of another call do not count"
+    await room.join(await room.browser(), "Cem")
+    await room.join(room.client.http, "Host")
+    assert [ada.over, many[3].over, many[4].over] == [False, True, False]
+    await other.aclose()
+
+
+async def test_who_never_connects_was_never_in_the_call(room: Room) -> None:
+    """The models are still loading, which keeps no session."""
+    spy, late = await room.browser(), await room.browser()
+    sessions = room.client.hub.sessions
+    knocked = (await room.knock(spy)).headers["location"].rpartition("/")[2]
+    assert knocked in sessions
+    assert await room.present() == []
+    assert (await room.client.http.post(f"{room.path}/link")).status_code == 201
+    assert code_of(await spy.get(room.path)) == (403, "old_link"), "it was not in"
+    await until(lambda: knocked not in sessions)
+    assert (await room.client.http.get(f"/api/sessions/{knocked}")).status_code == 404
+    room.link = (await room.client.json(room.path))["link"]
+
+    ada = await room.browser()
+    first = await room.join(ada)
+    again = (await room.knock(ada)).headers["location"].rpartition("/")[2]
+    assert await room.present() == [""], "while she comes again, from another network"
+    await room.client.http.post(f"{room.path}/link")
+    assert (await ada.get(room.path)).status_code == 200
+    await until(lambda: again not in sessions)
+    assert await room.present() == [], "but has not come"
+    assert sessions[first.session].dismissed.is_set()
+    assert code_of(await room.knock(late)) == (403, "old_link")
+
+
+async def test_by_an_old_link_nobody_comes_in_who_offered_before(room: Room) -> None:
+    late = await room.browser()
+    pc = peer()
+    pc.addTransceiver(Repeated(room.clip, "audio"), "sendonly")
+    path = f"/whip?room={room.room}&name=Late"
+    answer = await late.post(path, content=await offer_of(pc), headers=SDP)
+    assert answer.status_code == 201
+    await room.client.http.post(f"{room.path}/link")
+    await pc.setRemoteDescription(RTCSessionDescription(answer.text, "answer"))
+    await until(lambda: pc.connectionState == "closed")
+    assert await room.present() == []
 
 
 async def test_guests_open_no_data_channels(room: Room) -> None:
@@ -304,9 +391,9 @@ async def test_a_guest_erases_after_a_restart(sentence: Talk, tmp_path: Path) ->
             client.http.headers.update(HOST)
             call = (await client.http.post("/api/calls", json={})).json()
             room = Room(client, call, sentence.path)
-            answers = [await room.knock(await room.browser()) for _ in range(2)]
-            ids = [answer.headers["location"].rpartition("/")[2] for answer in answers]
-            tokens = [{"Erase-Token": answer.headers["erase-token"]} for answer in answers]
+            joined = [await room.join(await room.browser()) for _ in range(2)]
+            ids = [publication.session for publication in joined]
+            tokens = [{"Erase-Token": publication.erase_token} for publication in joined]
             assert "erase-token" not in (await room.knock(client.http)).headers
             for kept in (settings.store, Path(f"{settings.store}-wal")):
                 data = kept.read_bytes() if kept.exists() else b""

@@ -52,8 +52,12 @@ export class CallHost {
   }
 
   #remove({ id, name }) {
-    if (!confirm(`Remove “${name}” from this call? They cannot come back with the browser they used.`)) return;
-    this.#do(() => ask("DELETE", `${this.#path}/participants/${id}`));
+    const what = "They cannot come back, and nobody can join by the old link any more: there is a new one. The others stay.";
+    if (!confirm(`Remove “${name}” from this call? ${what}`)) return;
+    this.#do(async () => {
+      await ask("DELETE", `${this.#path}/participants/${id}`);
+      showLink(await ask("GET", this.#path));
+    });
   }
 
   #renewLink() {
