@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse
 from fastapi.websockets import WebSocket
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from web.access.keys import Guest
+from web.access.keys import Guest, Overlay
 from web.access.rates import group_of
 from web.errors import ApiError, refuse
 
@@ -75,6 +75,6 @@ def address_of(request: HTTPConnection) -> str:
 
 
 def guest_of(request: HTTPConnection) -> str | None:
-    """The guest who sends it, as far as the gate has told."""
+    """The guest, or the overlay, who sends it, as far as the gate has told."""
     caller = getattr(request.state, "caller", None)
-    return caller.owner if isinstance(caller, Guest) else None
+    return caller.owner if isinstance(caller, Guest | Overlay) else None

@@ -59,6 +59,11 @@ class Overlay:
 
     session: str
 
+    @property
+    def owner(self) -> str:
+        """All overlays of a session count as one."""
+        return f"overlay {self.session}"
+
 
 Caller: TypeAlias = Host | Guest | Overlay
 

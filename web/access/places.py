@@ -24,7 +24,7 @@ class Standing(Enum):
     STRANGER = auto()
     """Nobody whom the gate let in, as far as is known."""
     GUEST = auto()
-    """A guest of a call."""
+    """A guest of a call, or an overlay."""
     HOST = auto()
     """The host."""
 

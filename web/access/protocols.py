@@ -13,7 +13,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import Frame
 
 from web.access.incoming import Allowance
-from web.access.keys import Guest
+from web.access.keys import Host
 from web.access.places import Place, Standing
 
 PIECE_BYTES = 4096
@@ -189,4 +189,4 @@ def _standing(scope: Any) -> Standing:
     caller = scope["state"].get("caller")
     if caller is None:
         return Standing.STRANGER
-    return Standing.GUEST if isinstance(caller, Guest) else Standing.HOST
+    return Standing.HOST if isinstance(caller, Host) else Standing.GUEST
