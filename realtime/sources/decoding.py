@@ -31,16 +31,19 @@ from realtime.media import (
     SourceNotice,
     VideoFrame,
 )
-from realtime.sources.clocks import RecordingClock
+from realtime.sources.clocks import MAX_OVERLAP_S, RecordingClock
 from realtime.sources.timeline import AudioTimeline, Interleaver
 
 HONEST_DURATION = {"mov", "matroska", "flac"}
 """Containers whose header promises a duration. Of the others FFmpeg tells what is there (wav, avi,
 ogg) or guesses (mpeg, mp3), so that one that was cut short is simply a shorter one."""
 
-UNTIMED = {"aac", "ac3", "dts", "eac3", "mp3"}
-"""Formats without timestamps: FFmpeg counts the time, but where recordings of several rates were
-joined, as if all had the first rate."""
+UNTIMED = {"aac", "ac3", "dts", "eac3", "flac", "mp3"}
+"""Formats without timestamps in seconds: FFmpeg counts samples, but where recordings of several
+rates were joined, as if all had the first rate."""
+
+TAGS = (b"ID3", b"TAG", b"APETAGEX")
+"""How titles and names begin that stand between joined MP3s: nothing that is damaged."""
 
 MISSING_S = 1.0
 """How much less than the header promises there may be before a file counts as cut off: headers
@@ -152,7 +155,7 @@ class MediaReader:
         elif math.isinf(self._merger.video_s):
             self._merger.video_s = self._timeline.end_s
         self._memory_failures = dict.fromkeys(range(len(piece.container.streams)), 0)
-        self._end_s = -math.inf
+        self._end_s = self._sound_end_s = -math.inf
         self._rate, self._timed = piece.audio.rate, True
 
     def _packets(self) -> Iterator[av.Packet[Stream]]:
@@ -182,7 +185,7 @@ class MediaReader:
         stream = packet.stream.index
         try:
             if stream == self._audio.index:
-                for sound in self._audio.decode(packet):
+                for sound in self._audio.decode(self._kept(packet)):
                     yield from self._hear(sound)
                     self._memory_failures[stream] = 0
             elif (
@@ -201,13 +204,29 @@ class MediaReader:
                 self._memory_failures[stream] += 1
                 if self._memory_failures[stream] == MEMORY_FAILURES:
                     raise MemoryError from error
-            self._damaged = True
+            self._damaged = self._damaged or not bytes(packet).startswith(TAGS)
             if stream == self._audio.index:
                 self._timeline.expect_gap()
         if self._damaged and not self._damage_told:
             self._damage_told = True
             message = f"part of {self._name} is damaged and is passed over"
             yield SourceNotice(self._timeline.end_s, "source.corrupt", message)
+
+    def _kept(self, packet: av.Packet[Stream]) -> av.Packet[Stream]:
+        """The packet of sound, which FFmpeg discards where the clock of a fragmented MP4 goes back.
+
+        It does so until the next fragment begins. What an edit list discards does not go back.
+        """
+        if packet.pts is None:
+            return packet
+        start_s = float(packet.pts * packet.time_base)
+        goes_back = start_s < self._sound_end_s - MAX_OVERLAP_S
+        self._sound_end_s = max(self._sound_end_s, start_s)
+        if not packet.is_discard or not goes_back:
+            return packet
+        kept: av.Packet[Stream] = av.Packet(bytes(packet))
+        kept.pts, kept.dts, kept.time_base = packet.pts, packet.dts, packet.time_base
+        return kept
 
     def _hear(self, sound: av.AudioFrame) -> Iterator[Media]:
         if self._container.format.name in UNTIMED and sound.sample_rate != self._rate:

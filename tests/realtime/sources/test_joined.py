@@ -257,6 +257,56 @@ async def test_fragmented_recordings_are_heard_whole(tmp_path: Path) -> None:
     assert codes(items) == ["source.clocks"]
 
 
+async def test_fragments_that_begin_anew_without_a_header_are_heard_whole(tmp_path: Path) -> None:
+    """As of a stream over HTTP that was interrupted: FFmpeg discards the first of them."""
+    options = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "frag_duration": "1000000"}
+    pieces = [
+        write(
+            tmp_path / f"{hz}.mp4",
+            [(0, tone(3, 48000, hz=hz))],
+            48000,
+            codec="aac",
+            options=options,
+        ).read_bytes()
+        for hz in (440, 700)
+    ]
+    path = tmp_path / "joined.mp4"
+    ends = [piece.rindex(b"mfra") - 4 for piece in pieces]
+    path.write_bytes(pieces[0][: ends[0]] + pieces[1][pieces[1].index(b"moof") - 4 : ends[1]])
+    items = await read(path)
+    assert len(sound_of(items)) / SAMPLE_RATE == pytest.approx(6, abs=0.1)
+    assert [pitch(items, at) for at in (2.4, 3.3, 5.4)] == pytest.approx([440, 700, 700], abs=4)
+    assert codes(items) == ["source.clocks"]
+
+
+async def test_titles_between_mp3s_are_no_damage(tmp_path: Path) -> None:
+    pieces = [
+        write(
+            tmp_path / f"{hz}.mp3",
+            [(0, tone(2, 44100, hz=hz))],
+            44100,
+            codec="libmp3lame",
+            options={"write_id3v1": "1"},
+        )
+        for hz in (440, 700)
+    ]
+    items = await read(join(tmp_path / "joined.mp3", *pieces))
+    assert len(sound_of(items)) / SAMPLE_RATE == pytest.approx(4, abs=0.2)
+    assert [pitch(items, at) for at in (1, 3)] == pytest.approx([440, 700], abs=4)
+    assert codes(items) == []
+
+
+async def test_flacs_of_several_rates_have_no_gaps(tmp_path: Path) -> None:
+    pieces = [
+        write(tmp_path / f"{rate}.flac", [(0, tone(3, rate, hz=hz))], rate, codec="flac")
+        for rate, hz in ((44100, 440), (16000, 700), (48000, 900))
+    ]
+    items = await read(join(tmp_path / "joined.flac", *pieces))
+    assert len(sound_of(items)) / SAMPLE_RATE == pytest.approx(9, abs=0.01)
+    assert [pitch(items, at) for at in (1, 4, 7)] == pytest.approx([440, 700, 900], abs=4)
+    assert "audio.gap" not in codes(items)
+
+
 async def test_a_piece_that_cannot_be_heard_is_passed_over(tmp_path: Path) -> None:
     mute = write(tmp_path / "mute.mp4", frames=film(1))
     damaged = tmp_path / "damaged.mp4"
