@@ -18,9 +18,9 @@ from realtime.sources.mixing import Downmixer
 SILENT = 1e-3
 """Magnitude, -60 dBFS, up to which a sample counts as silent."""
 
-HEARD_S = 0.1
+HEARD_S = 0.05
 """A track is silent that has only so much sound beyond that: a click, as where a microphone was
-switched off. Ordinary speech has it within a word, speech with peaks of -50 dBFS within two."""
+switched off. Ordinary speech has it in a word, speech with peaks of -50 dBFS in two sentences."""
 
 LISTEN_S = 300.0
 """How much of a recording is listened to before it is clear that a track is silent; decoding so
