@@ -67,7 +67,7 @@ Lsl = Annotated[
     bool, typer.Option("--lsl", help="Also send each result by Lab Streaming Layer (LSL).")
 ]
 FormatName = Literal[
-    "json", "csv", "faces", "sounds", "parquet", "vtt", "srt", "eaf", "textgrid", "bids",
+    "json", "csv", "faces", "sounds", "notes", "parquet", "vtt", "srt", "eaf", "textgrid", "bids",
     "bids-sidecar", "report",
 ]  # fmt: skip
 Baseline = Annotated[
