@@ -219,7 +219,10 @@ async def test_each_piece_has_its_own_rate_channels_and_size(tmp_path: Path, suf
 
 @pytest.mark.parametrize(
     ("suffix", "codec", "first_hz"),
-    [("opus", "libopus", 48000), ("oga", "flac", 48000), ("aac", "aac", 24000)],
+    [
+        *(("opus", "libopus", 48000), ("oga", "flac", 48000), ("aac", "aac", 24000)),
+        *(("wv", "wavpack", 44100), ("tta", "tta", 44100), ("voc", "pcm_s16le", 22050)),
+    ],
 )
 async def test_sound_alone_has_its_own_rate_and_channels_too(
     tmp_path: Path, suffix: str, codec: str, first_hz: int
