@@ -38,9 +38,9 @@ HONEST_DURATION = {"mov", "matroska", "flac"}
 """Containers whose header promises a duration. Of the others FFmpeg tells what is there (wav, avi,
 ogg) or guesses (mpeg, mp3), so that one that was cut short is simply a shorter one."""
 
-UNTIMED = {"aac", "ac3", "dts", "eac3", "flac", "mp3"}
-"""Formats without timestamps in seconds: FFmpeg counts samples, but where recordings of several
-rates were joined, as if all had the first rate."""
+UNTIMED = {"aac", "ac3", "dts", "eac3", "mp3"}
+"""Formats without timestamps: FFmpeg counts the time, but where recordings of several rates were
+joined, as if all had the first rate."""
 
 TAGS = (b"ID3", b"TAG", b"APETAGEX")
 """How titles and names begin that stand between joined MP3s: nothing that is damaged."""

@@ -1,8 +1,9 @@
 """Where recordings begin that were joined end to end, as by ``cat a.mp4 b.mp4 > c.mp4``.
 
-In: a file. Out: byte offsets. Only headers are read, and never more than `MAX_READS` of them.
+In: a file. Out: byte offsets. Only headers are read, and never more than `MAX_READS` of them; but
+FLAC, which has no sizes, is read whole.
 FFmpeg ends silently with the first recording of these formats, or goes on with its codecs. Others,
-which it reads on its own as one recording with several clocks (MPEG, FLAC ...), are one here.
+which it reads on its own as one recording with several clocks (MPEG, MP3 ...), are one here.
 """
 
 from __future__ import annotations
@@ -156,6 +157,22 @@ def _wavpack(content: _Content, start: int) -> int:
 _FIRST_CHANNELS = 0x800
 
 
+def _flac(content: _Content, start: int) -> int:
+    """It has no sizes. The next one is looked for, by the eight bytes with which each begins."""
+    at = start + 1
+    while len(chunk := content.read(at, _CHUNK)) >= len(_FLACS[0]):
+        found = [place for magic in _FLACS if (place := chunk.find(magic)) >= 0]
+        if found:
+            return at + min(found)
+        at += len(chunk) - len(_FLACS[0]) + 1
+    return content.size
+
+
+_FLACS = (b"fLaC\0\0\0\x22", b"fLaC\x80\0\0\x22")
+
+_CHUNK = 1 << 20
+
+
 def _tta(content: _Content, start: int) -> int:
     """A table tells the size of each of its frames."""
     rate, samples = content.number(start + 10, 4, "little"), content.number(start + 14, 4, "little")
@@ -257,6 +274,7 @@ _FORMATS: tuple[tuple[bytes, int, bytes, _End], ...] = (
     (b"FORM", 8, b"AIF", _aiff),
     (b"caff\0\1", 0, b"", _caf),
     (b"riff\x2e\x91\xcf\x11", 24, b"wave", _w64),
+    (b"fLaC", 0, b"", _flac),
     (b"wvpk", 0, b"", _wavpack),
     (b"TTA1", 0, b"", _tta),
     (b"Creative Voice File\x1a", 0, b"", _voc),

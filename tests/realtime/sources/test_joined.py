@@ -221,7 +221,12 @@ async def test_each_piece_has_its_own_rate_channels_and_size(tmp_path: Path, suf
     ("suffix", "codec", "first_hz"),
     [
         *(("opus", "libopus", 48000), ("oga", "flac", 48000), ("aac", "aac", 24000)),
-        *(("wv", "wavpack", 44100), ("tta", "tta", 44100), ("voc", "pcm_s16le", 22050)),
+        *(
+            ("flac", "flac", 44100),
+            ("wv", "wavpack", 44100),
+            ("tta", "tta", 44100),
+            ("voc", "pcm_s16le", 22050),
+        ),
     ],
 )
 async def test_sound_alone_has_its_own_rate_and_channels_too(
@@ -343,17 +348,6 @@ async def test_titles_between_mp3s_are_no_damage(tmp_path: Path) -> None:
     assert len(sound_of(items)) / SAMPLE_RATE == pytest.approx(4, abs=0.2)
     assert [pitch(items, at) for at in (1, 3)] == pytest.approx([440, 700], abs=4)
     assert codes(items) == []
-
-
-async def test_flacs_of_several_rates_have_no_gaps(tmp_path: Path) -> None:
-    pieces = [
-        write(tmp_path / f"{rate}.flac", [(0, tone(3, rate, hz=hz))], rate, codec="flac")
-        for rate, hz in ((44100, 440), (16000, 700), (48000, 900))
-    ]
-    items = await read(join(tmp_path / "joined.flac", *pieces))
-    assert len(sound_of(items)) / SAMPLE_RATE == pytest.approx(9, abs=0.01)
-    assert [pitch(items, at) for at in (1, 4, 7)] == pytest.approx([440, 700, 900], abs=4)
-    assert "audio.gap" not in codes(items)
 
 
 async def test_a_piece_that_cannot_be_heard_is_passed_over(tmp_path: Path) -> None:
