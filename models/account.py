@@ -21,7 +21,10 @@ def complete_account() -> None:
     except (KeyError, OSError, ImportError):  # which it is, depends on Python's version
         os.environ["LOGNAME"] = f"uid-{getattr(os, 'getuid', int)()}"
     if not _home_can_be_entered():
-        os.environ["HOME"] = str(temporary_home())
+        try:
+            os.environ["HOME"] = str(temporary_home())
+        except OSError:  # all is read-only, or full: a home is looked into in vain
+            os.environ["HOME"] = os.sep
 
 
 def _home_can_be_entered() -> bool:

@@ -50,6 +50,8 @@ def unloadable(error: ImportError | OSError) -> UsageError:
     """What to tell of a library that Python, or the system, did not load."""
     reason = " ".join(str(error).split())
     name = (getattr(error, "name", None) or "").partition(".")[0]
+    if isinstance(error, ModuleNotFoundError) and "is not a package" in reason:
+        return UsageError(f"a file {name}.py stands in the place of the package {name}: rename it")
     if isinstance(error, ModuleNotFoundError):
         package = _PACKAGES.get(name, name)
         return UsageError(f"the Python package {package} is not installed: pip install {package}")
@@ -59,7 +61,7 @@ def unloadable(error: ImportError | OSError) -> UsageError:
     remedies = []
     if library in _DEBIAN:
         remedies.append(f"apt install {_DEBIAN[library]}")
-    elif library:
+    elif library and any(absent in reason for absent in _ABSENT):
         remedies.append(f"install the package of your system that has {library}")
     if library in _OPENCV:
         # Both packages own the folder cv2: to remove the one would break the other.
@@ -74,13 +76,29 @@ def unloadable(error: ImportError | OSError) -> UsageError:
 
 def cannot_load(error: OSError) -> bool:
     """Whether the system tells that it did not find, or could not take, a shared library."""
-    return error.errno is None and _MISSING.search(str(error)) is not None
+    if getattr(error, "winerror", None) in _WINDOWS:
+        return True
+    told = str(error)
+    return error.errno is None and (
+        told.startswith("dlopen(") or _MISSING.search(told) is not None  # macOS and Linux
+    )
+
+
+_WINDOWS = (126, 127, 193, 1114)
+"""Not found, a procedure not found, of another architecture, its start failed."""
 
 
 # As the loader of Linux tells it: "libGL.so.1: cannot open shared object file: ...".
 _MISSING = re.compile(r"(?:^|[\s/(])(lib[\w+.-]*\.so[\w.]*): ")
 
-_OPENCV = ("libGL.so.1", "libgthread-2.0.so.0", "libglib-2.0.so.0", "libSM.so.6", "libXext.so.6")
+_ABSENT = ("cannot open shared object file", "Error loading shared library")
+"""How Linux, and musl, tell that there is none: others lack a symbol or a version, and belong to
+Python's package more often than to the system's."""
+
+_OPENCV = (
+    *("libGL.so.1", "libgthread-2.0.so.0", "libglib-2.0.so.0", "libSM.so.6", "libXext.so.6"),
+    *("libX11.so.6", "libXrender.so.1", "libxcb.so.1"),
+)
 
 _DEBIAN = {
     "libGL.so.1": "libgl1",
@@ -88,6 +106,10 @@ _DEBIAN = {
     "libglib-2.0.so.0": "libglib2.0-0",
     "libSM.so.6": "libsm6",
     "libXext.so.6": "libxext6",
+    "libX11.so.6": "libx11-6",
+    "libXrender.so.1": "libxrender1",
+    "libxcb.so.1": "libxcb1",
+    "libopenblas.so.0": "libopenblas0",
     "libgomp.so.1": "libgomp1",
     "libstdc++.so.6": "libstdc++6",
     "libsndfile.so.1": "libsndfile1",

@@ -24,11 +24,17 @@ def spare_others(
         force: overwrite it, whatever it holds.
 
     Raises:
-        UsageError: something would be lost.
+        UsageError: something would be lost, or there can be no such file.
     """
     file = Path(path)
     try:
-        lost = file.is_file() and file.stat().st_size > 0 and not is_one(file)
+        lost = file.is_file() and file.stat().st_size > 0
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be written ({error.strerror}): choose another path"
+        ) from None
+    try:
+        lost = lost and not is_one(file)
     except (OSError, ValueError):  # it cannot be read
         lost = True
     if lost and not force:

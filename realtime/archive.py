@@ -52,6 +52,9 @@ SUFFIXES = frozenset(
 
 TABLE = "utterances.csv"
 
+LONGEST_NAME = 255 - len(".jsonl.part")
+"""Of a recording, in bytes, whose events are named after the whole of it: disks take 255."""
+
 
 @dataclass(frozen=True)
 class Recording:
@@ -114,7 +117,7 @@ def recordings(inputs: Sequence[str], results: Path) -> list[Recording]:
                 raise UsageError(f"{given} holds no recordings: name a folder of sound or video")
         for path in paths:
             name = path.relative_to(top) if top.is_dir() else Path(path.name)
-            events = results / name.with_name(f"{name.name}.jsonl")
+            events = results / name.with_name(f"{_shortened(name.name)}.jsonl")
             if (other := found.get(events)) and not other.path.samefile(path):
                 raise UsageError(
                     f"{other.path} and {path} would both be written to {events}: analyse them "
@@ -122,6 +125,13 @@ def recordings(inputs: Sequence[str], results: Path) -> list[Recording]:
                 )
             found[events] = Recording(path, str(name), events)
     return list(found.values())
+
+
+def _shortened(name: str) -> str:
+    """As much of a file's name as leaves room for what is put behind it."""
+    while len(os.fsencode(name)) > LONGEST_NAME:
+        name = name[:-1]
+    return name
 
 
 def analyse_all(todo: Sequence[Recording], options: Options, jobs: int) -> Iterator[Outcome]:
@@ -293,7 +303,7 @@ async def _analysed(recording: Recording, options: Options) -> Outcome:
         thinner=thinner_for(options.alone),
         audio_track=options.audio_track,
     )
-    source.name = recording.name
+    source.name = shown(recording.name)
     recording.events.parent.mkdir(parents=True, exist_ok=True)
     part = recording.events.with_name(f"{recording.events.name}.part")
     async with aclosing(source):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -66,7 +67,7 @@ Lsl = Annotated[
     bool, typer.Option("--lsl", help="Also send each result by Lab Streaming Layer (LSL).")
 ]
 FormatName = Literal[
-    "json", "csv", "faces", "sounds", "parquet", "vtt", "srt", "eaf", "textgrid", "bids",
+    "json", "csv", "faces", "sounds", "notes", "parquet", "vtt", "srt", "eaf", "textgrid", "bids",
     "bids-sidecar", "report",
 ]  # fmt: skip
 Baseline = Annotated[
@@ -307,8 +308,11 @@ def export(
     from realtime.formats.pieces import in_pieces
     from realtime.reading import Results
 
-    if output is not None and output.exists() and not force:
-        raise UsageError(f"{output} exists: choose another path, or overwrite it with --force")
+    if output is not None and os.path.exists(output):
+        if file.exists() and output.samefile(file):
+            raise UsageError(f"{output} is what is to be exported: choose another path")
+        if not force:
+            raise UsageError(f"{output} exists: choose another path, or overwrite it with --force")
     chosen = FORMATS[format]
     with Results(file, session).sessions() as sessions, contextlib.ExitStack() as cleanup:
         if chosen.one_time and len(sessions) > 1:
@@ -319,7 +323,12 @@ def export(
         title = sessions[0].name if sessions else file.name
         wish = Wish(title, together=len(sessions) != 1, speakers=speakers, emotions=emotions)
         pieces = in_pieces(chosen.write(gather(sessions, {}), wish))
-        to = sys.stdout.buffer if output is None else cleanup.enter_context(output.open("wb"))
+        try:
+            to = sys.stdout.buffer if output is None else cleanup.enter_context(output.open("wb"))
+        except OSError as error:
+            raise UsageError(
+                f"{output} cannot be written ({error.strerror}): choose another path"
+            ) from None
         to.writelines(pieces)
         to.flush()
 

@@ -97,6 +97,17 @@ def test_a_link_in_the_place_of_that_folder_is_not_followed(
     assert not any((tmp_path / "elsewhere").iterdir())
 
 
+def test_without_a_folder_for_temporary_files_the_command_line_works(tmp_path: Path) -> None:
+    """As in a container that is read-only: neither they nor the home can be written."""
+    code = (
+        f"import sys, tempfile; sys.path.insert(0, {str(REPO)!r})\n"
+        "tempfile._candidate_tempdir_list = lambda: ['/nonexistent']\n"
+        "import run_live; sys.argv[1:] = ['models']; raise SystemExit(run_live.main())\n"
+    )
+    ended = run([sys.executable, "-c", code], tmp_path, "/dev/null")
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
 def test_a_missing_home_is_that_of_the_account(tmp_path: Path) -> None:
     code = f"import sys; sys.path.insert(0, {str(REPO)!r})\nimport models, os; print(os.environ)"
     ended = run([sys.executable, "-c", code], tmp_path, None)

@@ -16,6 +16,12 @@ from models.libraries import cannot_load, unloadable
 GL = "libGL.so.1: cannot open shared object file: No such file or directory"
 
 
+def windows_error(number: int, message: str) -> OSError:
+    error = OSError(22, message)
+    error.winerror = number  # type: ignore[attr-defined,unused-ignore] # as on Windows
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "told"),
     [
@@ -29,6 +35,23 @@ GL = "libGL.so.1: cannot open shared object file: No such file or directory"
             ImportError("cannot import name 'x' from 'torch'\n(a.py)", name="torch"),
             ["torch", "install it again"],
         ),
+        (ImportError(GL.replace("GL", "xcb"), name="cv2"), ["OpenCV", "libxcb1", "headless"]),
+        (
+            ImportError("/venv/libtorchaudio.so: undefined symbol: _ZN3c1", name="torchaudio"),
+            ["torchaudio cannot be loaded", "): install it again"],
+        ),
+        (
+            ImportError(
+                "/lib/libm.so.6: version `GLIBC_2.29' not found (required by x)", name="av"
+            ),
+            ["av cannot be loaded", "): install it again"],
+        ),
+        (
+            ModuleNotFoundError("No module named 'av.x'; 'av' is not a package", name="av.x"),
+            ["a file av.py", "rename it"],
+        ),
+        (OSError("dlopen(/venv/libtorchaudio.so, 6): Symbol not found: _f"), ["libtorchaudio"]),
+        (windows_error(126, "Error loading torch/lib/c10.dll"), ["c10.dll", "install it again"]),
         (OSError("libcudart.so.12: cannot open shared object file: No such"), ["libcudart.so.12"]),
     ],
 )

@@ -97,6 +97,12 @@ def test_what_is_to_be_analysed_is_never_overwritten(tmp_path: Path, force: bool
     assert clip.read_text() == STARTED.model_dump_json()
 
 
+@posix
+@pytest.mark.parametrize("force", [False, True])
+def test_a_name_that_is_too_long_is_told_for_what_it_is(tmp_path: Path, force: bool) -> None:
+    assert "cannot be written (File name too long)" in refused(tmp_path / ("é" * 150), force=force)
+
+
 def test_a_folder_cannot_be_written_and_nothing_is_opened_before_it_is_asked_for(
     tmp_path: Path,
 ) -> None:

@@ -31,7 +31,7 @@ from realtime.media import (
     SourceNotice,
     VideoFrame,
 )
-from realtime.sources.clocks import RecordingClock
+from realtime.sources.clocks import MAX_OVERLAP_S, RecordingClock
 from realtime.sources.timeline import AudioTimeline, Interleaver
 
 HONEST_DURATION = {"mov", "matroska", "flac"}
@@ -42,9 +42,19 @@ UNTIMED = {"aac", "ac3", "dts", "eac3", "mp3"}
 """Formats without timestamps: FFmpeg counts the time, but where recordings of several rates were
 joined, as if all had the first rate."""
 
+TAGS = (b"ID3", b"TAG", b"APETAGEX")
+"""How titles and names begin that stand between joined MP3s: nothing that is damaged."""
+
 MISSING_S = 1.0
 """How much less than the header promises there may be before a file counts as cut off: headers
 round, and streams do not end together."""
+
+FOLLOWED = {"mpegts", "mpeg", "hls"}
+"""Formats in which each of several joined recordings may have streams of its own."""
+
+FOLLOW_S = 2.5
+"""When another stream had so much and ours nothing, ours is over. Streams side by side are mixed
+more closely: at 16 kbit/s, 1.4 s come at once."""
 
 READ_FAILURES = 20
 """So many damaged places in a row, with nothing readable between, end the source."""
@@ -111,7 +121,7 @@ class MediaReader:
         cut_off: str | None = None
         for piece in self._pieces:
             self._begin(piece)
-            for packet in self._packets():
+            for packet in self._followed(self._packets()):
                 for item in self._decode(packet):
                     self._merger.push(item)
                     self._merger.audio_s = self._timeline.position / SAMPLE_RATE
@@ -152,7 +162,7 @@ class MediaReader:
         elif math.isinf(self._merger.video_s):
             self._merger.video_s = self._timeline.end_s
         self._memory_failures = dict.fromkeys(range(len(piece.container.streams)), 0)
-        self._end_s = -math.inf
+        self._end_s = self._sound_end_s = -math.inf
         self._rate, self._timed = piece.audio.rate, True
 
     def _packets(self) -> Iterator[av.Packet[Stream]]:
@@ -175,6 +185,33 @@ class MediaReader:
                 raise SourceError(f"{self._name} broke off: {why(error)}") from error
         raise SourceError(f"{self._name} broke off: it is damaged and cannot be read further")
 
+    def _followed(self, packets: Iterator[av.Packet[Stream]]) -> Iterator[av.Packet[Stream]]:
+        """All `packets`; where one of our streams is over, another goes on in its place."""
+        if self._container.format.name not in FOLLOWED:
+            yield from packets
+            return
+        others: dict[int, list[av.Packet[Stream]]] = {}  # since ours of their kind had a packet
+        for packet in packets:
+            stream, ours = packet.stream, (self._audio, self._video)
+            if packet.pts is None:
+                yield packet
+            elif any(stream is one for one in ours):
+                others = {
+                    n: held for n, held in others.items() if held[0].stream.type != stream.type
+                }
+                yield packet
+            elif any(one is not None and stream.type == one.type for one in ours):
+                held = others.setdefault(stream.index, [])
+                held.append(packet)
+                assert held[0].pts is not None
+                if (packet.pts - held[0].pts) * packet.time_base > FOLLOW_S:
+                    if isinstance(stream, AudioStream):
+                        self._audio = stream
+                    elif isinstance(stream, VideoStream):
+                        self._video = stream
+                    self._memory_failures[stream.index] = 0
+                    yield from others.pop(stream.index)
+
     def _decode(self, packet: av.Packet[Stream]) -> Iterator[Media]:
         if packet.pts is not None:
             end = packet.pts + (packet.duration or 0)
@@ -182,7 +219,7 @@ class MediaReader:
         stream = packet.stream.index
         try:
             if stream == self._audio.index:
-                for sound in self._audio.decode(packet):
+                for sound in self._audio.decode(self._kept(packet)):
                     yield from self._hear(sound)
                     self._memory_failures[stream] = 0
             elif (
@@ -201,13 +238,29 @@ class MediaReader:
                 self._memory_failures[stream] += 1
                 if self._memory_failures[stream] == MEMORY_FAILURES:
                     raise MemoryError from error
-            self._damaged = True
+            self._damaged = self._damaged or not bytes(packet).startswith(TAGS)
             if stream == self._audio.index:
                 self._timeline.expect_gap()
         if self._damaged and not self._damage_told:
             self._damage_told = True
             message = f"part of {self._name} is damaged and is passed over"
             yield SourceNotice(self._timeline.end_s, "source.corrupt", message)
+
+    def _kept(self, packet: av.Packet[Stream]) -> av.Packet[Stream]:
+        """The packet of sound, which FFmpeg discards where the clock of a fragmented MP4 goes back.
+
+        It does so until the next fragment begins. What an edit list discards does not go back.
+        """
+        if packet.pts is None:
+            return packet
+        start_s = float(packet.pts * packet.time_base)
+        goes_back = start_s < self._sound_end_s - MAX_OVERLAP_S
+        self._sound_end_s = max(self._sound_end_s, start_s)
+        if not packet.is_discard or not goes_back:
+            return packet
+        kept: av.Packet[Stream] = av.Packet(bytes(packet))
+        kept.pts, kept.dts, kept.time_base = packet.pts, packet.dts, packet.time_base
+        return kept
 
     def _hear(self, sound: av.AudioFrame) -> Iterator[Media]:
         if self._container.format.name in UNTIMED and sound.sample_rate != self._rate:

@@ -29,13 +29,13 @@ from realtime.sources.base import ThreadedSource
 from realtime.sources.decoding import MediaReader, Piece, why
 from realtime.sources.timeline import media_time
 from realtime.sources.tracks import (
-    SILENT,
+    HEARD_S,
     audio_tracks,
     best_audio,
     best_video,
     chosen_track,
+    heard,
     listed,
-    loudness,
 )
 
 Pace: TypeAlias = Literal["live", "fast"]
@@ -227,12 +227,12 @@ class Recording:
         if self._is_live(container) or (len(tracks) == 1 and not container.streams.video):
             return best
         with self._connect(span) as another:
-            peaks = loudness(another, best.index)
-        if not peaks or (self._audio_track is not None and best.index not in peaks):
+            seconds = heard(another, best.index)
+        if not seconds or (self._audio_track is not None and best.index not in seconds):
             raise UsageError(f"{self._without_sound()}: its track of sound is empty")
         if self._audio_track is not None or len(tracks) == 1:
             return best
-        audible = [track for track in tracks if peaks.get(track.index, 0.0) > SILENT]
+        audible = [track for track in tracks if seconds.get(track.index, 0.0) > HEARD_S]
         chosen = best if best in audible or not audible else audible[0]
         labels = dict(zip(tracks, listed(tracks), strict=True))
         reason = "" if chosen is best else f", because {labels[best]} is silent"

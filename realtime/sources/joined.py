@@ -1,8 +1,9 @@
 """Where recordings begin that were joined end to end, as by ``cat a.mp4 b.mp4 > c.mp4``.
 
-In: a file. Out: byte offsets. Only headers are read, and never more than `MAX_READS` of them.
+In: a file. Out: byte offsets. Only headers are read, and never more than `MAX_READS` of them; but
+FLAC, which has no sizes, is read whole.
 FFmpeg ends silently with the first recording of these formats, or goes on with its codecs. Others,
-which it reads on its own as one recording with several clocks (MPEG, FLAC ...), are one here.
+which it reads on its own as one recording with several clocks (MPEG, MP3 ...), are one here.
 """
 
 from __future__ import annotations
@@ -142,6 +143,63 @@ def _ogg(content: _Content, start: int) -> int:
 _FIRST_PAGE = 2
 
 
+def _wavpack(content: _Content, start: int) -> int:
+    """Of its blocks, the first of a recording has sample 0, and begins its channels."""
+    at = start
+    while (head := content.head(at)).startswith(b"wvpk"):
+        sample, flags = (int.from_bytes(head[n : n + 4], "little") for n in (16, 24))
+        if at > start and sample == 0 and flags & _FIRST_CHANNELS:
+            return at
+        at += 8 + int.from_bytes(head[4:8], "little")
+    return _after_tag(content, at)
+
+
+_FIRST_CHANNELS = 0x800
+
+
+def _flac(content: _Content, start: int) -> int:
+    """It has no sizes. The next one is looked for, by the eight bytes with which each begins."""
+    at = start + 1
+    while len(chunk := content.read(at, _CHUNK)) >= len(_FLACS[0]):
+        found = [place for magic in _FLACS if (place := chunk.find(magic)) >= 0]
+        if found:
+            return at + min(found)
+        at += len(chunk) - len(_FLACS[0]) + 1
+    return content.size
+
+
+_FLACS = (b"fLaC\0\0\0\x22", b"fLaC\x80\0\0\x22")
+
+_CHUNK = 1 << 20
+
+
+def _tta(content: _Content, start: int) -> int:
+    """A table tells the size of each of its frames."""
+    rate, samples = content.number(start + 10, 4, "little"), content.number(start + 14, 4, "little")
+    frames = -(-samples // max(1, rate * 256 // 245))
+    table = content.read(start + 22, min(4 * frames, _LARGEST_TABLE))
+    sizes = (int.from_bytes(table[n : n + 4], "little") for n in range(0, len(table), 4))
+    return _after_tag(content, start + 22 + len(table) + 4 + sum(sizes))
+
+
+_LARGEST_TABLE = 1 << 22
+"""Bytes, of twelve days."""
+
+
+def _after_tag(content: _Content, at: int) -> int:
+    """Where the names (APEv2) end that may follow a recording."""
+    if content.read(at, 8) != b"APETAGEX":
+        return at
+    return at + 32 + content.number(at + 12, 4, "little")
+
+
+def _voc(content: _Content, start: int) -> int:
+    at = start + content.number(start + 20, 2, "little")
+    while content.number(at, 1):  # 0 is the end, also that of the file
+        at += 4 + content.number(at + 1, 3, "little")
+    return at + 1
+
+
 def _matroska(content: _Content, start: int) -> int:
     at = start
     while at == start or not _format(content.head(at)):
@@ -216,6 +274,10 @@ _FORMATS: tuple[tuple[bytes, int, bytes, _End], ...] = (
     (b"FORM", 8, b"AIF", _aiff),
     (b"caff\0\1", 0, b"", _caf),
     (b"riff\x2e\x91\xcf\x11", 24, b"wave", _w64),
+    (b"fLaC", 0, b"", _flac),
+    (b"wvpk", 0, b"", _wavpack),
+    (b"TTA1", 0, b"", _tta),
+    (b"Creative Voice File\x1a", 0, b"", _voc),
     (b".snd", 0, b"", _au),
     (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", 0, b"", _asf),
 )

@@ -34,8 +34,12 @@ LOST = 0.05
 cancel each other, or are too many for the one that somebody speaks into. Two channels of which one
 is silent give 0.25; speech that is only in the centre of 5.1 gives 0.086."""
 
-MEMORY_S = 1.0
-"""Over what time powers are compared, with exponential decay: a syllable or two."""
+MEMORY_S = 0.25
+"""Over what time powers are compared, with exponential decay: a syllable. Where channels begin to
+cancel each other, three times as much is lost."""
+
+OFFSET_MEMORY_S = 1.0
+"""Over what time the constant part of a channel is measured, with exponential decay."""
 
 AUDIBLE = 1e-7
 """Mean power, -70 dBFS, below which a choice would follow noise."""
@@ -44,7 +48,7 @@ Channels = npt.NDArray[np.float32]
 """float32 (channels, n)."""
 
 Offsets = npt.NDArray[np.float64]
-"""float64 (channels,): the mean of each channel over the last `MEMORY_S`."""
+"""float64 (channels,): the mean of each channel over the last `OFFSET_MEMORY_S`."""
 
 
 class Downmixer:
@@ -131,7 +135,7 @@ class Downmixer:
             constant = np.abs(means) > 3 * channels.std(axis=1, dtype=np.float64)
             self._offsets = np.where(constant & (length >= rate // 50), means, 0.0)
         before = self._offsets
-        self._offsets = means + (before - means) * math.exp(-length / (MEMORY_S * rate))
+        self._offsets = means + (before - means) * math.exp(-length / (OFFSET_MEMORY_S * rate))
         self._has_offset = self._has_offset or bool((np.abs(self._offsets) > OFFSET).any())
         if not self._has_offset or self._integers:
             return channels

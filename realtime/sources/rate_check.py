@@ -17,13 +17,23 @@ AGREES, ALIKE = 0.15, 0.1
 """How far a piece may be off the right rate, and off the other one that it suggests; times that
 were taken by a wall clock are not exact."""
 
+TELEPHONY_HZ = 4000
+"""The bytes of a telephone's 8000 samples a second (µ-law), taken for samples of 16 bits."""
+
 _KNOWN_HZ = (
-    *(8000, 11025, 12000, 22050, 24000, 32000, 44100, 48000),
+    *(TELEPHONY_HZ, 8000, 11025, 12000, 22050, 24000, 32000, 44100, 48000),
     *(64000, 88200, 96000, 176400, 192000),
 )
 
 
-_UNITS = {"milliseconds": 1e3, "microseconds": 1e6, "numbers of samples": SAMPLE_RATE}
+_UNITS = {
+    "milliseconds": 1e3,
+    "microseconds": 1e6,
+    "nanoseconds": 1e9,
+    "numbers of samples": SAMPLE_RATE,
+    "numbers of samples at 48 kHz": 48_000,
+    "RTP's 90 000 a second": 90_000,
+}
 """What clients send in place of seconds, and how many of them a second has."""
 
 
@@ -74,11 +84,13 @@ def _suggested(rates: list[float]) -> str | None:
     if not all(_off(rate, other) <= ALIKE for rate in rates):
         return None
     guess = f"{other / 1000:g} kHz mono"
-    if other >= SAMPLE_RATE:
+    if other == TELEPHONY_HZ:
+        guess = "8 kHz in 8 bits"
+    elif other >= SAMPLE_RATE:
         guess += f" or {other / 2000:g} kHz stereo"
     return (
         f"{other} samples came for each second, which suggests {guess}: "
-        f"send {SAMPLE_RATE // 1000} kHz mono"
+        f"send {SAMPLE_RATE // 1000} kHz mono in 16 bits"
     )
 
 

@@ -1,6 +1,6 @@
 """Which tracks of a recording are analysed: of sound, the one asked for, or one that is not silent.
 
-In: an opened container. Out: its tracks, and how loud each of them gets.
+In: an opened container. Out: its tracks, and how much is heard in each of them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,11 @@ from models.errors import UsageError
 from realtime.sources.mixing import Downmixer
 
 SILENT = 1e-3
-"""Peak, -60 dBFS, up to which a track counts as silent."""
+"""Magnitude, -60 dBFS, up to which a sample counts as silent."""
+
+HEARD_S = 0.05
+"""A track is silent that has only so much sound beyond that: a click, as where a microphone was
+switched off. Ordinary speech has it in a word, speech with peaks of -50 dBFS in two sentences."""
 
 LISTEN_S = 300.0
 """How much of a recording is listened to before it is clear that a track is silent; decoding so
@@ -71,37 +75,39 @@ def listed(tracks: list[AudioStream]) -> list[str]:
     ]
 
 
-def loudness(container: InputContainer, first: int) -> dict[int, float]:
-    """Peak of each track of sound that has any, by the index of its stream; 1 is full scale.
+def heard(container: InputContainer, first: int) -> dict[int, float]:
+    """How many seconds of each track of sound are not silent, by the index of its stream.
 
-    Listening ends as soon as the track of index `first` is heard; of a single track, with its
-    first packet.
+    Tracks without any packet are left out. Listening ends as soon as the track of index `first` is
+    not a silent one; of a single track, with its first packet.
     """
     tracks = {track.index: track for track in audio_tracks(container)}
     mixers = {index: Downmixer() for index in tracks}
-    peaks: dict[int, float] = {}
+    seconds: dict[int, float] = {}
     began_s: float | None = None
     try:
         for packet in container.demux(list(tracks.values())):
             if packet.dts is None:  # the last of each stream is empty
                 continue
             index = packet.stream.index
-            peaks.setdefault(index, 0.0)
+            seconds.setdefault(index, 0.0)
             if len(tracks) == 1:
                 break
             time_s = float(packet.dts * packet.time_base)
             began_s = time_s if began_s is None else began_s
-            peaks[index] = max(peaks[index], _peak(tracks[index], packet, mixers[index]))
-            if peaks.get(first, 0.0) > SILENT or time_s - began_s > LISTEN_S:
+            seconds[index] += _heard(tracks[index], packet, mixers[index])
+            if seconds.get(first, 0.0) > HEARD_S or time_s - began_s > LISTEN_S:
                 break
     except (av.error.FFmpegError, IndexError):
         pass  # what is damaged is told where it is analysed
-    return peaks
+    return seconds
 
 
-def _peak(track: AudioStream, packet: av.Packet[Stream], mixer: Downmixer) -> float:
+def _heard(track: AudioStream, packet: av.Packet[Stream], mixer: Downmixer) -> float:
     try:
-        frames = track.decode(packet)
-        return max((float(np.abs(mixer.mix(frame)[0]).max()) for frame in frames), default=0.0)
+        return sum(
+            np.count_nonzero(np.abs(mixer.mix(frame)[0]) > SILENT) / frame.sample_rate
+            for frame in track.decode(packet)
+        )
     except av.error.FFmpegError:
         return 0.0

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import signal
+import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -78,6 +80,22 @@ def test_other_files_are_spared(tmp_path: Path) -> None:
     status, _, err = run("analyze", tmp_path, "--results", tmp_path)
     assert (status, err.count("\n")) == (2, 1)
     assert f"{TABLE} exists and holds no table of utterances" in err
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="needs names of any bytes")
+def test_names_that_are_long_or_not_utf_8_stop_nothing(sentence: Talk, tmp_path: Path) -> None:
+    folder, found = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    for name in (b"gr\xfcn.flac", os.fsencode("é" * 125 + ".flac")):
+        (folder / os.fsdecode(name)).write_bytes(sentence.path.read_bytes())
+    status, _, err = run("analyze", folder, "--results", found, "--jobs", "1")
+    assert (status, err) == (0, "")
+    told = {os.fsencode(path.name): path.open().readline() for path in found.glob("*.jsonl")}
+    assert {name: json.loads(first)["source"] for name, first in told.items()} == {
+        b"gr\xfcn.flac.jsonl": "gr\ufffdn.flac",
+        os.fsencode("é" * 122 + ".jsonl"): "é" * 125 + ".flac",
+    }
 
 
 @pytest.mark.slow

@@ -153,7 +153,12 @@ def test_the_command_refuses_in_one_line(
     for arguments, told in (
         ([lines, "--format", "srt"], "holds 2 sessions: name one by --session, as two"),
         ([stored, "--output", lines], "exists: choose another path, or overwrite it with --force"),
+        ([lines, "--output", lines, "--force"], "is what is to be exported: choose another path"),
+        ([stored, "--output", tmp_path / ("é" * 150)], "cannot be written (File name too long)"),
+        ([stored, "--output", tmp_path / "no" / "a.csv"], "cannot be written (No such file"),
+        ([stored, "--output", lines / "a.csv"], "cannot be written (Not a directory)"),
         ([tmp_path / "none"], "cannot be read"),
+        ([tmp_path / ("é" * 150)], "cannot be read"),
         ([stored, "--format", "xml"], "xml"),
     ):
         assert run(*arguments, monkeypatch=monkeypatch) == 2

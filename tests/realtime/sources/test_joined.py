@@ -7,13 +7,14 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
+import av
 import networks
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from playing import events_of, results, warnings_of
-from recordings import codes, film, frames_of, read, refusal, sound_of, tone, write
+from recordings import as_written, codes, film, frames_of, read, refusal, sound_of, tone, write
 from talks import Talk
 
 from realtime.analyzers.local import LocalAnalyzer
@@ -218,7 +219,15 @@ async def test_each_piece_has_its_own_rate_channels_and_size(tmp_path: Path, suf
 
 @pytest.mark.parametrize(
     ("suffix", "codec", "first_hz"),
-    [("opus", "libopus", 48000), ("oga", "flac", 48000), ("aac", "aac", 24000)],
+    [
+        *(("opus", "libopus", 48000), ("oga", "flac", 48000), ("aac", "aac", 24000)),
+        *(
+            ("flac", "flac", 44100),
+            ("wv", "wavpack", 44100),
+            ("tta", "tta", 44100),
+            ("voc", "pcm_s16le", 22050),
+        ),
+    ],
 )
 async def test_sound_alone_has_its_own_rate_and_channels_too(
     tmp_path: Path, suffix: str, codec: str, first_hz: int
@@ -255,6 +264,90 @@ async def test_fragmented_recordings_are_heard_whole(tmp_path: Path) -> None:
     assert len(sound_of(items)) / SAMPLE_RATE == pytest.approx(6, abs=0.15)
     assert [pitch(items, at) for at in (2.4, 5.4)] == pytest.approx([440, 700], abs=4)
     assert codes(items) == ["source.clocks"]
+
+
+async def test_fragments_that_begin_anew_without_a_header_are_heard_whole(tmp_path: Path) -> None:
+    """As of a stream over HTTP that was interrupted: FFmpeg discards the first of them."""
+    options = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "frag_duration": "1000000"}
+    pieces = [
+        write(
+            tmp_path / f"{hz}.mp4",
+            [(0, tone(3, 48000, hz=hz))],
+            48000,
+            codec="aac",
+            options=options,
+        ).read_bytes()
+        for hz in (440, 700)
+    ]
+    path = tmp_path / "joined.mp4"
+    ends = [piece.rindex(b"mfra") - 4 for piece in pieces]
+    path.write_bytes(pieces[0][: ends[0]] + pieces[1][pieces[1].index(b"moof") - 4 : ends[1]])
+    items = await read(path)
+    assert len(sound_of(items)) / SAMPLE_RATE == pytest.approx(6, abs=0.1)
+    assert [pitch(items, at) for at in (2.4, 3.3, 5.4)] == pytest.approx([440, 700, 700], abs=4)
+    assert codes(items) == ["source.clocks"]
+
+
+@pytest.mark.parametrize("suffix", ["ts", "mpg"])
+async def test_each_piece_has_streams_of_its_own(tmp_path: Path, suffix: str) -> None:
+    """Of MPEG-TS, other numbers; of MPEG-PS, other codecs, which have other numbers."""
+    pieces = [
+        write(
+            tmp_path / f"{hz}.{suffix}",
+            [(0, tone(4, 48000, hz=hz))],
+            48000,
+            codec=codec if suffix == "mpg" else "mp2",
+            frames=film(4),
+            video_codec="mpeg1video" if suffix == "mpg" else "libx264",
+            options={"mpegts_start_pid": str(hz)} if suffix == "ts" else {},
+        )
+        for hz, codec in ((440, "mp2"), (700, "ac3"), (900, "mp2"))
+    ]
+    items = await read(join(tmp_path / f"joined.{suffix}", *pieces))
+    assert len(sound_of(items)) / SAMPLE_RATE == pytest.approx(12, abs=0.2)
+    assert [pitch(items, at) for at in (2, 4.5, 7, 9, 11)] == pytest.approx(
+        [440, 700, 700, 900, 900], abs=4
+    )
+    assert len(frames_of(items)) == pytest.approx(60, abs=2)
+    assert "source.clocks" in codes(items)
+
+
+async def test_tracks_side_by_side_are_not_taken_for_pieces(tmp_path: Path) -> None:
+    path = tmp_path / "two.ts"
+    with av.open(str(path), "w") as out:
+        tracks = [out.add_stream("mp2", rate=48000, layout="mono") for _ in range(2)]
+        for stream in tracks:
+            stream.bit_rate = 32_000
+        sounds = [as_written(tone(8, 48000, hz=hz)) for hz in (440, 700)]
+        for n in range(0, 8 * 48000, 1152):
+            for stream, sound in zip(tracks, sounds, strict=True):
+                piece = np.ascontiguousarray(sound[:, n : n + 1152])
+                frame = av.AudioFrame.from_ndarray(piece, "s16", "mono")
+                frame.sample_rate, frame.pts = 48000, n
+                out.mux(stream.encode(frame))
+        for stream in tracks:
+            out.mux(stream.encode())
+    items = await read(path)
+    assert len(sound_of(items)) / SAMPLE_RATE == pytest.approx(8, abs=0.1)
+    assert [pitch(items, at) for at in (1, 4, 7)] == pytest.approx([440] * 3, abs=4)
+    assert codes(items) == ["audio.track"]
+
+
+async def test_titles_between_mp3s_are_no_damage(tmp_path: Path) -> None:
+    pieces = [
+        write(
+            tmp_path / f"{hz}.mp3",
+            [(0, tone(2, 44100, hz=hz))],
+            44100,
+            codec="libmp3lame",
+            options={"write_id3v1": "1"},
+        )
+        for hz in (440, 700)
+    ]
+    items = await read(join(tmp_path / "joined.mp3", *pieces))
+    assert len(sound_of(items)) / SAMPLE_RATE == pytest.approx(4, abs=0.2)
+    assert [pitch(items, at) for at in (1, 3)] == pytest.approx([440, 700], abs=4)
+    assert codes(items) == []
 
 
 async def test_a_piece_that_cannot_be_heard_is_passed_over(tmp_path: Path) -> None:

@@ -132,6 +132,13 @@ def test_two_people_at_two_microphones_are_both_heard() -> None:
     assert codes(items) == []
 
 
+def test_channels_that_begin_to_cancel_each_other_are_soon_heard_again() -> None:
+    one = voice(6)
+    right = np.concatenate([one[: len(one) // 2], -one[len(one) // 2 :]])
+    heard = sound_of(mixed(np.stack([one, right]), "stereo"))
+    assert heard[4 * SAMPLE_RATE :] == pytest.approx(one[4 * SAMPLE_RATE :], abs=1e-6)
+
+
 def test_after_channels_that_cancelled_the_mix_comes_back() -> None:
     one = voice(4)
     right = np.concatenate([-one[: len(one) // 2], one[len(one) // 2 :]])

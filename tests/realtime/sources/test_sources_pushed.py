@@ -134,7 +134,11 @@ async def test_sound_of_another_rate_is_one_error_that_tells_the_rate(
         (-0.02, "the times do not go on"),
         (20.0, "the times look like milliseconds: send seconds"),
         (20_000.0, "the times look like microseconds"),
+        (20_000_000.0, "the times look like nanoseconds"),
         (320.0, "the times look like numbers of samples"),
+        (960.0, "the times look like numbers of samples at 48 kHz"),
+        (1800.0, "the times look like RTP's 90 000 a second"),
+        (0.08, "4000 samples came for each second, which suggests 8 kHz in 8 bits: send 16 kHz"),
     ],
 )
 def test_times_that_are_no_seconds_are_one_error(step: float, told: str) -> None:

@@ -15,6 +15,8 @@ from models.errors import UsageError
 from realtime.media import SAMPLE_RATE, SourceNotice
 from realtime.sources import open_source
 
+CLICK = -1.0
+
 
 def film(path: Path, *tracks: tuple[str, float | None]) -> Path:
     """2 s of black pictures, and for each language a tone of so many hertz; 0: silence; None: not a
@@ -33,7 +35,9 @@ def film(path: Path, *tracks: tuple[str, float | None]) -> Path:
             container.mux(video.encode(picture))
             for stream, hz in sounds:
                 if hz is not None:
-                    sound = tone(2, hz=hz) if hz else np.zeros((1, 2 * SAMPLE_RATE), np.float32)
+                    sound = tone(2, hz=hz) if hz > 0 else np.zeros((1, 2 * SAMPLE_RATE), np.float32)
+                    if hz == CLICK:
+                        sound[0, :400] = 0.5 * np.exp(-np.arange(400) / 50)
                     piece = as_written(sound[:, n * 3200 : (n + 1) * 3200])
                     frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(piece), "s16", "mono")
                     frame.sample_rate, frame.pts = SAMPLE_RATE, n * 3200
@@ -68,6 +72,13 @@ async def test_a_silent_first_track_makes_way(tmp_path: Path, first: float | Non
     assert f"2 (deu) is heard{reason}; " in notice.message
     isolated, [same] = await heard(path, isolation=GENEROUS)
     assert (isolated, same) == (hz, notice)
+
+
+async def test_a_track_with_nothing_but_a_click_is_silent(tmp_path: Path) -> None:
+    path = film(tmp_path / "a.mkv", ("eng", CLICK), ("deu", 700))
+    hz, [notice] = await heard(path)
+    assert hz == 700
+    assert "because 1 (eng) is silent" in notice.message
 
 
 async def test_tracks_that_are_all_silent_are_one_silent_recording(tmp_path: Path) -> None:
