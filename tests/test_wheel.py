@@ -41,9 +41,8 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # A plain path: what is installed there editable, the checkout, is not followed.
     (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
     (built,) = folder.glob("*.whl")
-    subprocess.run(
-        [scripts / "python", "-m", "pip", "install", "-q", "--no-deps", built], check=True
-    )
+    install = [scripts / "python", "-m", "pip", "install", "-q", "--no-deps", built]
+    subprocess.run(install, env=ALONE, check=True)
     where = subprocess.run(
         [scripts / "python", "-c", "import models, web, run_live; print(run_live.__file__)"],
         cwd=folder,

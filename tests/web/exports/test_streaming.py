@@ -16,6 +16,7 @@ from realtime.analyzers.local import LocalAnalyzer
 from realtime.events import (
     AverageUpdated,
     Event,
+    NoteChanged,
     SessionEnded,
     SessionStarted,
     SoundHeard,
@@ -72,6 +73,8 @@ def told(events: int) -> Iterator[Event]:
         average,
     )
     yield SessionStarted(session="s", time=0, source="talk.mp4", profile="embedded", stt="tiny")
+    for number in range(1, 26):
+        yield NoteChanged(session="s", time=0, note=number, at=1, text="the price " * 10)
     for _ in range((events - 2) // len(each)):
         yield from each
     yield SessionEnded(session="s", time=9, reason="end", utterances=1, average=NOBODY)
