@@ -115,7 +115,7 @@ def _section(found: Findings, figures: dict[str, Figure]) -> Iterator[str]:
         if found.started
         else ""
     )
-    begun = f", begun {escape(session['started'])}" if session["started"] else ""
+    begun = f", begun {session['started'][:16].replace('T', ' ')} UTC" if session["started"] else ""
     failed = f", {counted.failed} failed" if counted.failed else ""
     yield f"""<section aria-labelledby="name-{id}">
 <h2 id="name-{id}">{escape(name)}</h2>

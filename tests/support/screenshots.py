@@ -54,8 +54,8 @@ def main() -> None:
             chromium(playwright, devices=devices[1]) as second,
         ):
             take_dashboard(first.new_page(base_url=address, viewport=DESK))
-            take_overlay(first.new_page(base_url=address, viewport=DESK))
-            take_review(second.new_page(base_url=address, viewport=DESK), anna.path)
+            take_overlay(first.new_context(base_url=address, viewport=DESK).new_page())
+            take_review(second.new_context(base_url=address, viewport=DESK).new_page(), anna.path)
             take_phone(first.new_page(base_url=address, viewport=PHONE, color_scheme="dark"))
             host = first.new_page(base_url=address, viewport=TALL_DESK, color_scheme="dark")
             guests = [browser.new_page(base_url=address) for browser in (first, second)]

@@ -224,6 +224,18 @@ def test_notes_are_written_read_and_deleted(plain_browser: Browser) -> None:
     page.context.close()
 
 
+def test_rest_is_offered_while_a_session_runs_and_marked_where_it_is_known(
+    plain_browser: Browser,
+) -> None:
+    for state in ("running", "ended"):
+        page = Told(plain_browser, few(), state=state).open()
+        expect(page.locator(".last")).to_have_attribute("data-utterance", "4")
+        button = page.get_by_role("button", name="This is me at rest")
+        expect(button).to_be_visible(visible=state == "running")
+        expect(page.locator(".scores .rest:visible")).to_have_count(0)
+        page.context.close()
+
+
 def note(notes: Locator, text: str) -> None:
     notes.get_by_label("Your note at").fill(text)
     notes.get_by_role("button", name="Add").click()

@@ -71,7 +71,7 @@ export class SessionView extends EventTarget {
     this.#speakers = new Speakers(this.root.querySelector(".average"), (...change) => this.#name(...change));
     this.#speakers.addEventListener("choose", () => this.#redraw("average", "chart"));
     this.root.querySelector(".latest").addEventListener("click", () => this.#choose(null));
-    this.root.querySelector(".rest").addEventListener("click", () => this.#rest());
+    this.root.querySelector("button.rest").addEventListener("click", () => this.#rest());
     this.#followOverTime();
     this.#followFilm();
     const redraw = () => this.#redraw("last", "average", "timeline", "chart");
@@ -169,7 +169,7 @@ export class SessionView extends EventTarget {
     const who = { person: "this person", host: "you", "host,person": "you and this person" }[pausedBy];
     this.root.querySelector(".state").textContent = words[state] + (who ? `, analysis paused by ${who}` : "");
     this.root.querySelector(".of-call .pause").ariaPressed = String(pausedBy.length > 0);
-    this.root.querySelector(".rest").hidden = state === "ended";
+    this.root.querySelector("button.rest").hidden = state === "ended";
     const progress = this.root.querySelector("header progress");
     progress.hidden = !duration || state === "ended";
     if (duration) progress.value = time / duration;
