@@ -20,6 +20,9 @@ were taken by a wall clock are not exact."""
 TELEPHONY_HZ = 4000
 """The bytes of a telephone's 8000 samples a second (µ-law), taken for samples of 16 bits."""
 
+SHORT = SAMPLE_RATE // 10
+"""Samples of a piece: so few that come exactly once a second, in a row, were numbered."""
+
 _KNOWN_HZ = (
     *(TELEPHONY_HZ, 8000, 11025, 12000, 22050, 24000, 32000, 44100, 48000),
     *(64000, 88200, 96000, 176400, 192000),
@@ -47,7 +50,7 @@ class RateCheck:
     def __init__(self) -> None:
         self._last: tuple[float, int] | None = None
         self._rates: list[float] = []  # of the last pieces, at most `ENOUGH`
-        self._pieces = 0
+        self._pieces = self._counted = 0
         self._settled = False
 
     def follow(self, time_s: float, samples: int) -> bool:
@@ -64,6 +67,9 @@ class RateCheck:
         elapsed_s = time_s - last[0]
         rate = last[1] / elapsed_s if elapsed_s > 0 else math.inf
         self._rates = [*self._rates, rate][-ENOUGH:]
+        self._counted = self._counted + 1 if elapsed_s == 1 and last[1] <= SHORT else 0
+        if self._counted == ENOUGH:
+            raise UsageError("samples and times do not agree: the times count pieces: send seconds")
         self._pieces += 1
         self._settled = _off(rate, SAMPLE_RATE) <= AGREES
         if not self._settled and len(self._rates) == ENOUGH:

@@ -138,6 +138,7 @@ async def test_sound_of_another_rate_is_one_error_that_tells_the_rate(
         (320.0, "the times look like numbers of samples"),
         (960.0, "the times look like numbers of samples at 48 kHz"),
         (1800.0, "the times look like RTP's 90 000 a second"),
+        (1.0, "the times count pieces: send seconds"),
         (0.08, "4000 samples came for each second, which suggests 8 kHz in 8 bits: send 16 kHz"),
     ],
 )
