@@ -6,6 +6,7 @@ What is played into it is what PortAudio, and so the program, hears.
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -74,6 +75,11 @@ class VirtualMicrophone:
             if process is not None:
                 process.kill()
                 process.wait()
+
+    def hang(self) -> None:
+        """Deliver nothing more, as a device whose driver hangs."""
+        assert self._daemon is not None
+        self._daemon.send_signal(signal.SIGSTOP)
 
     def play(self, samples: npt.NDArray[np.float32], rate: int = 16_000) -> None:
         """Begin to speak float32 (n,) samples into the microphone."""

@@ -20,6 +20,7 @@ from media_server import Breaking, serving
 from recordings import GENEROUS, film, follow, tone, write
 from starting import Program
 from talks import Talk
+from virtual_microphone import virtual_microphone
 
 from realtime.media import FrameThinner, Media
 from realtime.sources import Isolation, Source, open_source
@@ -99,6 +100,18 @@ async def test_a_camera_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         )
         await source.start()
         await stops_at_once(source, after_s=1)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="PulseAudio in user space is Linux's")
+async def test_a_microphone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with virtual_microphone(tmp_path) as microphone:
+        for name, value in microphone.env.items():
+            monkeypatch.setenv(name, value)
+        await stops_at_once(await open_source("webcam", camera="off"))
+        hangs = await open_source("webcam", camera="off")
+        microphone.hang()
+        await stops_at_once(hangs)
 
 
 class Mute(MediaStreamTrack):
