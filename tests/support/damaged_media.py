@@ -27,6 +27,7 @@ from typing import Any
 import av
 import psutil
 from checkout import REPO
+from processes import decoders
 from web_client import Client, serving
 
 from web.sessions.uploads import PREFIX
@@ -251,7 +252,7 @@ class _Held:
         process = psutil.Process()
         self.memory_mb = process.memory_info().rss / 1e6
         self.handles = process.num_fds() if os.name == "posix" else process.num_handles()
-        self.decoders = [child.pid for child in process.children() if _is_decoder(child)]
+        self.decoders = [decoder.pid for decoder in decoders()]
         self.threads = [t.name for t in threading.enumerate() if t.name.startswith("source ")]
 
     def beyond(self, before: _Held) -> list[str]:
@@ -263,13 +264,6 @@ class _Held:
         if self.memory_mb > before.memory_mb + 200:
             faults.append(f"{self.memory_mb:.0f} MB resident, {before.memory_mb:.0f} before")
         return faults
-
-
-def _is_decoder(child: psutil.Process) -> bool:
-    try:
-        return child.status() == psutil.STATUS_ZOMBIE or "isolated" in " ".join(child.cmdline())
-    except psutil.NoSuchProcess:
-        return False
 
 
 @contextmanager

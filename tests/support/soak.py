@@ -32,6 +32,7 @@ import websockets
 from av.audio.resampler import AudioResampler
 from browser import FakeDevices, chromium, dashboard
 from playwright.sync_api import Browser, expect, sync_playwright
+from processes import running_server
 
 SAMPLE_S = 2.0
 MOST = 8
@@ -170,9 +171,7 @@ class Watch:
 
     def __init__(self, address: str, headers: Mapping[str, str] | None = None) -> None:
         self.samples: list[Sample] = []
-        (self._server,) = [
-            child for child in psutil.Process().children() if "run_live.py" in child.cmdline()
-        ]
+        self._server = running_server()
         self._http = httpx.Client(base_url=address, headers=headers, timeout=60)
         self._began = time.monotonic()
 

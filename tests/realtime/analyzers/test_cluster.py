@@ -18,6 +18,7 @@ import pytest
 import yaml
 from checkout import REPO
 from playing import by_kind, events_of, lasting, results
+from processes import begun
 from ray import serve
 from ray.serve.schema import ServeDeploySchema
 from starting import run
@@ -67,12 +68,13 @@ def cluster() -> Iterator[ClusterAnalyzer]:
 
 def replicas(name: str) -> list[psutil.Process]:
     """The processes of a deployment of this cluster."""
-    return [
-        process
-        for process in psutil.Process().children(recursive=True)
-        if process.name().startswith("ray::ServeRepl")
-        and f"{APPLICATION}:{name}" in " ".join(process.cmdline())
-    ]
+    return begun(
+        lambda process: (
+            process.name().startswith("ray::ServeRepl")
+            and f"{APPLICATION}:{name}" in " ".join(process.cmdline())
+        ),
+        recursive=True,
+    )
 
 
 async def test_the_same_utterances_and_digits_as_in_one_process(

@@ -22,6 +22,7 @@ import psutil
 import pytest
 from isolation import isolated
 from media_server import Files, serving
+from processes import decoders
 from recordings import GENEROUS, film, follow, take, tone, write
 
 from models.errors import SourceError, UsageError
@@ -46,15 +47,6 @@ def digest(items: list[Media]) -> str:
             case notice:
                 whole.update(repr(notice).encode())
     return whole.hexdigest()
-
-
-def decoders() -> list[psutil.Process]:
-    """The decoding processes of this one, also those that ended and were not waited for."""
-    return [
-        child
-        for child in psutil.Process().children()
-        if child.status() == psutil.STATUS_ZOMBIE or "isolated" in " ".join(child.cmdline())
-    ]
 
 
 @pytest.fixture(autouse=True)

@@ -16,6 +16,7 @@ from browser import FakeDevices, chromium
 from earlier import SESSION, store_earlier
 from pages import BARS, LONG, SOON, expect_scores, expect_utterance, new_page, rows, until, upload
 from playwright.sync_api import Browser, Page, Playwright, expect
+from processes import running_server
 from recordings import film, write
 from talks import Talk
 from web_client import loading, served
@@ -323,7 +324,7 @@ def test_a_laptop_sleeps_and_wakes(
 def test_closed_and_reloaded_pages_leave_nothing_behind(
     camera_browser: Browser, address: str
 ) -> None:
-    [server] = [process for process in psutil.Process().children() if serves(process)]
+    server = running_server()
 
     def come_and_go() -> None:
         page = new_page(camera_browser, address)
@@ -347,10 +348,6 @@ def test_closed_and_reloaded_pages_leave_nothing_behind(
     until(lambda: use(server)[0] <= threads + 4)  # the pools for short work may still grow
     until(lambda: use(server)[1] <= files)
     assert use(server)[2] - memory < 60 * 2**20
-
-
-def serves(process: psutil.Process) -> bool:
-    return "run_live.py" in process.cmdline()
 
 
 def use(process: psutil.Process) -> tuple[int, int, int]:
