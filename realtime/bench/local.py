@@ -23,6 +23,7 @@ from models.faces import FaceTracker, align
 from models.vad import load_vad
 from realtime.analysis import FACES, Analyzer
 from realtime.analyzers.local import LocalAnalyzer
+from realtime.bench.profile import profiled
 from realtime.bench.reference import ReferencePath, decode_sound
 from realtime.bench.report import Machine, Measurement, Percentiles, Soak, Speed, Trial
 from realtime.endpointing import EndpointingSettings, SpeechChange, UtteranceClosed
@@ -87,6 +88,9 @@ async def measure(
             trials.append(
                 await play_streams(recording, analyzer, streams=streams, utterances=in_trial)
             )
+        on_progress("1 stream at live pace, profiled")
+        with profiled() as profile_of_stream:
+            await play_streams(recording, analyzer, streams=1, utterances=in_trial)
         on_progress("one utterance after the other, by stage")
         work = await _work(recording, analyzer, samples, closed)
         on_progress("full speed")
@@ -120,6 +124,7 @@ async def measure(
                 reference_s=reference_s,
             ),
             listening_cpu=listening_cpu,
+            stream=profile_of_stream,
             soak=soak,
         )
 

@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, computed_field
 
+from realtime.bench.profile import Profile
+
 PROMPT_S = 0.3
 """Seconds from the close of an utterance in which most answers, 95 of 100, are to be there."""
 
@@ -187,6 +189,7 @@ class Measurement(BaseModel):
         speed: without waiting for the clock.
         listening_cpu: CPU seconds for one second of sound of detecting speech and finding where
             utterances begin and end, measured alone. Part of `Trial.cpu`.
+        stream: where the time of one stream at live pace goes; None where the system cannot tell.
         soak: one long session, if that was asked for.
     """
 
@@ -200,6 +203,7 @@ class Measurement(BaseModel):
     work: dict[str, Percentiles]
     speed: Speed
     listening_cpu: float
+    stream: Profile | None = None
     soak: Soak | None = None
 
     @computed_field  # type: ignore[prop-decorator]
@@ -261,6 +265,7 @@ class Measurement(BaseModel):
                 row("  a further stream adds", [f"{self.stream_mib:.0f}"]),
                 *(_soak(self.soak) if self.soak else ()),
                 row("start-up, s", [f"{self.start_up_s:.1f}"]),
+                *(_profile(self.stream) if self.stream else ()),
             ]
         )
 
@@ -279,6 +284,20 @@ def _delays(name: str, delays: Percentiles, note: str = "") -> str:
 def _soak(soak: Soak) -> list[str]:
     return [
         row(f"  growth in {soak.hours:g} h of media", [f"{soak.growth_mib:+.1f}"]),
+    ]
+
+
+def _profile(profile: Profile) -> list[str]:
+    def shares(*seconds: float) -> list[str]:
+        return [f"{1000 * each / profile.seconds:.1f}" for each in seconds]
+
+    return [
+        "",
+        row("of a second of one stream, ms", ["CPU", "ready", "blocked"]),
+        *(row(name, shares(c.cpu, c.ready, c.blocked)) for name, c in profile.stages.items()),
+        "",
+        row("the same by thread, ms", ["CPU"]),
+        *(row(name, shares(cpu)) for name, cpu in profile.threads.items()),
     ]
 
 

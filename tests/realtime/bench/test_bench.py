@@ -16,6 +16,7 @@ from models.errors import UsageError
 from models.stt import Transcriber, load_transcriber
 from models.stt.silero import SileroTranscriber
 from realtime.bench.local import OverAndOver, measure
+from realtime.bench.profile import Cost, Profile
 from realtime.bench.reference import ReferencePath, decode_sound
 from realtime.bench.report import Machine, Measurement, Percentiles, Soak, Speed, Trial
 from realtime.endpointing import EndpointingSettings
@@ -71,6 +72,11 @@ def measurement(*trials: Trial) -> Measurement:
         work={"faces": Percentiles(p50=0.02, p95=0.03, p99=0.04)},
         speed=Speed(media_s=120, analyze_s=15, reference_s=60),
         listening_cpu=0.01,
+        stream=Profile(
+            seconds=40.0,
+            stages={"VAD": Cost(cpu=0.4, ready=0.04, blocked=0.004)},
+            threads={"inference": 4.0},
+        ),
     )
 
 
@@ -96,6 +102,8 @@ def test_what_is_derived_agrees_with_what_was_measured() -> None:
     assert rows["faces"] == ["20", "30", "40"]
     assert rows["ratio"] == ["4.00"]
     assert rows["CPU, % of a core"] == ["20.0"]
+    assert rows["VAD"] == ["10.0", "1.0", "0.1"]
+    assert rows["inference"] == ["100.0"]
 
 
 def test_growth_is_from_the_second_to_the_last_quarter_whatever_peaks() -> None:
