@@ -158,18 +158,10 @@ def check_path(settings: ServerSettings, source: str) -> str:
         ApiError: it is a file of this machine that clients may not name.
         UsageError: it is a URL that cannot be a source.
     """
-    kind, _, which = source.partition(":")
-    if kind == "webcam":
-        # OpenCV takes a file, and a URL of any kind, for a camera.
-        if "://" not in which and not (which and Path(which).exists()):
-            return source
-        return f"webcam:{_allowed(settings, which)}"
-    return source if is_url(source) else _allowed(settings, source)
-
-
-def _allowed(settings: ServerSettings, path: str) -> str:
+    if source.partition(":")[0] == "webcam" or is_url(source):
+        return source
     try:
-        real = Path(path).resolve()
+        real = Path(source).resolve()
         if any(real.is_relative_to(folder.resolve()) for folder in settings.allow_paths):
             return str(real)
     except (OSError, ValueError, RuntimeError):  # such as a loop of links, or a name of no file
@@ -177,6 +169,6 @@ def _allowed(settings: ServerSettings, path: str) -> str:
     raise ApiError(
         403,
         "paths_not_allowed",
-        f"{path} lies in no folder that may be opened here: upload it, or start the server with "
+        f"{source} lies in no folder that may be opened here: upload it, or start the server with "
         "--allow-paths FOLDER",
     )
