@@ -129,9 +129,15 @@ class Keys:
             return self._seal("guest", caller.secret, caller.room, caller.link)
         return self._seal("host")
 
-    def host(self, cookie: str) -> Host | None:
-        """The host, if it is the host's cookie."""
-        return None if self._unseal("host", cookie, None) is None else Host()
+    def by_cookie(self, request: HTTPConnection) -> Host | Guest | None:
+        """Who sends it, if a cookie tells."""
+        host, guest = (request.cookies.get(cookie_name(request, who), "") for who in (Host, Guest))
+        return self.guest(guest) if self._unseal("host", host, None) is None else Host()
+
+    def is_host(self, request: HTTPConnection) -> bool:
+        """Whether the host sends it, as far as that is known before a WebSocket's first message."""
+        given = bearer(request) or request.query_params.get("token", "")
+        return self.open or self.is_token(given) or isinstance(self.by_cookie(request), Host)
 
     def guest(self, cookie: str) -> Guest | None:
         """The guest whose cookie it is, if it is one and still good."""
@@ -147,6 +153,17 @@ class Keys:
         except InvalidToken:
             return None
         return words if found == kind else None
+
+
+def bearer(request: HTTPConnection) -> str | None:
+    """The token in its header ``Authorization: Bearer``."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
+
+
+def cookie_name(request: HTTPConnection, who: type[Host | Guest]) -> str:
+    """With the port: servers on several ports of one machine share the cookies of its name."""
+    return f"{who.__name__.lower()}-{(request.scope.get('server') or ('', 0))[1]}"
 
 
 def check_path(settings: ServerSettings, source: str) -> str:
