@@ -74,6 +74,12 @@ def caller_of(connection: HTTPConnection) -> Caller:
     return caller
 
 
+def sending_guest(connection: HTTPConnection) -> Guest | None:
+    """The guest who sent it; None: the host."""
+    caller = caller_of(connection)
+    return caller if isinstance(caller, Guest) else None
+
+
 class Keys:
     """What lets people in, and tells afterwards who they are.
 

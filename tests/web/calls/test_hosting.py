@@ -184,6 +184,29 @@ async def test_who_watches_is_seen(room: Room) -> None:
         assert (await told(feed, "host.changed"))["watching"] is False
 
 
+async def test_who_has_not_joined_does_not_learn_who_is_there(room: Room) -> None:
+    ada, spy = await room.browser(), await room.browser()
+    of_ada = await room.join(ada)
+    async with room.feed(spy) as feed:
+        state = (await spy.get(room.path)).json()
+        assert (state["name"], state["participants"]) == ("Dr Example", None)
+        await room.watch(room.client.http, of_ada.session)
+        assert json.loads(await feed.recv()) == {"type": "host.changed", "watching": True}
+        seen = await room.join(spy, "Ben")
+        joined = [await told(feed, "participant.joined") for _ in range(2)]
+        assert {one["session"]["name"] for one in joined} == {"Ada", "Ben"}
+        people = (await spy.get(room.path)).json()["participants"]
+        assert [person["name"] for person in people] == ["Ada", "Ben"]
+
+        await room.client.http.post(f"/api/sessions/{seen.session}/stop")
+        assert (await told(feed, "participant.left"))["session"]["name"] == "Ben"
+        await room.join(await room.browser(), "Cem")
+        await room.client.http.post(f"/api/sessions/{of_ada.session}/stop")
+        message = json.loads(await feed.recv())
+        assert (message["type"], message["session"]["name"]) == ("participant.left", "Ada")
+        assert (await spy.get(room.path)).json()["participants"] is None
+
+
 async def test_the_host_ends_a_call(room: Room) -> None:
     ada, late = await room.browser(), await room.browser()
     publication = await room.join(ada)

@@ -161,7 +161,7 @@ class Call {
   /** Part from those who left while the line was broken; who is there, the feed tells anyway. */
   async #compare(path) {
     const call = await ask("GET", path).catch(() => null);
-    const here = call?.participants.map(({ id }) => id);
+    const here = call?.participants?.map(({ id }) => id);
     for (const id of this.#others.keys()) if (here && !here.includes(id)) this.#part(id);
   }
 
