@@ -136,7 +136,10 @@ def create_app(settings: ServerSettings, load: Callable[[], Analyzer]) -> FastAP
         let_in=rooms.let_in,
     )
     app.add_middleware(
-        Crowds, most=limits.max_connections_per_address, of=address_of, whose="of your address"
+        Crowds,
+        most=limits.max_connections_per_address,
+        of=lambda request: None if keys.is_host(request) else address_of(request),
+        whose="of your address",
     )
     _tell_errors_in_one_form(app)
     app.include_router(sessions.routes(hub, keys))

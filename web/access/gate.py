@@ -23,7 +23,16 @@ from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from web.access.bodies import bounded, hurried
-from web.access.keys import ERASE_TOKEN, Caller, Guest, Host, Keys, Overlay
+from web.access.keys import (
+    ERASE_TOKEN,
+    Caller,
+    Guest,
+    Host,
+    Keys,
+    Overlay,
+    bearer,
+    cookie_name,
+)
 from web.access.pages import plain_page
 from web.access.rates import Rate, group_of
 from web.errors import ApiError, refuse
@@ -217,7 +226,7 @@ class Gate:
         rest = [pair for pair in request.query_params.multi_items() if pair[0] != "token"]
         answer = RedirectResponse(f"{path}?{urlencode(rest)}" if rest else path, 303)
         answer.headers["Cache-Control"] = "no-store"
-        known = self._by_cookie(request)
+        known = self._keys.by_cookie(request)
         if isinstance(known, Host):
             return answer
         caller: Host | Guest
@@ -234,7 +243,7 @@ class Gate:
             caller = Guest(secret, call["room"], link)
             self._let_in(caller)
         answer.set_cookie(
-            _cookie_name(request, type(caller)),
+            cookie_name(request, type(caller)),
             self._keys.cookie(caller),
             max_age=self._keys.guest_s if isinstance(caller, Guest) else None,
             secure=request.scope["scheme"] == "https" or self._is_proxied_https(request),
@@ -249,15 +258,8 @@ class Gate:
         """Who sends this, if it tells; `ApiError` if it brings a wrong token."""
         if self._keys.open:
             return Host()
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer":
-            return self._by_token(request, token.strip())
-        return self._by_cookie(request)
-
-    def _by_cookie(self, request: HTTPConnection) -> Host | Guest | None:
-        host = request.cookies.get(_cookie_name(request, Host), "")
-        guest = request.cookies.get(_cookie_name(request, Guest), "")
-        return self._keys.host(host) or self._keys.guest(guest)
+        token = bearer(request)
+        return self._keys.by_cookie(request) if token is None else self._by_token(request, token)
 
     def _by_token(self, request: HTTPConnection, token: str) -> Host | Overlay:
         return self._keys.overlay_of(token) or self._host_by_token(request, token)
@@ -366,11 +368,6 @@ def _is_this_computer(host: str) -> bool:
         return is_loopback(urlsplit(f"//{host}").hostname or "")
     except ValueError:
         return False
-
-
-def _cookie_name(request: HTTPConnection, who: type[Caller]) -> str:
-    """With the port: servers on several ports of one machine share the cookies of its name."""
-    return f"{who.__name__.lower()}-{(request.scope.get('server') or ('', 0))[1]}"
 
 
 def _unauthorized(message: str) -> ApiError:

@@ -74,6 +74,12 @@ def caller_of(connection: HTTPConnection) -> Caller:
     return caller
 
 
+def sending_guest(connection: HTTPConnection) -> Guest | None:
+    """The guest who sent it; None: the host."""
+    caller = caller_of(connection)
+    return caller if isinstance(caller, Guest) else None
+
+
 class Keys:
     """What lets people in, and tells afterwards who they are.
 
@@ -129,9 +135,15 @@ class Keys:
             return self._seal("guest", caller.secret, caller.room, caller.link)
         return self._seal("host")
 
-    def host(self, cookie: str) -> Host | None:
-        """The host, if it is the host's cookie."""
-        return None if self._unseal("host", cookie, None) is None else Host()
+    def by_cookie(self, request: HTTPConnection) -> Host | Guest | None:
+        """Who sends it, if a cookie tells."""
+        host, guest = (request.cookies.get(cookie_name(request, who), "") for who in (Host, Guest))
+        return self.guest(guest) if self._unseal("host", host, None) is None else Host()
+
+    def is_host(self, request: HTTPConnection) -> bool:
+        """Whether the host sends it, as far as that is known before a WebSocket's first message."""
+        given = bearer(request) or request.query_params.get("token", "")
+        return self.open or self.is_token(given) or isinstance(self.by_cookie(request), Host)
 
     def guest(self, cookie: str) -> Guest | None:
         """The guest whose cookie it is, if it is one and still good."""
@@ -149,6 +161,17 @@ class Keys:
         return words if found == kind else None
 
 
+def bearer(request: HTTPConnection) -> str | None:
+    """The token in its header ``Authorization: Bearer``."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
+
+
+def cookie_name(request: HTTPConnection, who: type[Host | Guest]) -> str:
+    """With the port: servers on several ports of one machine share the cookies of its name."""
+    return f"{who.__name__.lower()}-{(request.scope.get('server') or ('', 0))[1]}"
+
+
 def check_path(settings: ServerSettings, source: str) -> str:
     """The source that a client names, as it may be opened.
 
@@ -158,18 +181,10 @@ def check_path(settings: ServerSettings, source: str) -> str:
         ApiError: it is a file of this machine that clients may not name.
         UsageError: it is a URL that cannot be a source.
     """
-    kind, _, which = source.partition(":")
-    if kind == "webcam":
-        # OpenCV takes a file, and a URL of any kind, for a camera.
-        if "://" not in which and not (which and Path(which).exists()):
-            return source
-        return f"webcam:{_allowed(settings, which)}"
-    return source if is_url(source) else _allowed(settings, source)
-
-
-def _allowed(settings: ServerSettings, path: str) -> str:
+    if source.partition(":")[0] == "webcam" or is_url(source):
+        return source
     try:
-        real = Path(path).resolve()
+        real = Path(source).resolve()
         if any(real.is_relative_to(folder.resolve()) for folder in settings.allow_paths):
             return str(real)
     except (OSError, ValueError, RuntimeError):  # such as a loop of links, or a name of no file
@@ -177,6 +192,6 @@ def _allowed(settings: ServerSettings, path: str) -> str:
     raise ApiError(
         403,
         "paths_not_allowed",
-        f"{path} lies in no folder that may be opened here: upload it, or start the server with "
+        f"{source} lies in no folder that may be opened here: upload it, or start the server with "
         "--allow-paths FOLDER",
     )

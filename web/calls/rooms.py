@@ -157,12 +157,19 @@ class Calls:
         """The sessions of all who are in the room now."""
         return [hosted for hosted in self.hosted(room) if not (hosted.over or hosted.connecting)]
 
+    def sees(self, room: str, guest: Guest | None) -> bool:
+        """Whether somebody may know who is in the room now: a guest who is in it; the host (None)
+        always."""
+        return guest is None or any(hosted.owner == guest.owner for hosted in self.present(room))
+
     def watched(self, room: str) -> bool:
         """Whether the host sees, hears or reads anybody in the room now."""
         return any(hosted.watchers for hosted in self.present(room))
 
     async def follow(self, room: str, guest: Guest | None) -> AsyncIterator[Change]:
         """First, who is there; then who comes, goes and changes. Endless.
+
+        A guest who is not in the room, yet or any more, is told of nobody new.
 
         Args:
             guest: who follows; None: the host.
@@ -177,7 +184,9 @@ class Calls:
                 self.get(room)
             else:
                 self.let_in(guest)
-            there = {hosted.id: hosted.to_json() for hosted in self.present(room)}
+            sees = self.sees(room, guest)
+            present = [hosted for hosted in self.present(room) if sees or hosted.id in known]
+            there = {hosted.id: hosted.to_json() for hosted in present}
             for id, session in there.items():
                 before = known.get(id)
                 if before is None:

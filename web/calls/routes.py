@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 from typing_extensions import TypedDict  # pydantic, which documents it, wants this one
 
 from web.access.incoming import Incoming
-from web.access.keys import Guest, Host, Keys, caller_of
+from web.access.keys import Keys, sending_guest
 from web.calls.rooms import Call, Calls
 from web.errors import ApiError, refuse
 from web.sessions.ended import Session
@@ -37,13 +37,13 @@ class CallCreated(TypedDict):
 
 class CallState(TypedDict):
     """A call, who is in it, and whether the host is `watching` now; for its host, too, a path by
-    which others may join from now on."""
+    which others may join from now on. Who is in it, the host knows, and guests while they are."""
 
     room: str
     name: str
     link: str | None
     watching: bool
-    participants: list[Session]
+    participants: list[Session] | None
 
 
 class CallList(TypedDict):
@@ -57,13 +57,14 @@ def routes(calls: Calls, keys: Keys) -> APIRouter:
     router = APIRouter(prefix="/api/calls", tags=["calls"])
 
     def state(call: Call, request: Request) -> CallState:
-        is_host = isinstance(caller_of(request), Host)
+        guest = sending_guest(request)
+        present = [hosted.to_json() for hosted in calls.present(call.room)]
         return {
             "room": call.room,
             "name": call.name,
-            "link": keys.link(call.room, call.link) if is_host else None,
+            "link": keys.link(call.room, call.link) if guest is None else None,
             "watching": calls.watched(call.room),
-            "participants": [hosted.to_json() for hosted in calls.present(call.room)],
+            "participants": present if calls.sees(call.room, guest) else None,
         }
 
     def created(call: Call) -> CallCreated:
@@ -107,8 +108,7 @@ def routes(calls: Calls, keys: Keys) -> APIRouter:
     @router.websocket("/{room}/events")
     async def events(socket: WebSocket, room: str) -> None:
         await socket.accept()
-        caller = caller_of(socket)
-        guest = caller if isinstance(caller, Guest) else None
+        guest = sending_guest(socket)
 
         async def tell() -> None:
             async for change in calls.follow(room, guest):

@@ -191,7 +191,8 @@ class Hub:
             ApiError: too many sessions are running, or the models could not be loaded.
         """
         try:
-            await self.admit(owner)
+            if not connecting:
+                await self.admit(owner)
         except BaseException:
             await source.aclose()
             at_end()

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import errno
 import logging
+import struct
 
 import av
+from aioice import stun
 from aioice.ice import StunProtocol
-from aioice.stun import Message
+from aioice.stun import Message, parse_message
 from aiortc import (
     RTCDtlsTransport,
     RTCIceParameters,
@@ -45,6 +47,10 @@ MAX_PIXELS = 1 << 25
 """Of a picture that is decoded at all: 8K. Some bytes can ask for one of 268 million, and for its
 memory several times. What is big, but not that big, is for the source to refuse."""
 
+FIRST_OF_DTLS = b"\x14"
+"""The first byte of DTLS and SRTP is this or more (RFC 7983). Less is STUN that cannot be read, or
+nothing known."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -71,7 +77,7 @@ def _bound_waiting(transport: RTCDtlsTransport) -> None:
     receive = ice.data_received
 
     def data_received(data: bytes, component: int) -> None:
-        if data and ice._queue.qsize() < MAX_WAITING:  # aiortc reads the first byte unseen
+        if data[:1] >= FIRST_OF_DTLS and ice._queue.qsize() < MAX_WAITING:
             receive(data, component)
 
     ice.data_received = data_received  # type: ignore[method-assign]
@@ -83,7 +89,8 @@ def _bound_addresses(transport: RTCDtlsTransport) -> None:
 
     def check_incoming(message: Message, addr: tuple[str, int], protocol: StunProtocol) -> None:
         known = {(each._network_host, each.port) for each in ice._remote_candidates}
-        if addr in known or len(known) < MAX_ADDRESSES:
+        # aioice takes for granted that a check from a new address tells its priority.
+        if addr in known or (len(known) < MAX_ADDRESSES and "PRIORITY" in message.attributes):
             check(message, addr, protocol)
 
     ice.check_incoming = check_incoming  # type: ignore[method-assign]
@@ -158,3 +165,15 @@ def _bounded_decoder(codec: RTCRtpCodecParameters) -> Decoder:
 
 
 rtcrtpreceiver.get_decoder = _bounded_decoder  # type: ignore[attr-defined]
+
+
+def _read_message(data: bytes) -> Message:
+    """See `parse_message`; also of an attribute of the wrong length, `ValueError` is raised, which
+    is all that its callers expect."""
+    try:
+        return parse_message(data)
+    except struct.error as error:
+        raise ValueError(str(error)) from error
+
+
+stun.parse_message = _read_message

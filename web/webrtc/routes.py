@@ -11,7 +11,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from web.access.crowds import address_of
-from web.access.keys import ERASE_TOKEN, Guest, caller_of
+from web.access.keys import ERASE_TOKEN, sending_guest
 from web.errors import ApiError
 from web.settings import IceServer, ServerSettings
 from web.webrtc.connection import Peer
@@ -47,8 +47,7 @@ def routes(peers: Peers, settings: ServerSettings) -> APIRouter:
         """Publish by WHIP: an SDP offer in, an answer out; `Location` names the session. By the
         header `Erase-Token`, which guests get, it can be deleted at any later time."""
         offer = await _body(request, SDP, max_kb)
-        caller = caller_of(request)
-        guest = caller if isinstance(caller, Guest) else None
+        guest = sending_guest(request)
         hosted, answer = await peers.publish(
             offer, room=room, name=name, guest=guest, address=address_of(request)
         )
@@ -71,8 +70,8 @@ def routes(peers: Peers, settings: ServerSettings) -> APIRouter:
     async def watch(request: Request, id: str) -> Response:
         """Watch a session by WHEP: an SDP offer in, an answer out; `Location` names the viewer."""
         offer = await _body(request, SDP, max_kb)
-        caller = caller_of(request)
-        owner = caller.owner if isinstance(caller, Guest) else None
+        guest = sending_guest(request)
+        owner = guest.owner if guest else None
         viewer_id, answer = await peers.watch(id, offer, owner=owner)
         return created(answer, f"/whep/{id}/{viewer_id}")
 

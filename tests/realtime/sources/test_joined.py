@@ -6,6 +6,7 @@ import io
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import av
 import networks
@@ -248,18 +249,23 @@ async def test_sound_alone_has_its_own_rate_and_channels_too(
     assert codes(items) == ["source.clocks"] * (suffix != "aac")  # which has no timestamps
 
 
-async def test_fragmented_recordings_are_heard_whole(tmp_path: Path) -> None:
-    pieces = [
+def fragmented(folder: Path, options: dict[str, str], **more: Any) -> list[Path]:
+    """Two recordings of 3 s, each with a tone of its own: 440 and 700 Hz."""
+    return [
         write(
-            tmp_path / f"{hz}.mp4",
+            folder / f"{hz}.mp4",
             [(0, tone(3, 48000, hz=hz))],
             48000,
             codec="aac",
-            frames=film(3),
-            options=FRAGMENTED,
+            options=options,
+            **more,
         )
         for hz in (440, 700)
     ]
+
+
+async def test_fragmented_recordings_are_heard_whole(tmp_path: Path) -> None:
+    pieces = fragmented(tmp_path, FRAGMENTED, frames=film(3))
     items = await read(join(tmp_path / "joined.mp4", *pieces))
     assert len(sound_of(items)) / SAMPLE_RATE == pytest.approx(6, abs=0.15)
     assert [pitch(items, at) for at in (2.4, 5.4)] == pytest.approx([440, 700], abs=4)
@@ -269,16 +275,7 @@ async def test_fragmented_recordings_are_heard_whole(tmp_path: Path) -> None:
 async def test_fragments_that_begin_anew_without_a_header_are_heard_whole(tmp_path: Path) -> None:
     """As of a stream over HTTP that was interrupted: FFmpeg discards the first of them."""
     options = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "frag_duration": "1000000"}
-    pieces = [
-        write(
-            tmp_path / f"{hz}.mp4",
-            [(0, tone(3, 48000, hz=hz))],
-            48000,
-            codec="aac",
-            options=options,
-        ).read_bytes()
-        for hz in (440, 700)
-    ]
+    pieces = [piece.read_bytes() for piece in fragmented(tmp_path, options)]
     path = tmp_path / "joined.mp4"
     ends = [piece.rindex(b"mfra") - 4 for piece in pieces]
     path.write_bytes(pieces[0][: ends[0]] + pieces[1][pieces[1].index(b"moof") - 4 : ends[1]])

@@ -18,6 +18,7 @@ from aiortc import MediaStreamTrack
 from clips import beginning_of
 from media_server import Breaking, serving
 from recordings import GENEROUS, film, follow, tone, write
+from rtsp_server import STEPS, rtsp_camera
 from starting import Program
 from talks import Talk
 from virtual_microphone import virtual_microphone
@@ -76,13 +77,32 @@ async def test_a_server_that_sends_nothing_more(
 @IN_PROCESS_AND_OUT
 async def test_a_server_that_never_answers(isolation: Isolation | None) -> None:
     with hanging(b"") as url:
-        opening = asyncio.create_task(open_source(f"{url}/a", timeout_s=30, isolation=isolation))
-        await asyncio.sleep(1)
-        opening.cancel()
-        began = time.perf_counter()
-        await asyncio.wait([opening], timeout=5)
-        assert opening.cancelled()
-        assert time.perf_counter() - began < 1
+        await is_not_opened_any_more(f"{url}/a", isolation)
+
+
+@pytest.mark.parametrize("step", STEPS[:-1])
+@IN_PROCESS_AND_OUT
+async def test_an_rtsp_server_that_does_not_go_on(step: str, isolation: Isolation | None) -> None:
+    with rtsp_camera(hangs_at=step) as url:
+        await is_not_opened_any_more(url, isolation)
+
+
+@pytest.mark.slow
+@IN_PROCESS_AND_OUT
+async def test_an_rtsp_server_that_sends_nothing_more(isolation: Isolation | None) -> None:
+    with rtsp_camera(hangs_at="RTP") as url:
+        await stops_at_once(await open_source(url, timeout_s=30, isolation=isolation), after_s=2)
+
+
+async def is_not_opened_any_more(url: str, isolation: Isolation | None) -> None:
+    """Give up what a server keeps from being opened."""
+    opening = asyncio.create_task(open_source(url, timeout_s=30, isolation=isolation))
+    await asyncio.sleep(1)
+    opening.cancel()
+    began = time.perf_counter()
+    await asyncio.wait([opening], timeout=5)
+    assert opening.cancelled()
+    assert time.perf_counter() - began < 1
 
 
 @pytest.mark.slow

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import socket
-import socketserver
-import struct
-import threading
 import time
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from functools import partial
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 from media_server import Breaking, Files, serving
 from recordings import (
-    as_written,
     check,
     film,
     follow,
@@ -28,6 +23,7 @@ from recordings import (
     tone,
     write,
 )
+from rtsp_server import TONE_S, rtsp_camera
 
 from models.errors import SourceError
 from realtime.media import SAMPLE_RATE, Media
@@ -102,62 +98,14 @@ async def test_a_stream_that_falls_silent_ends_with_an_error(tmp_path: Path) -> 
     assert sound_of(items).size / SAMPLE_RATE > 4
 
 
-class RtspCamera(socketserver.StreamRequestHandler):
-    """The least of an RTSP server: 3 s of a tone as G.711 in RTP, interleaved in the connection."""
-
-    def handle(self) -> None:
-        while request := self._request():
-            method = request[0].split()[0]
-            number = next(line for line in request if line.lower().startswith("cseq"))
-            headers, body = [number], b""
-            if method == "DESCRIBE":
-                body = (
-                    b"v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=tone\r\nt=0 0\r\n"
-                    b"m=audio 0 RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\na=control:sound\r\n"
-                )
-                headers += ["Content-Type: application/sdp", f"Content-Length: {len(body)}"]
-            elif method == "SETUP":
-                headers += ["Transport: RTP/AVP/TCP;unicast;interleaved=0-1", "Session: 1"]
-            elif method == "OPTIONS":
-                headers += ["Public: DESCRIBE, SETUP, PLAY, TEARDOWN"]
-            self._send("\r\n".join(["RTSP/1.0 200 OK", *headers, "", ""]).encode() + body)
-            if method == "PLAY":
-                return self._play()
-
-    def _request(self) -> list[str]:
-        lines = []
-        while line := self.rfile.readline().decode().strip():
-            lines.append(line)
-        return lines
-
-    def _play(self) -> None:
-        encoder = av.CodecContext.create("pcm_mulaw", "w")
-        encoder.sample_rate, encoder.layout, encoder.format = 8000, "mono", "s16"
-        sound = as_written(tone(3, 8000))
-        for n in range(150):
-            frame = av.AudioFrame.from_ndarray(sound[:, n * 160 : n * 160 + 160], "s16", "mono")
-            frame.sample_rate, frame.pts = 8000, n * 160
-            payload = b"".join(bytes(packet) for packet in encoder.encode(frame))
-            rtp = struct.pack(">BBHII", 0x80, 0, n, n * 160, 1) + payload
-            self._send(struct.pack(">cBH", b"$", 0, len(rtp)) + rtp)
-            time.sleep(0.015)
-
-    def _send(self, data: bytes) -> None:
-        with suppress(ConnectionError):  # the player may have gone
-            self.wfile.write(data)
-
-
 @pytest.mark.slow
 async def test_an_rtsp_stream_is_live() -> None:
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), RtspCamera) as server:
-        threading.Thread(target=server.serve_forever).start()
-        items: list[Media] = []
-        url = f"rtsp://127.0.0.1:{server.server_address[1]}/camera"
+    items: list[Media] = []
+    with rtsp_camera() as url:
         async with aclosing(await open_source(url, "fast", timeout_s=5)) as source:
             assert (source.live, source.duration, source.has_video) == (True, None, False)
             await follow(source, items)
-        server.shutdown()
     check(items)
     heard = sound_of(items)
-    assert len(heard) == 3 * SAMPLE_RATE
-    assert np.sqrt(np.mean((heard - resampled(tone(3, 8000), 8000)) ** 2)) < 0.01
+    assert len(heard) == TONE_S * SAMPLE_RATE
+    assert np.sqrt(np.mean((heard - resampled(tone(TONE_S, 8000), 8000)) ** 2)) < 0.01

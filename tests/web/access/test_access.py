@@ -46,7 +46,6 @@ ROUTES = {
     "GET /api/sessions": HOST,
     "GET /api/sessions/{id}": HOST,
     "GET /api/sessions/{id}/overlay": HOST,
-    "DELETE /api/sessions/{id}": OWN,
     "POST /api/sessions/{id}/stop": HOST,
     "POST /api/sessions/{id}/pause": OWN,
     "POST /api/sessions/{id}/rest": HOST,
@@ -98,6 +97,7 @@ ROUTES = {
     "POST /whep/{id}": ROOM,
     "PATCH /whep/{id}/{viewer}": OWN,
     "DELETE /whep/{id}/{viewer}": OWN,
+    "DELETE /api/sessions/{id}": OWN,  # last: whoever has left a call is told no more of it
 }
 """Every route, and who may use it beside the host. A new route needs its line here; and in
 `web.access.gate.RIGHTS`, if it is not for the host alone."""

@@ -34,16 +34,12 @@ def folders(tmp_path: Path) -> Path:
         ("{}/media/talk.mp4", "{}/media/talk.mp4"),
         ("{}/media/in.mp4", "{}/media/talk.mp4"),
         ("{}/media2/../media/talk.mp4", "{}/media/talk.mp4"),
-        ("webcam:{}/media/talk.mp4", "webcam:{}/media/talk.mp4"),
         ("{}/media/out.mp4", None),
         ("{}/media/../secret.mp4", None),
         ("{}/media/up/secret.mp4", None),
         ("{}/media2/talk.mp4", None),
         ("{}/secret.mp4", None),
         ("{}/media/loop/talk.mp4", None),
-        ("webcam:{}/secret.mp4", None),
-        ("webcam:file://{}/secret.mp4", None),
-        ("webcam:rtsp://192.0.2.1/1", None),
         ("web/app.py", None),
         ("nul\0l", None),
         ("a" * 10_000, None),
@@ -64,7 +60,8 @@ async def test_a_client_names_files_of_allowed_folders_alone(
 
 
 @pytest.mark.parametrize(
-    "source", ["webcam", "webcam:1", "webcam:Logitech", "http://x.example/a", "rtsp://x.example/1"]
+    "source",
+    ["webcam", "webcam:1", "webcam:/dev/null", "http://x.example/a", "rtsp://x.example/1"],
 )
 async def test_what_is_no_file_needs_no_folder(source: str) -> None:
     assert check_path(ServerSettings(), source) == source

@@ -97,15 +97,21 @@ async def test_the_scheme_is_the_proxys(proxied: Client) -> None:
 
 
 async def test_connections_are_counted_by_the_real_address(proxied: Client) -> None:
-    """Eight may be open; the proxy has as many as it has clients for."""
+    """Eight may be open, and the host's; the proxy has as many as it has clients for."""
     async with AsyncExitStack() as open:
         for address in ("198.51.100.1", "198.51.100.2"):
             for _ in range(8):
                 await open.enter_async_context(
                     proxied.connect("/api/calls/x/events", behind(address))
                 )
-            assert await status(proxied, RIGHT, behind(address)) == 429
+            assert await status(proxied, WRONG, behind(address)) == 429
+            assert await status(proxied, RIGHT, behind(address)) == 200
+            entered = await proxied.http.get(f"/?token={TOKEN}", headers=behind(address))
+            assert entered.status_code == 303
+            assert await status(proxied, behind(address)) == 200
+            proxied.http.cookies.clear()
+            assert await status(proxied, behind(address)) == 429
             async with proxied.connect("/api/calls/x/events", behind(address)) as socket:
                 assert "too_many" in str(await socket.recv())
-        assert await status(proxied, RIGHT, behind("198.51.100.3")) == 200
-    assert await status(proxied, RIGHT, behind("198.51.100.1")) == 200
+        assert await status(proxied, WRONG, behind("198.51.100.3")) == 401
+    assert await status(proxied, behind("198.51.100.1")) == 401

@@ -2,134 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
-import pytest_asyncio
-import websockets
 from aiortc import RTCSessionDescription
 from party import TOKEN
+from rooms import AS_HOST, Room, code_of, told
 from talks import Talk
-from web_client import SOON_S, Client, loading, serving
-from webrtc_client import SDP, Publication, Repeated, View, offer_of, peer, until
+from web_client import loading, serving
+from webrtc_client import SDP, Repeated, offer_of, peer, until
 
-from web.sessions.hosted import Hosted
-from web.settings import Limits, ServerSettings
-from web.webrtc import connection as web_peer
-from web.webrtc import peers
+from web.settings import ServerSettings
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-FRAGMENT = {"Content-Type": "application/trickle-ice-sdpfrag"}
-
-HOST = {"Authorization": f"Bearer {TOKEN}"}
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def client() -> AsyncIterator[Client]:
-    """Of a server with little room, whose models never load; it speaks as the host."""
-    limits = Limits(max_joins=10_000, max_participants=2, max_sessions=3, max_viewers=2)
-    with loading() as load:
-        async with serving(ServerSettings(token=TOKEN, limits=limits), load) as client:
-            client.http.headers.update(HOST)
-            yield client
-
-
-class Room:
-    """A call with guests, each a browser of its own."""
-
-    def __init__(self, client: Client, call: dict[str, str], clip: Path) -> None:
-        self.client = client
-        self.room, self.link = call["room"], call["link"]
-        self.path = f"/api/calls/{self.room}"
-        self.clip = clip
-        self._open: list[Any] = []
-
-    async def browser(
-        self, link: str | None = None, *, address: str = "127.0.0.1"
-    ) -> httpx.AsyncClient:
-        """One that was let in by the link."""
-        browser = httpx.AsyncClient(
-            base_url=self.client.http.base_url,
-            timeout=SOON_S,
-            transport=httpx.AsyncHTTPTransport(local_address=address),
-        )
-        self._open.append(browser.aclose)
-        assert (await browser.get(link or self.link)).status_code == 303
-        return browser
-
-    async def join(self, browser: httpx.AsyncClient, name: str = "Ada") -> Publication:
-        publication = Publication(browser)
-        self._open.append(publication.pc.close)
-        track = Repeated(self.clip, "audio")
-        await publication.begin(track, query=f"?room={self.room}&name={name}")
-        hosted = self.client.hub.sessions[publication.session]
-        await until(lambda: not hosted.connecting)  # the server may be told later than we
-        return publication
-
-    async def knock(self, browser: httpx.AsyncClient, *, patience_s: float = 2.0) -> httpx.Response:
-        """Offer to publish, and never connect; the server lets go of it after `patience_s`."""
-        pc = peer()
-        pc.addTransceiver("audio", "sendonly")
-        path = f"/whip?room={self.room}"
-        with pytest.MonkeyPatch.context() as patience:
-            patience.setattr(web_peer, "CONNECT_S", patience_s)
-            answer = await browser.post(path, content=await offer_of(pc), headers=SDP)
-        await pc.close()
-        return answer
-
-    async def watch(self, browser: httpx.AsyncClient, session: str) -> View:
-        view = View(browser)
-        self._open.append(view.pc.close)
-        return await view.begin(session, "audio")
-
-    async def present(self) -> list[str]:
-        state = await self.client.json(self.path)
-        return [person["name"] for person in state["participants"]]
-
-    @asynccontextmanager
-    async def feed(self, browser: httpx.AsyncClient) -> AsyncIterator[websockets.ClientConnection]:
-        port = self.client.http.base_url.port
-        cookie = f"guest-{port}={browser.cookies[f'guest-{port}']}"
-        address = f"ws://127.0.0.1:{port}{self.path}/events"
-        async with websockets.connect(address, additional_headers={"Cookie": cookie}) as socket:
-            yield socket
-
-    async def aclose(self) -> None:
-        await self.client.http.delete(self.path)
-        for close in self._open:
-            await close()
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def room(
-    client: Client, sentence: Talk, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Room]:
-    monkeypatch.setattr(web_peer, "CONNECT_S", 60.0)  # the machine may be busy
-    call = (await client.http.post("/api/calls", json={"name": "Dr Example"})).json()
-    room = Room(client, call, sentence.path)
-    yield room
-    await room.aclose()
-    hosted = client.hub.sessions.values
-    await until(lambda: all(session.state == "ended" for session in hosted()))
-
-
-async def told(socket: websockets.ClientConnection, type: str) -> dict[str, Any]:
-    """The next message of that type."""
-    while (message := json.loads(await socket.recv())).get("type") != type:
-        assert "error" not in message, message
-    return dict(message)
-
-
-def code_of(answer: httpx.Response) -> tuple[int, str]:
-    return answer.status_code, answer.json()["error"]["code"]
 
 
 async def test_only_the_person_resumes_what_they_paused(room: Room) -> None:
@@ -182,6 +69,29 @@ async def test_who_watches_is_seen(room: Room) -> None:
         assert (await ada.get(room.path)).json()["watching"] is True
         await by_host.end()
         assert (await told(feed, "host.changed"))["watching"] is False
+
+
+async def test_who_has_not_joined_does_not_learn_who_is_there(room: Room) -> None:
+    ada, spy = await room.browser(), await room.browser()
+    of_ada = await room.join(ada)
+    async with room.feed(spy) as feed:
+        state = (await spy.get(room.path)).json()
+        assert (state["name"], state["participants"]) == ("Dr Example", None)
+        await room.watch(room.client.http, of_ada.session)
+        assert json.loads(await feed.recv()) == {"type": "host.changed", "watching": True}
+        seen = await room.join(spy, "Ben")
+        joined = [await told(feed, "participant.joined") for _ in range(2)]
+        assert {one["session"]["name"] for one in joined} == {"Ada", "Ben"}
+        people = (await spy.get(room.path)).json()["participants"]
+        assert [person["name"] for person in people] == ["Ada", "Ben"]
+
+        await room.client.http.post(f"/api/sessions/{seen.session}/stop")
+        assert (await told(feed, "participant.left"))["session"]["name"] == "Ben"
+        await room.join(await room.browser(), "Cem")
+        await room.client.http.post(f"/api/sessions/{of_ada.session}/stop")
+        message = json.loads(await feed.recv())
+        assert (message["type"], message["session"]["name"]) == ("participant.left", "Ada")
+        assert (await spy.get(room.path)).json()["participants"] is None
 
 
 async def test_the_host_ends_a_call(room: Room) -> None:
@@ -259,102 +169,6 @@ async def test_the_host_removes_somebody_and_renews_the_link(room: Room) -> None
     assert (await waiting.get(room.path)).status_code == 200, "an old link takes nothing away"
 
 
-async def test_one_guest_takes_one_place(room: Room) -> None:
-    greedy, ada = await room.browser(), await room.browser()
-    host = room.client.http
-    for _ in range(5):
-        assert (await room.knock(greedy)).status_code == 201
-    assert await room.present() == []
-    real = await room.join(greedy, "Greedy")
-    again = await room.join(greedy, "Greedy")  # as after a break of the network
-    await until(lambda: real.pc.connectionState == "closed")
-    of_ada = await room.join(ada)
-    assert await room.present() == ["Greedy", "Ada"]
-    third = await room.browser()
-    assert code_of(await room.knock(third)) == (503, "full")
-    of_host = await room.join(host, "Host")
-    assert await room.present() == ["Greedy", "Ada", "Host"]
-    await of_host.end()
-
-    pc = peer()
-    pc.addTransceiver("audio", "recvonly")
-    offer = await offer_of(pc)
-    for _ in range(6):
-        answer = await greedy.post(f"/whep/{of_ada.session}", content=offer, headers=SDP)
-        assert answer.status_code in (201, 503)
-    await pc.close()
-    await room.watch(host, of_ada.session)
-    await room.watch(host, of_ada.session)
-    await room.watch(ada, again.session)
-
-
-async def test_who_does_not_connect_takes_nobodys_place(room: Room) -> None:
-    knocks = [await room.knock(await room.browser()) for _ in range(4)]  # more than may run
-    assert {knock.status_code for knock in knocks} == {201}
-    await room.join(await room.browser(), "Ada")
-    await room.join(await room.browser(), "Ben")
-    await room.join(room.client.http, "Host")
-    assert await room.present() == ["Ada", "Ben", "Host"]
-    for knock in knocks:
-        location = knock.headers["location"]
-        trickle = partial(room.client.http.patch, location, headers=FRAGMENT)
-        while (await trickle()).status_code != 404:  # noqa: ASYNC110 - until it is let go
-            await asyncio.sleep(0.1)
-
-
-async def test_who_never_connects_keeps_out_nobody_else(
-    room: Room, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(peers, "MAX_CONNECTING", 3)
-    sessions = room.client.hub.sessions
-
-    async def knock(address: str) -> Hosted:
-        browser = await room.browser(address=address)
-        answer = await room.knock(browser, patience_s=60)
-        assert answer.status_code == 201
-        return sessions[answer.headers["location"].rpartition("/")[2]]
-
-    ada = await knock("127.0.0.1")
-    many = [await knock("127.0.0.2") for _ in range(5)]
-    assert not ada.over, "who comes from another address"
-    assert [one.over for one in many] == [True, True, True, False, False]
-    await until(lambda: not {one.id for one in many[:3]} & sessions.keys())
-
-    call = (await room.client.http.post("/api/calls", json={})).json()
-    other = Room(room.client, call, room.clip)
-    await other.join(await other.browser(), "Ben")
-    assert not any(one.over for one in [ada, *many[3:]]), "those of another call do not count"
-    await room.join(await room.browser(), "Cem")
-    await room.join(room.client.http, "Host")
-    assert [ada.over, many[3].over, many[4].over] == [False, True, False]
-    await other.aclose()
-
-
-async def test_who_never_connects_was_never_in_the_call(room: Room) -> None:
-    """The models are still loading, which keeps no session."""
-    spy, late = await room.browser(), await room.browser()
-    sessions = room.client.hub.sessions
-    knocked = (await room.knock(spy)).headers["location"].rpartition("/")[2]
-    assert knocked in sessions
-    assert await room.present() == []
-    assert (await room.client.http.post(f"{room.path}/link")).status_code == 201
-    assert code_of(await spy.get(room.path)) == (403, "old_link"), "it was not in"
-    await until(lambda: knocked not in sessions)
-    assert (await room.client.http.get(f"/api/sessions/{knocked}")).status_code == 404
-    room.link = (await room.client.json(room.path))["link"]
-
-    ada = await room.browser()
-    first = await room.join(ada)
-    again = (await room.knock(ada)).headers["location"].rpartition("/")[2]
-    assert await room.present() == [""], "while she comes again, from another network"
-    await room.client.http.post(f"{room.path}/link")
-    assert (await ada.get(room.path)).status_code == 200
-    await until(lambda: again not in sessions)
-    assert await room.present() == [], "but has not come"
-    assert sessions[first.session].dismissed.is_set()
-    assert code_of(await room.knock(late)) == (403, "old_link")
-
-
 async def test_by_an_old_link_nobody_comes_in_who_offered_before(room: Room) -> None:
     late = await room.browser()
     pc = peer()
@@ -388,7 +202,7 @@ async def test_a_guest_erases_after_a_restart(sentence: Talk, tmp_path: Path) ->
     settings = ServerSettings(token=TOKEN, store=tmp_path / "sessions.sqlite")
     with loading() as load:
         async with serving(settings, load) as client:
-            client.http.headers.update(HOST)
+            client.http.headers.update(AS_HOST)
             call = (await client.http.post("/api/calls", json={})).json()
             room = Room(client, call, sentence.path)
             joined = [await room.join(await room.browser()) for _ in range(2)]
@@ -409,6 +223,6 @@ async def test_a_guest_erases_after_a_restart(sentence: Talk, tmp_path: Path) ->
                 assert code_of(await client.http.delete(path, headers=wrong)) == (403, "forbidden")
             assert (await client.http.get(path, headers=tokens[0])).status_code == 401
             assert (await client.http.delete(path, headers=tokens[0])).status_code == 204
-            assert (await client.http.get(path, headers=HOST)).status_code == 404
-            other = await client.http.get(f"/api/sessions/{ids[1]}", headers=HOST)
+            assert (await client.http.get(path, headers=AS_HOST)).status_code == 404
+            other = await client.http.get(f"/api/sessions/{ids[1]}", headers=AS_HOST)
             assert other.status_code == 200

@@ -161,7 +161,7 @@ class Call {
   /** Part from those who left while the line was broken; who is there, the feed tells anyway. */
   async #compare(path) {
     const call = await ask("GET", path).catch(() => null);
-    const here = call?.participants.map(({ id }) => id);
+    const here = call?.participants?.map(({ id }) => id);
     for (const id of this.#others.keys()) if (here && !here.includes(id)) this.#part(id);
   }
 
@@ -170,7 +170,7 @@ class Call {
     const gone = type === "participant.left";
     if (gone && session.id === this.#session && this.connection.state === "live") {
       if (session.reason === "source_error") this.connection.renew();
-      else leave("Your part of the call is over: the host ended it, or you joined again elsewhere.");
+      else leave("Your part of the call is over: the host ended it, you joined again elsewhere, or the call is full and somebody else has your place now.");
     } else if (gone) {
       this.#part(session.id);
     } else {

@@ -102,6 +102,7 @@ function newView(session, own = null) {
 async function showOverlay({ id }) {
   find("#overlay button").textContent = "Copy";
   const { path } = await ask("GET", `/api/sessions/${id}/overlay`).catch(() => ({ path: `/overlay/${id}` }));
+  if (id !== current?.session.id) return; // another session has come onto the page meanwhile
   find("#overlay input").value = find("#overlay a").href = new URL(path, location.href).href;
 }
 
