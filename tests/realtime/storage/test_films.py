@@ -69,12 +69,13 @@ def test_a_film_is_found_until_its_session_is_deleted(store: SessionStore, path:
         written(store.begin(row(id, recorded=True)))
         assert not store.films.has(id)
         with store.films.create(id) as film:
+            assert not store.films.has(id)
             film.write(FILM)
     folder = Path(f"{path}.films")
     assert len([*folder.iterdir()]) == 2
     found = store.films.open("a")
     assert found is not None
-    with io.BufferedReader(found) as film:
+    with found as film:
         assert film.read() == FILM
     assert FILM[:15] not in bytes_in(path.parent), "it is sealed"
 
@@ -101,7 +102,8 @@ def test_a_film_does_not_outlive_its_session_over_a_kill(
     store = SessionStore(path)
     for id in ("a", "b"):
         written(store.begin(row(id, recorded=True)))
-        store.films.create(id).close()
+        with store.films.create(id) as film:
+            film.write(FILM)
     monkeypatch.setattr(store.films, "sweep", lambda keys: None)  # the server is killed before
     written(store.delete("a"))
     store.close()
