@@ -6,9 +6,11 @@ to read.
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 from realtime.storage.keys import SessionKey, SessionKeys
 from realtime.storage.sealed import SealedFile
@@ -45,11 +47,12 @@ class Films:
         return SealedFile(self._path(number), key, new=True)
 
     def has(self, id: str) -> bool:
-        """Whether there is a film of a session."""
+        """Whether there is a film of a session, and something in it."""
         held = self._held(id)
-        return held is not None and self._path(held[0]).exists()
+        path = None if held is None else self._path(held[0])
+        return path is not None and path.exists() and path.stat().st_size > 0
 
-    def open(self, id: str) -> SealedFile | None:
+    def open(self, id: str) -> BinaryIO | None:
         """The film of a session, to read; None if there is none.
 
         Raises:
@@ -59,7 +62,7 @@ class Films:
             return None
         number, key = held
         try:
-            return SealedFile(self._path(number), key)
+            return io.BufferedReader(SealedFile(self._path(number), key))
         except FileNotFoundError:
             return None
 
