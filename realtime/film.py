@@ -39,6 +39,9 @@ MAX_PICTURES = 64_000_000
 MAX_SOUND = 8_000_000
 """Bytes that may wait beyond `MAX_PICTURES`; at more, sound is left out, too: 2 minutes of it."""
 
+HUNG_S = 2.0
+"""A disk onto which nothing could be written for so long is not waited for any more."""
+
 CLOSE_S = 10.0
 """How long the end of a film is waited for."""
 
@@ -71,6 +74,7 @@ class FilmWriter:
         self._failed = failed
         self._queue: queue.SimpleQueue[AudioBlock | VideoFrame | None] = queue.SimpleQueue()
         self._given = self._written = 0  # bytes, each counted by one thread
+        self._hung_at = -1  # of them written, when nothing went on
         self._over = False
         self._thread = threading.Thread(target=self._write_all, name="film", daemon=True)
         self._thread.start()
@@ -96,14 +100,14 @@ class FilmWriter:
         await asyncio.to_thread(self._thread.join, CLOSE_S)
 
     async def _room(self, most: int) -> None:
-        """Wait until no more than so many bytes wait, or nothing has been written for a while."""
+        """Wait until no more than so many bytes wait; for a disk that hangs, once."""
         written, since = self._written, self._loop.time()
-        while self._given - self._written > most and not self._over:
+        while self._given - self._written > most and not self._over and written != self._hung_at:
             await asyncio.sleep(0.01)
             if self._written != written:
                 written, since = self._written, self._loop.time()
-            elif self._loop.time() - since > PATIENCE_S:
-                return
+            elif self._loop.time() - since > HUNG_S:
+                self._hung_at = written
 
     def _write_all(self) -> None:
         try:

@@ -229,17 +229,18 @@ class Hangs(Opened):
 
 
 @pytest.mark.asyncio
-async def test_where_it_is_too_slow_pictures_are_left_out_first(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("live", [True, False])
+async def test_where_the_disk_hangs_pictures_are_left_out_first(
+    live: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(film_module, "MAX_PICTURES", 5 * 320 * 240 * 3)
     items = mixed(*sound(0, 20, hz=440), *[picture(n / 5, n) for n in range(100)])
-    file, source, problems = Hangs(), Items(items, live=True), list[Exception]()
+    file, source, problems = Hangs(), Items(items, live=live), list[Exception]()
     film = FilmWriter(lambda: file, source, problems.append)
     began = time.monotonic()
     for item in items:
         await film.take(item)
-    assert time.monotonic() - began < 5, "nobody waits for the disk"
+    assert time.monotonic() - began < 8, "nobody waits for the disk, or once"
     file.go_on.set()
     await film.aclose()
     kept = played(file)
