@@ -400,7 +400,6 @@ class SessionStore:
 
     def _destroy_key(self, id: str) -> NotStored | None:
         """Delete what a session told before its rows can be; a full disk takes that, too."""
-        self._to_sweep = True
         try:
             self._written.destroy_key(id)
             self._keys.sync()

@@ -147,6 +147,23 @@ async def test_the_times_of_a_talk_are_those_of_its_film(talk: Talk) -> None:
     assert np.corrcoef(film.samples[here], given[here])[0, 1] > 0.95, "to the sample"
 
 
+def boxes(data: bytes) -> list[str]:
+    """The kinds of the boxes at the top of an MP4."""
+    found, at = [], 0
+    while at < len(data):
+        found.append(data[at + 4 : at + 8].decode())
+        at += int.from_bytes(data[at : at + 4], "big")
+    return found
+
+
+@pytest.mark.asyncio
+async def test_a_film_that_is_closed_is_an_ordinary_one() -> None:
+    """One with fragments tells nobody how long it is who has not looked for all of them."""
+    file, _ = await filmed(Items(mixed(*sound(0, 10), *[picture(n, n) for n in range(10)])))
+    file.seek(0)
+    assert set(boxes(file.read())) == {"ftyp", "free", "mdat", "moov"}
+
+
 @pytest.mark.asyncio
 async def test_sound_alone_is_a_film() -> None:
     file, _ = await filmed(Items([*sound(0, 1), *sound(1, 1.5, hz=440), *sound(1.5, 5)]))

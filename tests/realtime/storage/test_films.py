@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from checkout import bytes_in
-from storing import row, until, written
+from storing import partial, row, until, written
 
 from realtime.storage.keys import OVERHEAD, DamagedError, SessionKey
 from realtime.storage.sealed import BLOCK, SealedFile
@@ -117,12 +117,16 @@ def test_a_film_does_not_outlive_its_session_over_a_kill(
     store.close()
 
 
-def test_the_film_of_a_deleted_session_is_removed_on_a_full_disk_too(
+def test_films_of_deleted_sessions_are_removed_on_a_full_disk_too(
     store: SessionStore, path: Path
 ) -> None:
-    written(store.begin(row("a", recorded=True)))
-    store.films.create("a").close()
+    for id in ("a", "b"):
+        written(store.begin(row(id, recorded=True)))
+        store.films.create(id).close()
     (pages,) = store._writer.execute("PRAGMA page_count").fetchone()
     store._writer.execute(f"PRAGMA max_page_count = {pages}")
-    store.delete("a").result()
+    store.append("b", 1, partial("b", 1, "a word " * 9999)).result()  # it is full
+    for id in ("a", "b"):
+        store.delete(id).result()
+        assert not store.films.has(id)
     until(lambda: not [*Path(f"{path}.films").iterdir()])
