@@ -39,7 +39,7 @@ MAX_PICTURES = 64_000_000
 MAX_SOUND = 8_000_000
 """Bytes that may wait beyond `MAX_PICTURES`; at more, sound is left out, too: 2 minutes of it."""
 
-HUNG_S = 2.0
+HUNG_S = 10.0
 """A disk onto which nothing could be written for so long is not waited for any more."""
 
 CLOSE_S = 10.0
@@ -177,7 +177,7 @@ class _Film:
             self._file.close()
 
     def _begin(self, first: Image | None) -> None:
-        """Open the file, and write what waited; until the second picture it shows the first."""
+        """Open the file, and write what waited; it shows `first` from time 0 on, or is black."""
         self._file = self._open()
         options = {
             "movflags": "hybrid_fragmented",

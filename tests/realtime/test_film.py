@@ -183,6 +183,14 @@ async def test_pictures_alone_are_a_film_with_their_own_times() -> None:
 
 
 @pytest.mark.asyncio
+async def test_a_microphone_that_gives_nothing_costs_no_picture() -> None:
+    source = Items([picture(n / 5, n) for n in range(100)])
+    source.has_audio = True
+    film = played((await filmed(source))[0])
+    assert [at for at, _ in film.pictures] == [n / 5 for n in range(100)]
+
+
+@pytest.mark.asyncio
 async def test_pictures_may_begin_late_and_stay_away() -> None:
     """Until the first there is black, after the last it stays."""
     pictures = [picture(6 + n / 5, WHITE, (640, 360)) for n in range(10)]
@@ -251,6 +259,7 @@ async def test_where_the_disk_hangs_pictures_are_left_out_first(
     live: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(film_module, "MAX_PICTURES", 5 * 320 * 240 * 3)
+    monkeypatch.setattr(film_module, "HUNG_S", 0.5)
     items = mixed(*sound(0, 20, hz=440), *[picture(n / 5, n) for n in range(100)])
     file, source, problems = Hangs(), Items(items, live=live), list[Exception]()
     film = FilmWriter(lambda: file, source, problems.append)
