@@ -78,6 +78,12 @@ class AudioRing:
         before_end = self._buffer[first : first + stop - start]
         return np.concatenate([before_end, self._buffer[: stop - start - len(before_end)]])
 
+    def level_db(self, seconds: float) -> float:
+        """Loudness of the last `seconds`, in dB relative to full scale; at least -120."""
+        latest = self.read(max(self.start, self.stop - round(seconds * SAMPLE_RATE)), self.stop)
+        power = float(np.mean(np.square(latest))) if len(latest) else 0.0
+        return 10 * math.log10(max(power, 1e-12))
+
 
 FILM_S = 3.0
 """How long the film between the frames is held: for as long as it may take to know that somebody

@@ -11,7 +11,7 @@ import asyncio
 import math
 import time
 import uuid
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
@@ -85,6 +85,7 @@ class LiveSession:
         baseline: whether each person's rest is learnt from what looks neutral, and the scores are
             told without it as well. Otherwise both begin with `rest`.
         session_id: how the session is called; None: it makes up 12 hexadecimal digits.
+        on_media: gets what the source delivers, before it is analysed.
         on_analysis: gets each analysed utterance, with all it was made from, just before its
             result is told.
 
@@ -106,6 +107,7 @@ class LiveSession:
         alone: bool = False,
         baseline: bool = False,
         session_id: str | None = None,
+        on_media: Callable[[Media], Awaitable[None]] | None = None,
         on_analysis: Callable[[Utterance, Analysis], None] | None = None,
     ) -> None:
         self.id = session_id or uuid.uuid4().hex[:12]
@@ -113,7 +115,7 @@ class LiveSession:
         self.now = 0.0
         self._alone = alone
         self._roster = Roster(baseline=baseline)
-        self._on_analysis = on_analysis
+        self._on_media, self._on_analysis = on_media, on_analysis
         self._source = source
         self._analyzer = analyzer
         self._endpointing = endpointing or EndpointingSettings()
@@ -122,13 +124,10 @@ class LiveSession:
             raise ValueError(
                 f"max_speech_duration_s must be at most 60 in a session, not {longest}"
             )
-
         held = longest + self._endpointing.min_silence_duration_ms / 1000 + _RING_MARGIN_S
         self._audio = AudioRing(seconds=held)
-        self._frames = FrameRing(
-            seconds=held,
-            max_bytes=int(held * _FRAMES_PER_SECOND + 2) * _FRAME_BYTES + _FILM_BYTES,
-        )
+        most = int(held * _FRAMES_PER_SECOND + 2) * _FRAME_BYTES + _FILM_BYTES
+        self._frames = FrameRing(seconds=held, max_bytes=most)
         self._listener = Listener(self._audio, load_vad().stream(), self._endpointing)
         self._open: OpenUtterance | None = None
         self._streams: set[UtteranceStream] = set()  # not yet known to have ended
@@ -155,10 +154,7 @@ class LiveSession:
     @property
     def level_db(self) -> float:
         """Loudness of the last tenth of a second, in dB relative to full scale; at least -120."""
-        stop = self._audio.stop
-        latest = self._audio.read(max(self._audio.start, stop - SAMPLE_RATE // 10), stop)
-        power = float(np.mean(np.square(latest))) if len(latest) else 0.0
-        return 10 * math.log10(max(power, 1e-12))
+        return self._audio.level_db(0.1)
 
     async def events(self) -> AsyncGenerator[Event, None]:
         """Run the session; every event as it happens, `session.started` to `session.ended`.
@@ -256,6 +252,8 @@ class LiveSession:
         """Take what the source delivers until it ends, breaks or the session is stopped."""
         try:
             async for item in self._source:
+                if self._on_media is not None:
+                    await self._on_media(item)
                 await self._take(item)
         except SourceError as error:
             await self._warn("source.error", str(error))

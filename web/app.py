@@ -67,6 +67,7 @@ def create_app(settings: ServerSettings, load: Callable[[], Analyzer]) -> FastAP
         DELETE /api/sessions/{id}/notes/{number}
         GET /api/sessions/{id}/utterances/{number}
         GET /api/sessions/{id}/utterances/{number}/sound.wav
+        GET /api/sessions/{id}/film
         GET /api/sessions/{id}/picture
         WEBSOCKET /api/sessions/{id}/events
         GET /api/sessions/{id}/FORMAT
@@ -163,8 +164,8 @@ class _App(FastAPI):
 class ServerState(TypedDict):
     """What a client should know before it begins.
 
-    `recording` tells whether sound and faces are kept; what was found is kept for `keep_days`, or,
-    if that is null, until the host deletes it.
+    `recording` tells whether film, sound and faces are kept; what was found is kept for
+    `keep_days`, or, if that is null, until the host deletes it.
     """
 
     state: Literal["loading", "ready", "failed"]

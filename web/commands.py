@@ -145,7 +145,9 @@ def dashboard(
     baseline: Baseline = "off",
     record: Annotated[
         bool,
-        typer.Option("--record", help="Keep the sound and the faces of each utterance, too."),
+        typer.Option(
+            "--record", help="Keep the film, the sound and the faces of each session, too."
+        ),
     ] = False,
     log: Annotated[
         str | None,

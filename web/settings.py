@@ -169,7 +169,7 @@ class ServerSettings:
         keep_days: after so many days a session is deleted; None: never.
         alone: whether each session shows one person, so that nobody looks for others.
         baseline: whether sessions learn each person's rest, and tell the scores without it as well.
-        record: keep, too, the sound and the faces of each utterance.
+        record: keep, too, a film of each session, and the sound and the faces of each utterance.
         limits: what clients may use.
         ice_servers: for WebRTC; given to the browsers, too.
 

@@ -17,6 +17,9 @@ from models.errors import UsageError
 
 _SIZE = 32  # bytes of a key: AES-256
 _NONCE = 12  # bytes: drawn anew for everything that is sealed
+OVERHEAD = _NONCE + 16
+"""Bytes that something has more when it is sealed."""
+
 _HEAD = b"live-emotion session keys".ljust(_SIZE)
 _NO_KEY = bytes(_SIZE)
 
@@ -26,7 +29,7 @@ class DamagedError(OSError):
 
 
 class SessionKey:
-    """Seals and opens with one key: AES-GCM, 28 bytes longer than what is sealed."""
+    """Seals and opens with one key: AES-GCM, `OVERHEAD` longer than what is sealed."""
 
     def __init__(self, key: bytes) -> None:
         self.key = key

@@ -26,7 +26,8 @@ import filelock
 
 from models.errors import UsageError
 from realtime.events import Event, UtteranceResult, parse_event
-from realtime.storage.connections import BUSY_S, Reader, connect
+from realtime.storage.connections import BUSY_S, Reader, connect, make_private
+from realtime.storage.films import Films
 from realtime.storage.keys import SessionKey, SessionKeys
 from realtime.storage.tables import SessionTables, as_value, transaction
 from realtime.storage.values import (
@@ -94,6 +95,7 @@ class SessionStore:
 
     Attributes:
         path: the file itself, whatever links led to it.
+        films: what is kept of the media of whole sessions, in a folder beside the file.
 
     Raises:
         UsageError: the file cannot be used, or another server uses it.
@@ -106,7 +108,8 @@ class SessionStore:
         self._behind: list[_Write] = []
         self._problem: NotStored | None = None
         self._again_at = 0.0  # of the monotonic clock
-        self._to_remove = True  # perhaps a killed server left something
+        self.films = Films(Path(f"{self.path}.films"), self._held)
+        self._to_sweep = self._to_remove = True  # perhaps a killed server left something
         self._remove_at = 0.0
         self._closed = False
         self._thread = threading.Thread(target=self._write_all, name="session store", daemon=True)
@@ -232,6 +235,10 @@ class SessionStore:
         )
         return bytes(rows[0][0]) if rows else b""
 
+    def _held(self, id: str) -> tuple[int, SessionKey] | None:
+        with self._lookup.turn:
+            return None if self._closed else self._lookup.tables.held(id)
+
     def _sessions(
         self, reader: Reader, clause: str, *values: object, most: int | None = None
     ) -> list[StoredSession]:
@@ -273,7 +280,7 @@ class SessionStore:
                         f"{self.path} has another name (a hard link), by which another server "
                         f"could use it: remove that name, or {remedy}"
                     )
-                _make_private(self.path)
+                make_private(self.path)
                 self._writer = connect(self.path)
                 undo.callback(self._writer.close)
                 check(self._writer, self.path)
@@ -328,6 +335,9 @@ class SessionStore:
                 self._commit(writes)
             for write in writes:
                 write.stored.set_result(write.problem)
+            if self._to_sweep:
+                self._to_sweep = False
+                self.films.sweep(self._keys)
             if going and self._to_remove and time.monotonic() >= self._remove_at:
                 self._remove_some()
 
@@ -366,6 +376,7 @@ class SessionStore:
             self._problem, self._again_at = None, 0.0
 
     def _execute(self, write: _Write) -> None:
+        self._to_sweep |= write.deletes is not None
         try:
             write.act()
         except (sqlite3.OperationalError, OSError):
@@ -423,17 +434,3 @@ class SessionStore:
             return not busy
         finally:
             self._writer.execute(f"PRAGMA busy_timeout = {BUSY_S * 1000:.0f}")
-
-
-def _make_private(path: Path) -> None:
-    """Let nobody else read what people said, also where an earlier version or a copy let them."""
-    if os.name != "posix":
-        return  # Windows has other rights
-    files = [Path(f"{path}{suffix}") for suffix in ("", "-wal", "-shm", ".lock", ".keys")]
-    readable = [file for file in files if file.exists() and file.stat().st_mode & 0o077]
-    for file in readable:
-        file.chmod(0o600)
-    if readable:
-        logger.warning(
-            "others could read %s: from now on only you can", ", ".join(map(str, readable))
-        )

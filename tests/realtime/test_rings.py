@@ -48,6 +48,16 @@ def test_audio_read_is_a_copy() -> None:
     assert ring.read(0, 8).sum() == 8
 
 
+def test_audio_ring_knows_how_loud_it_was_last() -> None:
+    ring = AudioRing(seconds=1)
+    assert ring.level_db(0.1) == -120
+    ring.write(AudioBlock(0, np.ones(4 * SAMPLE_RATE, dtype=np.float32)))
+    assert ring.level_db(0.1) == pytest.approx(0)
+    ring.write(AudioBlock(ring.stop, np.full(SAMPLE_RATE // 10, 0.1, dtype=np.float32)))
+    assert ring.level_db(0.1) == pytest.approx(-20)
+    assert ring.level_db(0.2) > -4
+
+
 def test_audio_ring_refuses_a_gap() -> None:
     ring = AudioRing(seconds=1)
     with pytest.raises(ValueError, match="expected 0"):

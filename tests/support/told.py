@@ -73,6 +73,7 @@ class Told:
             "paused_by": [],
             "reason": None,
             "recorded": False,
+            "film": False,
             **session,
         }
         self.page = new_page(browser, ORIGIN)

@@ -25,7 +25,7 @@ _DATA_POLICY = f"default-src 'none'; {_FRAMED_BY_NOBODY}"
 # 'self' of connect-src takes in the WebSockets of the same address.
 _PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
-    f"media-src blob:; connect-src 'self'; {_FRAMED_BY_NOBODY}"
+    f"media-src 'self' blob:; connect-src 'self'; {_FRAMED_BY_NOBODY}"
 )
 
 _REPORT_POLICY = (

@@ -29,8 +29,9 @@ _LAST = 2**63 - 1  # the highest number that SQLite knows
 
 class Session(TypedDict):
     """A session as the HTTP interface tells it. Times are in seconds of media time; `reason` is why
-    it has ended; `recorded` is whether the sound and the faces of its utterances are kept.
-    `paused_by` tells who has paused the analysis: the person, the host or both."""
+    it has ended; `recorded` is whether the sound and the faces of its utterances are kept, and
+    `film` whether there is a film of it, which there is after the end. `paused_by` tells who has
+    paused the analysis: the person, the host or both."""
 
     id: str
     kind: Kind
@@ -47,6 +48,7 @@ class Session(TypedDict):
     paused_by: list[Who]
     reason: EndReason | None
     recorded: bool
+    film: bool
 
 
 class Addition(Protocol):
@@ -156,6 +158,7 @@ class Kept:
             "paused_by": [],
             "reason": cast("EndReason | None", row.reason),
             "recorded": row.recorded,
+            "film": row.recorded and self._store.films.has(row.id),
         }
 
 

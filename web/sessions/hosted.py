@@ -32,11 +32,13 @@ from realtime.events import (
     UtteranceResult,
     WireAverage,
 )
+from realtime.film import FilmWriter
 from realtime.media import VideoFrame
 from realtime.session import LiveSession
 from realtime.sources import Source
+from realtime.storage.sealed import SealedFile
 from realtime.storage.store import SessionStore
-from realtime.storage.values import NotStored, StoredSession, UtteranceInputs
+from realtime.storage.values import NotStored, StoredSession, UtteranceInputs, why_not_stored
 from web.errors import ApiError
 from web.observability.logs import log_event
 from web.sessions.ended import Addition, Kind, Session, State, not_running
@@ -109,6 +111,7 @@ class Hosted:
         self._alone = settings.alone or kind == "call"  # where each has a microphone
         self._store = store
         self._session: LiveSession | None = None
+        self._film: FilmWriter | None = None
         self._stop = asyncio.Event()
         self._numbered = 0
         self._events: list[tuple[int, Event]] = []
@@ -120,7 +123,7 @@ class Hosted:
         self._changed = asyncio.Event()
         self._ending = False  # the end is recorded
         self._warned = False  # that events cannot be stored
-        store.begin(
+        self._begun = store.begin(
             StoredSession(
                 id=self.id,
                 kind=kind,
@@ -263,6 +266,7 @@ class Hosted:
             "paused_by": self.pausing.by,
             "reason": self._reason,
             "recorded": self._recorded,
+            "film": self.state == "ended" and self._recorded and self._store.films.has(self.id),
         }
 
     @property
@@ -292,11 +296,13 @@ class Hosted:
             self._tell_the_end()
             if self._media is not None:
                 await self._media.aclose()
+            if self._film is not None:
+                await self._film.aclose()
             await self._published()
         finally:
             self._at_end()
             # And with them the memory of what was heard and seen, and the decoder's threads.
-            self._session = self._media = None
+            self._session = self._media = self._film = None
             self.pausing = Pausing(None)
             self.state = "ended"
             self.ended.set()
@@ -317,12 +323,15 @@ class Hosted:
 
     async def _analyze(self, analyzer: Analyzer) -> None:
         assert self._media is not None
+        if self._recorded:
+            self._film = FilmWriter(self._new_film, self._media, self._end_film)
         self._session = LiveSession(
             self._media,
             analyzer,
             alone=self._alone,
             baseline=self._baseline,
             session_id=self.id,
+            on_media=self._film.take if self._film else None,
             on_analysis=self._keep_inputs,
         )
         self.state = "running"
@@ -344,6 +353,15 @@ class Hosted:
             await asyncio.sleep(LOOK_S)
         self._warn("media.full", f"{longest_h:g} hours are the limit: the session was stopped")
         self.stop()
+
+    def _new_film(self) -> SealedFile:
+        self._begun.result()  # until then there is no key to seal it
+        return self._store.films.create(self.id)
+
+    def _end_film(self, error: Exception) -> None:
+        full = why_not_stored(error).code == "store.full"
+        why = "the disk is full" if full else f"it cannot be written ({error})"
+        self._warn("film.failed", f"the film of this session ends here: {why}")
 
     def _keep_inputs(self, utterance: Utterance, analysis: Analysis) -> None:
         inputs = inputs_of(utterance, analysis)

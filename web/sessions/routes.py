@@ -1,6 +1,6 @@
 """Sessions over HTTP: begin, list, look at, pause, stop, delete.
 
-In: requests. Out: JSON, the session's picture as it changes, and the sound that was recorded.
+In: requests. Out: JSON, the session's picture as it changes, the sound and film that were recorded.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field, ValidationError
 from typing_extensions import TypedDict  # pydantic, which documents it, wants this one
@@ -24,6 +24,7 @@ from realtime.storage.values import UtteranceInputs
 from web.access.keys import Host, Keys, caller_of, check_path
 from web.errors import ApiError, invalid
 from web.sessions.ended import Session
+from web.sessions.film import film_response
 from web.sessions.hosted import Hosted
 from web.sessions.hub import AnySession, Hub
 from web.sessions.inputs import jpeg
@@ -197,6 +198,22 @@ def routes(hub: Hub, keys: Keys) -> APIRouter:
                 "--record keeps it",
             )
         return Response(data, media_type="audio/wav", headers={"Cache-Control": "no-store"})
+
+    @router.get("/{id}/film", response_class=Response)
+    def film(id: str, range: Annotated[str | None, Header()] = None) -> Response:
+        """The film of a session that has ended, where it is recorded: MP4, on the session's clock.
+
+        A header `Range` asks for a part of it.
+        """
+        file = hub.store.films.open(id) if hub.get(id).to_json()["film"] else None
+        if file is None:
+            raise ApiError(
+                404,
+                "no_film",
+                f"there is no film of session {id}: a server started with --record keeps one, to "
+                "be seen when the session has ended",
+            )
+        return film_response(file, range)
 
     @router.get("/{id}/picture", response_class=StreamingResponse)
     async def picture(id: str) -> StreamingResponse:

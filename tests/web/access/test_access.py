@@ -52,6 +52,7 @@ ROUTES = {
     "POST /api/sessions/{id}/speakers/{number}": HOST,
     "POST /api/sessions/{id}/notes": HOST,
     "DELETE /api/sessions/{id}/notes/{number}": HOST,
+    "GET /api/sessions/{id}/film": HOST,
     "GET /api/sessions/{id}/picture": HOST,
     "GET /api/sessions/{id}/utterances/{number}": HOST,
     "GET /api/sessions/{id}/utterances/{number}/sound.wav": HOST,

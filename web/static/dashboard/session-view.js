@@ -113,7 +113,7 @@ export class SessionView extends EventTarget {
   }
 
   #followFilm() {
-    this.#review = new Review(this.root.querySelector(".review"), this.stage, this.session);
+    this.#review = new Review(this.root.querySelector(".review"), this.stage);
     this.#review.addEventListener("at", ({ detail: time }) => {
       this.#filmTime = time;
       this.#notes.time = time;
@@ -123,6 +123,11 @@ export class SessionView extends EventTarget {
       if (begun && begun.utterance !== this.#chosen) this.#choose(begun.utterance);
       this.#redraw("caption");
     });
+  }
+
+  /** All was told, and the server is done with the session: only then there is a film of it. */
+  #watchAgain() {
+    if (this.findings.ended && this.session.state === "ended") this.#review.begin(this.session, this.own?.file);
   }
 
   /** Follow the events, from the first or from those that are known. */
@@ -138,9 +143,9 @@ export class SessionView extends EventTarget {
   }
 
   #showFromServer() {
-    const { id, kind, state } = this.session;
+    const { id, kind, state, recorded } = this.session;
     if (state === "ended") {
-      this.stage.end();
+      this.stage.end(recorded);
     } else if (kind === "camera" || kind === "call") {
       this.stage.showRemote();
       this.#viewer = watch(id, this.stage.video);
@@ -154,7 +159,7 @@ export class SessionView extends EventTarget {
   async #followState() {
     while (!this.#over.signal.aborted) {
       this.#drawState();
-      if (this.session.state === "ended") return;
+      if (this.session.state === "ended") return this.#watchAgain();
       await new Promise((resolve) => setTimeout(resolve, STATE_MS));
       this.session = await ask("GET", `/api/sessions/${this.session.id}`).catch(() => this.session);
       if (this.session.state === "running") this.#noteAt(this.session.time);
@@ -181,9 +186,8 @@ export class SessionView extends EventTarget {
     if (/^speech|started$/.test(event.type)) this.stage.follow(event.time);
     this.#noteAt(event.time);
     if (event.type === "session.ended") {
-      this.stage.end();
-      if (this.own?.file) this.#review.open(this.own.file);
-      else this.#review.offer();
+      this.stage.end(this.session.recorded);
+      this.#watchAgain();
       this.#viewer?.close();
       this.own?.ended(event.reason);
     }

@@ -80,8 +80,8 @@ export class Stage {
     this.#show(null, words);
   }
 
-  /** A recording of the person's own, to be played by them. Throws what to tell where it cannot be. */
-  async review(file) {
+  /** The film at `address`, to be played by the person. Throws what to tell where it cannot be. */
+  async review(address) {
     this.#show(this.#video);
     const video = this.#video;
     video.muted = false;
@@ -92,17 +92,17 @@ export class Stage {
       video.addEventListener("loadedmetadata", resolve, { once: true });
       video.addEventListener("error", reject, { once: true });
     });
-    video.src = URL.createObjectURL(file);
+    video.src = address;
     await ready.catch(() => {
       this.showNote("");
       throw new Error("This browser cannot play this recording.");
     });
   }
 
-  /** Nothing more will come. A file of the person's own stays where it is. */
-  end() {
+  /** Nothing more will come. A file of the person's own stays where it is; a session that is `recorded` has a film. */
+  end(recorded) {
     if (this.#video.src) this.#video.pause();
-    else this.showNote("This session has ended. No picture of it is kept.");
+    else this.showNote(`This session has ended.${recorded ? "" : " No picture of it is kept."}`);
   }
 
   /** Let go of streams and files. */
