@@ -15,7 +15,6 @@ import networks
 import numpy as np
 import psutil
 import pytest
-import talks
 import yaml
 from checkout import REPO
 from playing import by_kind, events_of, lasting, results
@@ -45,9 +44,9 @@ def local() -> Iterator[LocalAnalyzer]:
 
 
 @pytest.fixture(scope="module")
-def clip(talks_folder: Path) -> Path:
-    """Eight utterances."""
-    return talks.film(talks_folder / "eight.mp4", talks.SENTENCES[:8]).path
+def clip(long_talk: Talk) -> Path:
+    """Twelve utterances."""
+    return long_talk.path
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +81,7 @@ async def test_the_same_utterances_and_digits_as_in_one_process(
     clip: Path, here: list[Event], cluster: ClusterAnalyzer
 ) -> None:
     there = await events_of(clip, cluster)
-    assert len(results(there)) == 8
+    assert len(results(there)) == 12
     assert by_kind(lasting(there)) == by_kind(lasting(here))
 
 
@@ -101,9 +100,9 @@ async def test_no_utterance_is_lost_with_a_replica(
 ) -> None:
     """Each of the three kinds is killed while its utterances are on their way."""
     doomed = {
-        ("speech.started", 2): "Recognition",
-        ("speech.started", 4): "Faces",
-        ("speech.paused", 6): "Emotions",
+        ("speech.started", 3): "Recognition",
+        ("speech.started", 6): "Faces",
+        ("speech.paused", 9): "Emotions",
     }
     happened: Counter[str] = Counter()
     session = LiveSession(await open_source(str(clip), "live"), cluster)
@@ -114,13 +113,13 @@ async def test_no_utterance_is_lost_with_a_replica(
         if name := doomed.pop((event.type, happened[event.type]), None):
             (replica,) = replicas(name)
             replica.kill()
-        if isinstance(event, UtteranceResult | UtteranceFailed) and event.utterance == 8:
+        if isinstance(event, UtteranceResult | UtteranceFailed) and event.utterance == 12:
             session.stop()
     assert doomed == {}
     assert [each for each in there if isinstance(each, UtteranceFailed)] == []
     whole = [each for each in results(there) if each.reason == "silence"]
-    assert [each.utterance for each in whole[:8]] == list(range(1, 9))
-    assert lasting([*whole])[:8] == lasting([*results(here)])[:8]
+    assert [each.utterance for each in whole[:12]] == list(range(1, 13))
+    assert lasting([*whole])[:12] == lasting([*results(here)])[:12]
 
 
 async def test_what_a_network_trips_over_fails_the_utterance_alone(
