@@ -152,14 +152,13 @@ def test_a_failed_import_leaves_no_folder_of_opencv_on_the_path(
 
 
 @pytest.mark.slow
-def test_on_a_server_without_the_library_it_is_told_at_start(shared: Path) -> None:
+def test_on_a_server_without_the_library_it_is_told_at_start(sentence: Talk) -> None:
     """The same where the library is absent."""
-    nogl = shared / "media/cases/nogl"
+    nogl = REPO / "tests/support/nogl"
     if subprocess.run([nogl, "true"], capture_output=True).returncode != 0:
         pytest.skip("needs the right to mount")
-    clip = shared / "media/cases/plain_short.flac"
     ended = subprocess.run(
-        [nogl, *command("analyze", clip)], capture_output=True, text=True, timeout=200
+        [nogl, *command("analyze", sentence.path)], capture_output=True, text=True, timeout=200
     )
     if ended.returncode == 0:
         pytest.skip("this OpenCV needs no libGL")

@@ -35,14 +35,14 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> Path:
     wheel = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", folder, source]
     subprocess.run(wheel, check=True)
     environment = folder / "environment"
-    venv.create(environment, with_pip=True)
+    venv.create(environment)
     scripts = environment / ("Scripts" if os.name == "nt" else "bin")
     packages = next(environment.glob("**/site-packages"))
     # A plain path: what is installed there editable, the checkout, is not followed.
     (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
     (built,) = folder.glob("*.whl")
-    install = [scripts / "python", "-m", "pip", "install", "-q", "--no-deps", built]
-    subprocess.run(install, env=ALONE, check=True)
+    into = [sys.executable, "-m", "pip", "--python", scripts / "python"]
+    subprocess.run([*into, "install", "-q", "--no-deps", built], env=ALONE, check=True)
     where = subprocess.run(
         [scripts / "python", "-c", "import models, web, run_live; print(run_live.__file__)"],
         cwd=folder,

@@ -15,6 +15,7 @@ import cv2
 import networks
 import numpy as np
 import pytest
+from clips import beginning_of
 from playing import by_kind, events_of, lasting, results, warnings_of
 from talks import Talk
 
@@ -90,18 +91,19 @@ async def test_talking_head_is_understood_utterance_by_utterance(
 
 
 async def test_real_commands_are_found_where_they_are_and_express_nothing(
-    shared: Path, analyzer: LocalAnalyzer, talker_truth: list[dict[str, Any]]
+    shared: Path, tmp_path: Path, analyzer: LocalAnalyzer, talker_truth: list[dict[str, Any]]
 ) -> None:
-    events = await events_of(shared / "media/talker_grid_120s.mp4", analyzer)
+    clip = beginning_of(shared / "media/talker_grid_120s.mp4", 60, tmp_path / "talker.mp4")
+    events = await events_of(clip, analyzer)
     found = results(events)
-    for result, truth in zip(found, talker_truth, strict=True):
+    for result, truth in zip(found, talker_truth[:20], strict=True):
         assert abs(result.start - truth["start"]) <= 0.35
         assert abs(result.end - truth["end"]) <= 0.35
         assert len(result.faces) == 5
-    assert sum("textual" in result.modalities for result in found) >= 35
+    assert sum("textual" in result.modalities for result in found) >= 17
     ended = events[-1]
     assert isinstance(ended, SessionEnded)
-    assert (ended.reason, ended.utterances) == ("end", 40)
+    assert (ended.reason, ended.utterances) == ("end", 20)
     assert ended.average.expressed == ()  # he reads neutral commands
 
 

@@ -18,7 +18,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,8 +40,9 @@ LONGEST_S = 600.0
 LIMITS = Limits(max_sessions=AT_ONCE, max_media_h=0.5)
 """Less media than usual: a damaged timestamp may stand for an hour of silence."""
 
-VIDEOS = ("talker_512.mp4", "talker_700.mp4", "two_people_interview.mp4", "no_face.mp4")
+VIDEOS = ("talker_700.mp4", "talker_512.mp4", "two_people_interview.mp4", "no_face.mp4")
 ODD_VIDEOS = ("many_faces_1080p.mp4", "talker_portrait_hevc.mp4", "no_audio_track.mp4")
+CONTAINERS = (".mkv", ".ts", ".mov", ".flv")
 SOUNDS = ("speech/LJ001-0002.wav", "speech/LJ001-0004.wav", "speech/jfk.flac")
 
 Clip = tuple[str, bytes]
@@ -50,16 +51,14 @@ Clip = tuple[str, bytes]
 # --- the files ---
 
 
-def clips(media: Path) -> list[Clip]:
-    """Name and content of the clips, some of them in other containers, too."""
-    found = [(Path(name).name, (media / name).read_bytes()) for name in VIDEOS + ODD_VIDEOS]
-    found += [(Path(name).name, (media / name).read_bytes()) for name in SOUNDS]
+def clips(paths: Sequence[Path]) -> list[Clip]:
+    """Name and content of the clips; of the first four also in other containers."""
     with tempfile.TemporaryDirectory() as folder:
-        for name, suffix in zip(VIDEOS, ("mkv", "ts", "mov", "flv"), strict=True):
-            path = Path(folder) / f"{Path(name).stem}.{suffix}"
-            _remux(media / name, path)
-            found.append((path.name, path.read_bytes()))
-    return found
+        others = [
+            _remux(path, Path(folder) / f"{path.stem}{suffix}")
+            for path, suffix in zip(paths, CONTAINERS, strict=False)
+        ]
+        return [(path.name, path.read_bytes()) for path in (*paths, *others)]
 
 
 def damaged(rng: random.Random, number: int, from_clips: list[Clip]) -> Clip:
@@ -118,13 +117,14 @@ WAYS: dict[str, Callable[[random.Random, bytes, bytes], bytes]] = {
 }
 
 
-def _remux(clip: Path, into: Path) -> None:
+def _remux(clip: Path, into: Path) -> Path:
     with av.open(str(clip)) as source, av.open(str(into), "w") as target:
         streams = {s.index: target.add_stream_from_template(s) for s in source.streams}
         for packet in source.demux():
             if packet.dts is not None:
                 packet.stream = streams[packet.stream.index]
                 target.mux(packet)
+    return into
 
 
 # --- the server ---
@@ -148,13 +148,20 @@ class Report:
 
 
 async def upload_all(
-    media: Path, *, files: int, seed: int, told: Callable[[str], None] = lambda _: None
+    paths: Sequence[Path],
+    *,
+    files: int,
+    seed: int,
+    told: Callable[[str], None] = lambda _: None,
 ) -> Report:
-    """Upload `files` damaged files to a server, a few at a time, and look at what they leave."""
+    """Upload `files` damaged clips to a server, a few at a time, and look at what they leave.
+
+    The first of `paths` is also uploaded as it is.
+    """
     rng = random.Random(seed)
-    made_from = clips(media)
+    made_from = clips(paths)
     report = Report()
-    good = media / "talker_700.mp4"
+    good = paths[0]
     with _own_uploads() as uploads:
         async with serving(ServerSettings(limits=LIMITS)) as client:
             # As many at once as later: what the server then keeps ready is no loss.
@@ -289,8 +296,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     media = REPO.parent / "shared" / "media"
+    paths = [media / name for name in VIDEOS + ODD_VIDEOS + SOUNDS]
     began = time.monotonic()
-    report = asyncio.run(upload_all(media, files=options.files, seed=options.seed, told=_tell))
+    report = asyncio.run(upload_all(paths, files=options.files, seed=options.seed, told=_tell))
     lines = [f"{options.files} files in {time.monotonic() - began:.0f} s"]
     lines += [f"the slowest took {report.slowest_s:.1f} s"]
     lines += [f"{count:5d}  {end}" for end, count in report.ends.most_common()]

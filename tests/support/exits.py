@@ -1,7 +1,7 @@
 """Runs the program again and again while all cores are busy, and counts how it exits.
 
 ``python tests/support/exits.py CLIP [ROUNDS]``: a round analyses CLIP by the command line, by the
-documented Python example, and live until two Ctrl-C. Two rounds a core at once keep the cores busy.
+documented Python example, and live until two Ctrl-C, all at once. A round a core keeps them busy.
 Exit status: 0 if all programs exited as they should.
 """
 
@@ -15,30 +15,13 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[2]
 
 TOO_LONG_S = 300
 """Longer than any of them takes, however busy the machine is."""
-
-_SPIN = "while True: pass"
-
-
-@contextmanager
-def all_cores_busy() -> Iterator[None]:
-    """While it lasts, another program works on each core."""
-    cores = os.cpu_count() or 1
-    spinning = [subprocess.Popen([sys.executable, "-c", _SPIN]) for _ in range(cores)]
-    try:
-        yield
-    finally:
-        for process in spinning:
-            process.kill()
-            process.wait()
 
 
 def readme_example(clip: Path) -> str:
@@ -78,19 +61,32 @@ def exit_of(arguments: list[str], *, interrupted: bool = False) -> tuple[int, st
     return process.returncode, text + rest
 
 
-def run_all(clip: Path) -> Iterator[tuple[str, bool, int, str]]:
-    """Each way of running the program once: its name, whether it exited well, status and output."""
-    with tempfile.TemporaryDirectory() as folder:
+def run_all(clip: Path) -> list[tuple[str, bool, int, str]]:
+    """Each way of running the program, all at once: name, whether it exited well, status, output.
+
+    They load for longer than they analyse, so each ends while the others keep the cores busy.
+    """
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor() as pool:
         example = Path(folder) / "example.py"
         example.write_text(f"import sys\nsys.path.insert(0, {str(REPO)!r})\n{readme_example(clip)}")
-        status, text = exit_of(command("analyze", clip))
-        yield "analyze", status == 0 and "expressed on average" in text, status, text
-        status, text = exit_of([sys.executable, str(example)])
-        yield "example", status == 0, status, text
-        # A Ctrl-C that comes when all is over leaves 0, the second one else 130.
         watching = command("watch", clip, "--events", "-")
-        status, text = exit_of(watching, interrupted=True)
-        yield "Ctrl-C twice", status in (0, 130), status, text
+        ways = {
+            "analyze": pool.submit(exit_of, command("analyze", clip)),
+            "example": pool.submit(exit_of, [sys.executable, str(example)]),
+            "Ctrl-C twice": pool.submit(exit_of, watching, interrupted=True),
+        }
+        ended = {name: way.result() for name, way in ways.items()}
+    # A Ctrl-C that comes when all is over leaves 0, the second one else 130.
+    wanted = {"analyze": (0,), "example": (0,), "Ctrl-C twice": (0, 130)}
+    return [
+        (
+            name,
+            status in wanted[name] and (name != "analyze" or "expressed on average" in text),
+            status,
+            text,
+        )
+        for name, (status, text) in ended.items()
+    ]
 
 
 def tell(line: str) -> None:
@@ -102,8 +98,8 @@ def main() -> int:
     clip, rounds = Path(sys.argv[1]).resolve(), int(sys.argv[2]) if len(sys.argv) > 2 else 67
     counts: Counter[tuple[str, int]] = Counter()
     failures = 0
-    with ThreadPoolExecutor(2 * (os.cpu_count() or 1)) as pool:
-        for number, ended in enumerate(pool.map(list, (run_all(clip) for _ in range(rounds))), 1):
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for number, ended in enumerate(pool.map(run_all, [clip] * rounds), 1):
             for name, well, status, text in ended:
                 counts[name, status] += 1
                 if not well or "terminate called" in text or "Traceback" in text:

@@ -20,26 +20,17 @@ from typing import Any
 
 from checkout import REPO
 
-_LIBRARIES = [
-    "av",
-    "cv2",
-    "fastapi",
-    "onnxruntime",
-    "rich.live",
-    "torch",
-    "transformers",
-    "models.mer",
-    "realtime.analyzers.local",
-    "realtime.session",
-    "web.app",
-]
-
 _PROGRAMS = multiprocessing.get_context("forkserver")
-_PROGRAMS.set_forkserver_preload(_LIBRARIES)
+_PROGRAMS.set_forkserver_preload(["loaded"])
 
 
 class Program:
     """One run of ``run_live.py``, in a process of its own.
+
+    Args:
+        arguments: of the command line.
+        env: what its environment has more than ours.
+        screen: the file that takes its standard output, in place of the pipe.
 
     Attributes:
         pid: of its process.
@@ -47,8 +38,16 @@ class Program:
         returncode: its exit status, or -N if signal N ended it; None before `wait`.
     """
 
-    def __init__(self, *arguments: str | Path, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        *arguments: str | Path,
+        env: Mapping[str, str] | None = None,
+        screen: Path | None = None,
+    ) -> None:
         read_out, out = os.pipe()
+        if screen is not None:
+            os.close(out)
+            out = os.open(screen, os.O_WRONLY)
         read_err, err = os.pipe()
         environment = {**os.environ, **_own_store(), **(env or {})}
         self._process = _PROGRAMS.Process(

@@ -257,7 +257,7 @@ async def test_damaged_frames_over_sockets(caplog: pytest.LogCaptureFixture) -> 
     strategy = pieces([start + sound * 3 + frame(1, END.encode()), start + sound, sound])
     found: list[bytes] = []
 
-    @times(300)
+    @times(EXAMPLES // 2)
     @given(strategy)
     def collect(data: bytes) -> None:
         found.append(data)
@@ -280,7 +280,7 @@ async def test_damaged_frames_over_sockets(caplog: pytest.LogCaptureFixture) -> 
             raw = await RawSocket.open(client, "/api/ingest")
             raw.writer.write(data)
             assert await raw.closed() == code, data[:20]
-        limit = asyncio.Semaphore(50)  # most are waited for until they have been idle
+        limit = asyncio.Semaphore(100)  # most are waited for until they have been idle
 
         async def send(data: bytes) -> None:
             async with limit:
@@ -296,7 +296,7 @@ async def test_damaged_frames_over_sockets(caplog: pytest.LogCaptureFixture) -> 
 
 async def test_requests_made_of_the_description() -> None:
     """schemathesis, over what the server says of itself: no answer is a 5xx."""
-    examples = int(os.environ.get("FUZZ_REQUESTS", "30"))
+    examples = int(os.environ.get("FUZZ_REQUESTS", "12"))
     async with serving(ServerSettings(limits=Limits(max_sessions=500, max_joins=10**9))) as client:
         await client.hub.ready()
         url = str(client.http.base_url)

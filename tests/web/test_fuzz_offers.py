@@ -327,7 +327,7 @@ async def test_damaged_offers_over_sockets() -> None:
     strategy = texts([BROWSER, FFMPEG], HOSTILE_LINES, split="\r\n")
     found: list[str] = []
 
-    @times(300)
+    @times(EXAMPLES // 2)
     @given(strategy)
     def collect(offer: str) -> None:
         found.append(offer)

@@ -18,8 +18,8 @@ from web.settings import Limits, ServerSettings
 
 pytestmark = pytest.mark.slow
 
-STRANGERS = 20
-UTTERANCES = 6  # about 20 s
+STRANGERS = 14
+UTTERANCES = 4  # about 13 s
 
 FULL = "2 sessions are running, as many as may: stop one, or wait"
 

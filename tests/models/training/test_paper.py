@@ -6,11 +6,14 @@ import sys
 from dataclasses import replace
 
 import cv2
+import facenet_pytorch
 import numpy as np
 import pytest
 import torch
+from facenet_pytorch import InceptionResnetV1
 from mosei_release import IDS
 from sklearn.metrics import balanced_accuracy_score, f1_score
+from torch import nn
 from toys import TINY_ALBERT, TINY_HUBERT, tokenizer
 
 import run_live
@@ -31,7 +34,6 @@ torch.set_num_threads(1)
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
     """The paper's three backbones, tiny where they can be, as their hubs publish them."""
-    from facenet_pytorch import InceptionResnetV1
     from transformers import AlbertConfig, AlbertForPreTraining, HubertConfig, HubertModel
 
     folder = tmp_path_factory.mktemp("weights")
@@ -141,17 +143,37 @@ def test_in_training_short_clips_are_no_error_and_nothing_is_masked():
     torch.testing.assert_close(learning, backbone.eval()(clips)[0])
 
 
+class TinyInception(nn.Sequential):
+    """A face network of a few layers, in place of a hundred."""
+
+    def __init__(self, pretrained=None):
+        super().__init__(
+            nn.Conv2d(3, 16, kernel_size=8, stride=8),
+            nn.BatchNorm2d(16),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(2),
+            nn.Flatten(),
+            nn.Linear(64, InceptionBackbone.width),
+        )
+
+
 @pytest.fixture
-def small(monkeypatch):
-    """Faces as small as the face network takes, and a schedule for tiny backbones."""
-    monkeypatch.setattr(InceptionBackbone, "side", 75)
+def small(weights, tmp_path, monkeypatch):
+    """Tiny backbones all, and a schedule for them."""
+    folder = tmp_path / "small_weights"
+    shutil.copytree(weights[0], folder)
+    torch.manual_seed(0)
+    torch.save(TinyInception().state_dict(), folder / "20180402-114759-vggface2.pt")
+    monkeypatch.setenv("LIVE_EMOTION_WEIGHTS", str(folder))
+    monkeypatch.setattr(facenet_pytorch, "InceptionResnetV1", TinyInception)
+    monkeypatch.setattr(InceptionBackbone, "side", 80)
     schedule = replace(paper.SCHEDULE, epochs=2, rate=3e-2, patience=None)
     monkeypatch.setattr(paper, "SCHEDULE", schedule)
     return schedule
 
 
 @pytest.mark.slow
-def test_a_batch_is_of_seed_and_step_alone_and_a_pass_shows_each_once(built, here, small, tmp_path):
+def test_a_batch_is_of_seed_and_step_alone_and_a_pass_shows_each_once(built, small, tmp_path):
     mosei = read_mosei(built[0])
     model = starting_model("paper", tmp_path)
     one, two = PaperTask(model, mosei, seed=3), PaperTask(model, mosei, seed=3)
@@ -189,7 +211,7 @@ class InterruptedTrainingError(Exception):
 
 
 @pytest.mark.slow
-def test_resumed_training_comes_to_the_same_checkpoint(built, here, small, tmp_path, monkeypatch):
+def test_resumed_training_comes_to_the_same_checkpoint(built, small, tmp_path, monkeypatch):
     monkeypatch.setattr(paper, "_BATCH", 16)
 
     def stop(progress):
@@ -214,7 +236,7 @@ def test_resumed_training_comes_to_the_same_checkpoint(built, here, small, tmp_p
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)  # minutes on slow cores
-def test_the_command_learns_32_examples_by_heart(built, here, small, tmp_path, monkeypatch, capsys):
+def test_the_command_learns_32_examples_by_heart(built, small, tmp_path, monkeypatch, capsys):
     folder, out = tmp_path / "mosei", tmp_path / "paper.safetensors"
     shutil.copytree(built[0], folder)
     # The same again and again: fewer epochs, which each end with a judgement and a state. In

@@ -11,24 +11,24 @@ from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 from talks import Talk
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def address() -> Iterator[str]:
     with dashboard() as address:
         yield address
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def playwright() -> Iterator[Playwright]:
     with sync_playwright() as playwright:
         yield playwright
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def talker(long_talk: Talk, tmp_path_factory: pytest.TempPathFactory) -> FakeDevices:
     return FakeDevices.of(long_talk.path, tmp_path_factory.mktemp("talker"), seconds=40)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def camera_browser(playwright: Playwright, talker: FakeDevices) -> Iterator[Browser]:
     browser = chromium(playwright, devices=talker)
     yield browser
@@ -45,7 +45,7 @@ def page(camera_browser: Browser, address: str) -> Iterator[Page]:
     assert page.errors == []  # type: ignore[attr-defined]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def plain_browser(playwright: Playwright) -> Iterator[Browser]:
     """A browser without camera and microphone."""
     with chromium(playwright) as browser:

@@ -39,9 +39,7 @@ def session_of(page: Page) -> dict[str, Any]:
 
 
 class TestCamera:
-    def test_the_first_ten_utterances_of_a_talker_are_seen(
-        self, page: Page, long_talk: Talk
-    ) -> None:
+    def test_the_first_utterances_of_a_talker_are_seen(self, page: Page, long_talk: Talk) -> None:
         start(page)
         last = page.locator(".last")
         average = page.locator(".average")
@@ -50,7 +48,7 @@ class TestCamera:
         expect(average).to_have_attribute("data-utterances", re.compile("^[1-5]$"), timeout=SOON)
         first_average = average.locator(".scores").evaluate(BARS)
 
-        expect(rows(page).nth(9)).to_be_visible(timeout=LONG)
+        expect(rows(page).nth(5)).to_be_visible(timeout=LONG)
         page.locator("#stop").click()
         expect(average.locator("h3")).to_have_text("Final average", timeout=LONG)
         expect(average.locator(".voice")).to_have_text(re.compile(r"^Voice: pitch \d+ Hz \(\d"))
@@ -65,7 +63,7 @@ class TestCamera:
             expect_utterance(last, number, faces=len(result["faces"]))
             if result["faces"] and result["transcript"]["text"]:
                 seen.append(result["start"])
-        assert len(matched([said.start for said in long_talk.sentences[:10]], seen)) >= 8
+        assert len(matched([said.start for said in long_talk.sentences[:6]], seen)) >= 5
 
     def test_the_light_the_captions_and_the_box_follow(self, page: Page) -> None:
         start(page)
@@ -295,11 +293,13 @@ def test_a_lost_line_is_found_again_and_nothing_comes_twice(page: Page) -> None:
     assert rows(page).count() == session_of(page)["utterances"]
 
 
-def test_a_laptop_sleeps_and_wakes(
-    playwright: Playwright, talker: FakeDevices, address: str
-) -> None:
+def test_a_laptop_sleeps_and_wakes(playwright: Playwright, talker: FakeDevices) -> None:
+    settings = ServerSettings(limits=Limits(max_sessions=8, idle_s=12))
     others = family()
-    with chromium(playwright, devices=talker) as browser:
+    with (
+        served(settings, networks.load) as (address, _),
+        chromium(playwright, devices=talker) as browser,
+    ):
         page = new_page(browser, address)
         page.goto("/")
         start(page)

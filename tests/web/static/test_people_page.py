@@ -17,16 +17,9 @@ pytestmark = [pytest.mark.timeout(600), pytest.mark.slow]
 TITLE = "A meeting in another tab"
 
 
-@pytest.fixture
-def interview(page: Page, shared: Path) -> Page:
-    """An ended session of an interview, of whose speakers two or more were heard."""
+def test_two_people_are_told_apart_renamed_and_become_one(page: Page, shared: Path) -> None:
     upload(page, shared / "media" / "two_people_interview.mp4", pace="fast")
     expect(page.locator(".average h3")).to_have_text("Final average", timeout=LONG)
-    return page
-
-
-def test_two_people_are_told_apart_and_renamed(interview: Page) -> None:
-    page = interview
     average = page.locator(".average")
     radios = average.get_by_role("radio")
     assert radios.count() >= 3  # everybody, and two people at least
@@ -57,13 +50,9 @@ def test_two_people_are_told_apart_and_renamed(interview: Page) -> None:
     page.reload()
     expect(average.get_by_role("radio", name="Ann <b>")).to_be_visible(timeout=SOON)
 
-
-def test_two_speakers_become_one(interview: Page) -> None:
-    page = interview
-    average = page.locator(".average")
     people = average.get_by_role("radio").count() - 1
     average.get_by_role("radio", name="Speaker 2").check()
-    average.get_by_label("Same person as").select_option("Speaker 1")
+    average.get_by_label("Same person as").select_option("Ann <b>")
     average.get_by_role("button", name="Merge").click()
     expect(rows(page).locator(".name", has_text="Speaker 2")).to_have_count(0, timeout=SOON)
     if people > 2:
