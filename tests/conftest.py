@@ -37,11 +37,14 @@ IN_REAL_TIME = (
 """Where most tests wait for media that play, and need the cores when these come. The longest come
 first."""
 
-AHEAD = ("gw0", "gw1")
+AHEAD = ("gw0", "gw1", "gw2")
 """Workers for tests in real time, and for others when there are no more of these."""
 
-if os.environ.get("PYTEST_XDIST_WORKER", AHEAD[0]) not in AHEAD and hasattr(os, "nice"):
-    os.nice(5)
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # All cores are taken: a second thread of a network would only wait for the first.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    if os.environ["PYTEST_XDIST_WORKER"] not in AHEAD and hasattr(os, "nice"):
+        os.nice(5)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -56,7 +59,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 class Scheduling(LoadFileScheduling):
     """A file's tests share a process, and all of the pages' do: one browser at a time is enough.
 
-    Workers beyond the first two take no test in real time, and leave the cores to those that do.
+    Workers beyond those ahead take no test in real time, and leave the cores to those that do.
     """
 
     def _split_scope(self, nodeid: str) -> str:
