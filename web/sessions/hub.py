@@ -191,8 +191,7 @@ class Hub:
             ApiError: too many sessions are running, or the models could not be loaded.
         """
         try:
-            if not connecting:
-                await self.admit(owner)
+            await self.admit(owner)
         except BaseException:
             await source.aclose()
             at_end()

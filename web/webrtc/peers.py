@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections import defaultdict
-from collections.abc import Coroutine, Iterable
+from collections import Counter
+from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any
 
@@ -48,22 +48,22 @@ class Peers:
     ) -> tuple[Hosted, str]:
         """Begin a session of what the sender of `offer` sends; gives it, and our answer.
 
-        A guest is in one place at a time: what they published before ends. In a full call somebody
-        may have to give them that place, see `_find_place`.
+        A guest is in one place at a time: what they published before ends.
 
         Args:
             guest: who sends it, to their room; None: the host.
             address: from which it came.
         """
         owner = guest.owner if guest else None
-        await self._find_place(room, guest, address)  # rather than after a connection has begun
+        self._admit(room, guest)
+        await self._hub.admit(owner)  # rather than after a connection has begun
         settings = self._hub.settings
         kind: Kind = "camera" if room is None else "call"
         alone = settings.alone or kind == "call"
         publisher = Publisher(settings, name or "camera", owner, address=address, alone=alone)
         try:
             answer = await publisher.accept(offer)
-            await self._find_place(room, guest, address)  # others may have come meanwhile
+            self._admit(room, guest)  # others may have come meanwhile
             hosted = await self._hub.begin(
                 publisher.source,
                 kind=kind,
@@ -139,62 +139,38 @@ class Peers:
                 503, "full", f"{most} people are in this call, as many as may: wait for one to go"
             )
 
-    async def _find_place(
-        self, room: str | None, guest: Guest | None, address: str
-    ) -> Publisher | None:
-        """Who must go before one more can come in; None if there is room.
-
-        In a full call it is who came last of the address from which most came, as long as that is
-        left with as many places as the address of the new guest will have: whoever makes guests of
-        one link by the dozen does not shut out those who come from elsewhere.
-
-        Raises:
-            ApiError: there is no place, or they may not come in at all.
-        """
-        try:
-            self._admit(room, guest)
-            await self._hub.admit(guest.owner if guest else None)
-            return None
-        except ApiError as error:
-            if guest is None or error.code != "full":
-                raise
-            here = [
-                each for each in self._guests(room) if each.came_in and each.owner != guest.owner
-            ]
-            crowd = _crowd(here)
-            if len(crowd) - sum(each.address == address for each in here) < 2:
-                raise
-            return crowd[-1]
-
     def _make_way(self, room: str | None) -> None:
         """Let go of a guest who is connecting, if there are as many in the call as may be.
 
         It is who has taken longest, of the address from which most came: whoever makes guests of
         one link by the dozen pushes out their own. Those of other calls are not concerned.
         """
-        waiting = [each for each in self._guests(room) if not each.connected.is_set()]
-        if len(waiting) >= MAX_CONNECTING:
-            _crowd(waiting)[0].hosted.dismiss()
-
-    def _is_in(self, room: str | None, owner: str) -> bool:
-        """Whether a guest is in a call: they stay in it when they come again, as a page does whose
-        network has changed, and not when that, too, never connects."""
-        return any(each.came_in for each in self._guests(room) if each.owner == owner)
-
-    def _guests(self, room: str | None) -> list[Publisher]:
-        """What guests publish in a call, also while that connects, as they came."""
-        return [
+        waiting = [
             publisher
             for publisher in self._publishers.values()
             if publisher.hosted.room == room
             and publisher.owner is not None
-            and not publisher.hosted.over
+            and not (publisher.connected.is_set() or publisher.hosted.over)
         ]
+        if len(waiting) >= MAX_CONNECTING:
+            address = Counter(publisher.address for publisher in waiting).most_common(1)[0][0]
+            oldest = next(publisher for publisher in waiting if publisher.address == address)
+            oldest.hosted.dismiss()
+
+    def _is_in(self, room: str | None, owner: str) -> bool:
+        """Whether a guest is in a call: they stay in it when they come again, as a page does whose
+        network has changed, and not when that, too, never connects."""
+        return any(
+            publisher.came_in and not publisher.hosted.over
+            for publisher in self._publishers.values()
+            if (publisher.hosted.room, publisher.owner) == (room, owner)
+        )
 
     def _present(self, room: str | None, owner: str) -> Publisher:
         """What a guest publishes in a call, also while that connects; `ApiError` without any."""
-        for publisher in self._guests(room):
-            if publisher.owner == owner:
+        for publisher in self._publishers.values():
+            hosted = publisher.hosted
+            if (hosted.room, hosted.owner) == (room, owner) and not hosted.over:
                 return publisher
         raise ApiError(403, "not_joined", "join the call: who sees the others is seen by them")
 
@@ -237,11 +213,9 @@ class Peers:
         await publisher.connected.wait()
         hosted = publisher.hosted
         try:
-            while guest is not None and (
-                other := await self._find_place(hosted.room, guest, publisher.address)
-            ):
-                other.hosted.dismiss()
-                await other.hosted.ended.wait()
+            if guest is not None:
+                self._admit(hosted.room, guest)
+                await self._hub.admit(hosted.owner)
             hosted.connecting = False
         except ApiError as error:
             logger.info("%s: %s", publisher.name, error.message)
@@ -267,11 +241,3 @@ class Peers:
         task = asyncio.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _crowd(publishers: Iterable[Publisher]) -> list[Publisher]:
-    """Those of the address from which most of them came, in the same order."""
-    groups: defaultdict[str, list[Publisher]] = defaultdict(list)
-    for publisher in publishers:
-        groups[publisher.address].append(publisher)
-    return max(groups.values(), key=len, default=[])

@@ -88,26 +88,6 @@ async def test_who_never_connects_keeps_out_nobody_else(
     await other.aclose()
 
 
-@pytest.mark.parametrize("max_sessions", [3, 2], ids=["the call is full", "the server is full"])
-async def test_guests_of_one_address_do_not_keep_a_call_for_themselves(
-    room: Room, monkeypatch: pytest.MonkeyPatch, max_sessions: int
-) -> None:
-    monkeypatch.setattr(room.client.hub, "max_sessions", max_sessions)
-    many = [await room.browser(address="127.0.0.2") for _ in range(3)]
-    first, second = await room.join(many[0], "First"), await room.join(many[1], "Second")
-    ada, ben = await room.browser(), await room.browser()
-    await room.knock(ada)
-    assert await room.present() == ["First", "Second"], "who does not connect takes no place"
-    await room.join(ada, "Ada")
-    assert await room.present() == ["First", "Ada"], "who came last goes"
-    await until(lambda: second.pc.connectionState == "closed")
-    for other in (*many[1:], ben):
-        assert code_of(await room.knock(other)) == (503, "full"), "each address has one place"
-    await room.join(room.client.http, "Host")
-    assert await room.present() == ["First", "Ada", "Host"]
-    await until(lambda: first.pc.connectionState == "connected")
-
-
 async def test_who_never_connects_was_never_in_the_call(room: Room) -> None:
     """The models are still loading, which keeps no session."""
     spy, late = await room.browser(), await room.browser()

@@ -170,7 +170,7 @@ class Call {
     const gone = type === "participant.left";
     if (gone && session.id === this.#session && this.connection.state === "live") {
       if (session.reason === "source_error") this.connection.renew();
-      else leave("Your part of the call is over: the host ended it, you joined again elsewhere, or the call is full and somebody else has your place now.");
+      else leave("Your part of the call is over: the host ended it, or you joined again elsewhere.");
     } else if (gone) {
       this.#part(session.id);
     } else {
