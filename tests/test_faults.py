@@ -40,7 +40,7 @@ from web.errors import ApiError
 
 pytestmark = pytest.mark.slow
 
-STUCK_S = 6.0  # longer than anything here takes on a busy machine
+STUCK_S = 10.0  # longer than anything here takes on a busy machine
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +137,7 @@ async def test_a_network_that_fails_once_costs_one_utterance_of_one_session(
         failed.message
         == {
             "throws": "RuntimeError: shapes do not match",
-            "stuck": "the network was given up: no answer for 6 s",
+            "stuck": "the network was given up: no answer for 10 s",
         }[fault]
     )
     hit, spared = sorted(both, key=lambda events: len(found(events)))
@@ -215,7 +215,7 @@ async def test_a_recogniser_that_fails_once_costs_one_utterance_of_one_session(
         failed.message
         == {
             "throws": "moonshine-tiny: RuntimeError: shapes do not match",
-            "stuck": "the speech recogniser was given up: no answer for 6 s",
+            "stuck": "the speech recogniser was given up: no answer for 10 s",
         }[fault]
     )
     hit, spared = sorted(both, key=lambda events: len(found(events)))
@@ -242,7 +242,7 @@ async def test_while_the_recogniser_is_stuck_utterances_fail_and_the_session_goe
     for failed in outcomes(events):
         assert isinstance(failed, UtteranceFailed)
         assert failed.stage == "stt"
-        assert failed.message == "the speech recogniser was given up: no answer for 6 s"
+        assert failed.message == "the speech recogniser was given up: no answer for 10 s"
     assert isinstance(events[-1], SessionEnded)
     assert events[-1].reason == "end"
     let_go.set()
