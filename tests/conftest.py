@@ -21,9 +21,12 @@ from talks import Talk
 from xdist.scheduler import LoadFileScheduling
 from xdist.workermanage import WorkerController
 
+# A shell has what runs in its background ignore Ctrl-C, and `nohup` a hangup: so would the programs
+# that tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # A shell has what runs in its background ignore Ctrl-C, and the programs that tests start, too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 IN_REAL_TIME = (
@@ -37,7 +40,7 @@ IN_REAL_TIME = (
 """Where most tests wait for media that play, and need the cores when these come. The longest come
 first."""
 
-AHEAD = ("gw0", "gw1", "gw2")
+AHEAD = ("gw0", "gw1")
 """Workers for tests in real time, and for others when there are no more of these."""
 
 if "PYTEST_XDIST_WORKER" in os.environ:

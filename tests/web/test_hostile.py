@@ -196,7 +196,7 @@ async def test_strangers_cannot_fill_the_memory_before_the_connection(
         (host, port), *_ = re.findall(r"a=candidate:\S+ 1 udp \d+ ([\d.]+) (\d+)", answer.text)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
             for number in range(5 * PACKETS):
-                stranger.sendto(bytes(1200), (host, int(port)))
+                stranger.sendto(b"\x80" + bytes(1199), (host, int(port)))  # as if it were RTP
                 if number % 50 == 0:
                     await asyncio.sleep(0.002)
         waiting = [
