@@ -249,8 +249,8 @@ def test_the_command_learns_32_examples_by_heart(built, small, tmp_path, monkeyp
     table = capsys.readouterr().out.splitlines()
     name, f1, wacc, *_ = table[-2].split()
     assert name == "mean"
-    # Ten seeds, on one thread and on two: 0.97 to 1.00; who always says yes has 0.5 of both.
-    assert float(f1) > 0.9
+    # Ten seeds, on one thread or two, gave F1 of 0.928 to 1.000 and WAcc of 0.981 to 1.000.
+    assert float(f1) > 0.8
     assert float(wacc) > 0.9
     assert cv2.imread(str(out) + ".png").shape[2] == 3
 
