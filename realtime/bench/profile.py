@@ -47,8 +47,8 @@ _STAGES = (
 
 _ROOT = f"{Path(__file__).parents[2]}/"
 _OTHER = "other"
-_NATIVE = "(pools of the networks' runtimes)"
-"""Threads that Python has not begun."""
+_NATIVE = "threads of libraries"
+"""Those that Python has not begun: of the decoder and of the networks' runtimes."""
 
 _WAITING = ("threading.py", "queue.py", "selectors.py")
 """A thread that stands in one of these waits for work, or for the clock."""
@@ -119,7 +119,7 @@ class _Sampler(threading.Thread):
 
     def run(self) -> None:
         """Until it is stopped."""
-        self._look(counting=False)
+        self._at, self._before = time.perf_counter(), dict(_tasks())
         while not self._over.wait(random.uniform(0, 2 * _PERIOD_S)):
             self._look()
 
@@ -132,19 +132,16 @@ class _Sampler(threading.Thread):
             for stage, count in looks.items():
                 self.stages[stage].cpu += cpu * count / looks.total()
 
-    def _look(self, *, counting: bool = True) -> None:
+    def _look(self) -> None:
         now = time.perf_counter()
         passed, self._at = now - self._at, now
         frames = sys._current_frames()
         begun = {thread.native_id: thread for thread in threading.enumerate()}
-        for task in os.listdir("/proc/self/task"):
-            number = int(task)
-            if number == self.native_id or (taken := _taken(number)) is None:
+        for number, taken in _tasks():
+            if number == self.native_id:
                 continue
-            before = self._before.get(number, (0.0, 0.0) if counting else taken)
+            before = self._before.get(number, (0.0, 0.0))
             self._before[number] = taken
-            if not counting:
-                continue
             cpu, ready = taken[0] - before[0], taken[1] - before[1]
             thread = begun.get(number)
             name = thread.name if thread else _NATIVE
@@ -163,13 +160,14 @@ class _Sampler(threading.Thread):
                 cost.blocked += max(0.0, passed - cpu - ready)
 
 
-def _taken(task: int) -> tuple[float, float] | None:
-    """Seconds that a thread of this process was on a core, and ready for one; None: it is gone."""
-    try:
-        cpu, ready, _ = Path(f"/proc/self/task/{task}/schedstat").read_text().split()
-    except (OSError, ValueError):
-        return None
-    return int(cpu) / 1e9, int(ready) / 1e9
+def _tasks() -> Iterator[tuple[int, tuple[float, float]]]:
+    """The threads of this process: number, and seconds on a core and ready for one."""
+    for task in os.listdir("/proc/self/task"):
+        try:
+            cpu, ready, _ = Path(f"/proc/self/task/{task}/schedstat").read_text().split()
+        except (OSError, ValueError):  # it is gone
+            continue
+        yield int(task), (int(cpu) / 1e9, int(ready) / 1e9)
 
 
 def _stage(frame: FrameType | None) -> str:

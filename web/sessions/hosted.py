@@ -112,6 +112,7 @@ class Hosted:
         self._store = store
         self._session: LiveSession | None = None
         self._film: FilmWriter | None = None
+        self._filmed = False  # there is something in it, and it is closed
         self._stop = asyncio.Event()
         self._numbered = 0
         self._events: list[tuple[int, Event]] = []
@@ -266,7 +267,7 @@ class Hosted:
             "paused_by": self.pausing.by,
             "reason": self._reason,
             "recorded": self._recorded,
-            "film": self.state == "ended" and self._recorded and self._store.films.has(self.id),
+            "film": self.state == "ended" and self._filmed,
         }
 
     @property
@@ -298,6 +299,7 @@ class Hosted:
                 await self._media.aclose()
             if self._film is not None:
                 await self._film.aclose()
+                self._filmed = await asyncio.to_thread(self._store.films.has, self.id)
             await self._published()
         finally:
             self._at_end()
