@@ -5,7 +5,6 @@ In: settings, and how to load the models. Out: the FastAPI application.
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -37,7 +36,7 @@ from web.errors import ApiError, invalid
 from web.exports import routes as exports
 from web.ingest import routes as ingest
 from web.observability import health
-from web.observability.loop_watch import LoopWatch
+from web.observability.loop_watch import WATCH_LOOP, LoopWatch
 from web.sessions import feed
 from web.sessions import routes as sessions
 from web.sessions.hub import Hub
@@ -109,7 +108,7 @@ def create_app(settings: ServerSettings, load: Callable[[], Analyzer]) -> FastAP
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as cleanup:
-            if asyncio.get_running_loop().get_debug():
+            if os.environ.get(WATCH_LOOP):
                 await cleanup.enter_async_context(watch)
             await hub.start()
             yield

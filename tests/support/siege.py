@@ -34,6 +34,7 @@ from browser import dashboard
 from soak import Watch, grown, recorded
 from webrtc_client import SDP, knock, offer_of, peer
 
+from web.observability.loop_watch import WATCH_LOOP
 from web.sessions.inputs import wav
 
 LATE_S = 0.3
@@ -54,13 +55,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("clip", type=Path)
     parser.add_argument("--minutes", type=float, default=60.0)
-    parser.add_argument(
-        "--watch-loop", action="store_true", help="in debug mode: nothing may hold the event loop"
-    )
+    parser.add_argument("--watch-loop", action="store_true", help="nothing may hold the event loop")
     options = parser.parse_args(arguments)
     context = multiprocessing.get_context("spawn")
-    debug = {"PYTHONASYNCIODEBUG": "1"} if options.watch_loop else {}
-    with dashboard("--token", TOKEN, **debug) as address:
+    watching = {WATCH_LOOP: "1"} if options.watch_loop else {}
+    with dashboard("--token", TOKEN, **watching) as address:
         watch = Watch(address, HOST)
         call = httpx.post(f"{address}/api/calls", json={}, headers=HOST, timeout=120).json()
         over, stopped = threading.Event(), context.Event()

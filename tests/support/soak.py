@@ -34,6 +34,8 @@ from browser import FakeDevices, chromium, dashboard
 from playwright.sync_api import Browser, expect, sync_playwright
 from processes import running_server
 
+from web.observability.loop_watch import WATCH_LOOP
+
 SAMPLE_S = 2.0
 MOST = 8
 """Sessions at once."""
@@ -83,15 +85,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--csv", type=Path, default=Path("soak.csv"))
     parser.add_argument("--plot", type=Path)
-    parser.add_argument(
-        "--watch-loop", action="store_true", help="in debug mode: nothing may hold the event loop"
-    )
+    parser.add_argument("--watch-loop", action="store_true", help="nothing may hold the event loop")
     options = parser.parse_args(arguments)
     stay_s = min(20.0, max(2.0, options.minutes * 2))
-    debug = {"PYTHONASYNCIODEBUG": "1"} if options.watch_loop else {}
+    watching = {WATCH_LOOP: "1"} if options.watch_loop else {}
     with (
         tempfile.TemporaryDirectory() as folder,
-        dashboard("--max-sessions", str(MOST), **debug) as address,
+        dashboard("--max-sessions", str(MOST), **watching) as address,
     ):
         watch = Watch(address)
         devices = FakeDevices.of(options.clip, Path(folder), seconds=30)

@@ -16,7 +16,7 @@ from typing_extensions import TypedDict  # pydantic, which documents it, wants t
 
 from realtime.analysis import Analyzer
 from web.errors import ApiError
-from web.observability.loop_watch import LoopWatch
+from web.observability.loop_watch import WATCH_LOOP, LoopWatch
 
 
 class Running(Protocol):
@@ -73,7 +73,7 @@ def routes(hub: Watched, watch: LoopWatch) -> APIRouter:
     )
     held = Gauge(
         "live_emotion_loop_held_times",
-        "How often something held the event loop for over 20 ms; 0 unless PYTHONASYNCIODEBUG is 1.",
+        f"How often something held the event loop for over 20 ms; 0 unless {WATCH_LOOP} is set.",
         registry=registry,
     )
     stuck = Gauge(

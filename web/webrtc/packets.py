@@ -9,10 +9,11 @@ from __future__ import annotations
 import errno
 import logging
 import struct
+from collections import Counter
 
 import av
 from aioice import stun
-from aioice.ice import StunProtocol
+from aioice.ice import CandidatePair, StunProtocol
 from aioice.stun import Message, parse_message
 from aiortc import (
     RTCDtlsTransport,
@@ -31,14 +32,18 @@ from aiortc.jitterbuffer import JitterFrame
 from aiortc.rtp import AnyRtcpPacket
 
 from web.webrtc.bounds import bound_decoding, bound_fragments, bound_resending
-from web.webrtc.offer import MAX_CANDIDATES
 
 MAX_WAITING = 1000
 """Packets that wait until a connection is made; a stranger may send them, too."""
 
-MAX_ADDRESSES = 2 * MAX_CANDIDATES
-"""Of a peer, known to one transport: those it names, and as many that it only speaks from. aioice
-keeps each with its pairs, sorts all pairs anew for it, and sends packets there."""
+MAX_DISCOVERED = 16
+"""Addresses of a peer, unnamed in its offer, that it may speak to one transport from. aioice keeps
+each with its pairs, sorts all pairs anew for it, and knocks there in a task of its own; what is
+left of a hundred such tasks keeps the collector of garbage busy for 10 ms."""
+
+MAX_CHECKS = 16
+"""Times that one pair of addresses is tried. To an answer "your role is mine" (487) aioice tries
+again at once, a call within the last: who always gave it would keep the loop busy."""
 
 MAX_SOURCES = 30
 """RTP sources (SSRC) of one connection. A report has room for 31, and each is remembered."""
@@ -67,6 +72,7 @@ def guard(connection: RTCPeerConnection) -> None:
     for transport in transports:
         _bound_waiting(transport)
         _bound_addresses(transport)
+        _bound_checks(transport)
         _bound_sources(transport)
         _go_on_after_faults(transport)
         _start_unless_closed(transport.transport)
@@ -88,12 +94,30 @@ def _bound_addresses(transport: RTCDtlsTransport) -> None:
     check = ice.check_incoming
 
     def check_incoming(message: Message, addr: tuple[str, int], protocol: StunProtocol) -> None:
-        known = {(each._network_host, each.port) for each in ice._remote_candidates}
+        peers = ice._remote_candidates
+        known = any((each._network_host, each.port) == addr for each in peers)
+        discovered = sum(each.type == "prflx" for each in peers)
         # aioice takes for granted that a check from a new address tells its priority.
-        if addr in known or (len(known) < MAX_ADDRESSES and "PRIORITY" in message.attributes):
+        if known or (discovered < MAX_DISCOVERED and "PRIORITY" in message.attributes):
             check(message, addr, protocol)
 
     ice.check_incoming = check_incoming  # type: ignore[method-assign]
+
+
+def _bound_checks(transport: RTCDtlsTransport) -> None:
+    ice = transport.transport._connection
+    start = ice.check_start
+    tried: Counter[CandidatePair] = Counter()
+
+    async def check_start(pair: CandidatePair) -> None:
+        tried[pair] += 1
+        if tried[pair] <= MAX_CHECKS:
+            await start(pair)
+        else:
+            ice.check_state(pair, CandidatePair.State.FAILED)
+            ice.check_complete(pair)
+
+    ice.check_start = check_start  # type: ignore[method-assign]
 
 
 def _bound_sources(transport: RTCDtlsTransport) -> None:

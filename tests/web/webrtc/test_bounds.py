@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import random
+from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aioice.ice import StunProtocol
+from aioice.stun import Message
 from aiortc import RTCSessionDescription, rate
 from aiortc import rtcrtpreceiver as receiving
 from aiortc.contrib.media import MediaRelay
@@ -17,7 +21,7 @@ from aiortc.rtp import RTCP_RTPFB_NACK, RTP_HISTORY_SIZE, RtcpRtpfbPacket, RtpPa
 from webrtc_client import knock, offer_of, peer, until
 
 from web.webrtc import bounds
-from web.webrtc.packets import MAX_ADDRESSES, guard
+from web.webrtc.packets import MAX_CHECKS, MAX_DISCOVERED, guard
 
 
 async def test_frames_that_wait_for_a_late_decoder_are_bounded() -> None:
@@ -77,19 +81,22 @@ async def test_addresses_that_a_peer_speaks_from_are_bounded(
         checks += 1
         check(*request)
 
+    def discovered() -> int:
+        return sum(each.type == "prflx" for each in ice._remote_candidates)
+
     monkeypatch.setattr(ice, "check_incoming", counting)
     await ours.setLocalDescription()
     answer = ours.localDescription.sdp
     await until(lambda: ice._early_checks_done)
     knock(offer, answer, ports=300)
     await until(lambda: checks >= 300)
-    assert len(ice._remote_candidates) == MAX_ADDRESSES
+    assert discovered() == MAX_DISCOVERED
     await theirs.setRemoteDescription(RTCSessionDescription(answer, "answer"))
     await until(lambda: theirs.connectionState == ours.connectionState == "connected")
     before = checks
     knock(offer, answer, ports=300)
     await until(lambda: checks >= before + 300)
-    assert len(ice._remote_candidates) == MAX_ADDRESSES
+    assert discovered() == MAX_DISCOVERED
     assert theirs.connectionState == ours.connectionState == "connected"
     await theirs.close()
     await ours.close()
@@ -115,14 +122,52 @@ def test_leaps_in_the_numbers_of_packets_are_not_counted_through(
     assert missing.add(RtpPacket(sequence_number=49 * 30_000 % 65_536 + 3)), "two are missing now"
 
 
+async def test_who_always_claims_our_role_is_tried_a_few_times() -> None:
+    theirs, ours = peer(), peer()
+    theirs.createDataChannel("events")
+    await ours.setRemoteDescription(RTCSessionDescription(await offer_of(theirs), "offer"))
+    guard(ours)
+    assert theirs.sctp is not None
+    hostile = theirs.sctp.transport.transport._connection
+    asked: Counter[tuple[str, int]] = Counter()
+
+    def claim(message: Message, addr: tuple[str, int], protocol: StunProtocol) -> None:
+        asked[addr] += 1
+        hostile.respond_error(message, addr, protocol, (487, "Role Conflict"))
+
+    hostile.request_received = claim  # type: ignore[method-assign]
+    await ours.setLocalDescription()
+    await theirs.setRemoteDescription(ours.localDescription)
+    await until(lambda: ours.iceConnectionState == "failed")
+    assert asked
+    assert max(asked.values()) <= MAX_CHECKS
+    await theirs.close()
+    await ours.close()
+
+
+def test_rates_are_counted_as_by_aiortc() -> None:
+    rng = random.Random(1)
+    (theirs,) = (each for each in rate.RateCounter.__bases__ if each is not object)
+    for _ in range(20):
+        one, other, now_ms = rate.RateCounter(1000, 8000), theirs(1000, 8000), 5
+        for _ in range(300):
+            now_ms += rng.choice([0, 1, 20, 400, 999, 1000, 1001, 3000])
+            assert one.rate(now_ms) == other.rate(now_ms)
+            value = rng.randrange(1500)
+            one.add(value, now_ms)
+            other.add(value, now_ms)
+            if rng.random() < 0.02:
+                one.reset()
+                other.reset()
+
+
 def test_a_silence_is_not_counted_through() -> None:
     """Each millisecond of it was, by what estimates the bit rate."""
-    one, other = rate.RateCounter(1000, 8000), rate.RateCounter(1000, 8000)
-    one.add(500, 0)
-    for counter in (one, other):
-        counter.add(100, 10**12)  # that many steps would take a week
-        counter.add(100, 10**12 + 100)
-    assert one.rate(10**12 + 200) == other.rate(10**12 + 200)
+    counter = rate.RateCounter(1000, 8000)
+    counter.add(500, 0)
+    counter.add(100, 10**12)  # that many steps would take a week
+    counter.add(100, 10**12 + 100)
+    assert counter.rate(10**12 + 200) == 8000 * 200 // 1000
 
 
 async def test_what_a_viewer_has_sent_again_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
