@@ -19,8 +19,8 @@ HELD_S = 0.02
 BEAT_S = 0.005
 
 WATCH_LOOP = "LIVE_EMOTION_WATCH_LOOP"
-"""The environment variable, which turns it on in a server. It is apart from asyncio's debug mode,
-which makes so many objects more that the garbage collector alone holds the loop for as long."""
+"""The environment variable that turns the watch on in a server. It is not asyncio's debug mode,
+which makes so many more objects that the garbage collector alone holds the loop for as long."""
 
 
 class LoopWatch:
@@ -40,7 +40,7 @@ class LoopWatch:
         self._beating: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> LoopWatch:
-        # In asyncio's debug mode it tells which callback it was.
+        # If asyncio's debug mode is on as well, it tells which callback it was.
         asyncio.get_running_loop().slow_callback_duration = HELD_S
         self._beating = asyncio.create_task(self._beat(), name="loop watch")
         await asyncio.sleep(0)

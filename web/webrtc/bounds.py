@@ -95,8 +95,8 @@ receiving.NackGenerator = _BoundedNackGenerator  # type: ignore[misc]
 class _RateCounter(rate.RateCounter):
     """Bits a second of what came within the window, to the digit as aiortc counts them.
 
-    It notes what came and not each millisecond: aiortc's takes 1,000 objects for each receiver,
-    which a collection of garbage looks through, and counts through a silence of any length.
+    It notes each packet. aiortc's has an object for each of 1,000 ms, which the garbage collector
+    looks through, and counts through every millisecond of a silence.
 
     Args:
         window_size: in ms.
