@@ -31,7 +31,7 @@ import httpx
 import numpy as np
 import websockets
 from browser import dashboard
-from soak import Watch, grown, recorded
+from soak import Watch, grown, held_up, recorded
 from webrtc_client import SDP, knock, offer_of, peer
 
 from web.observability.loop_watch import WATCH_LOOP
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("clip", type=Path)
     parser.add_argument("--minutes", type=float, default=60.0)
-    parser.add_argument("--watch-loop", action="store_true", help="nothing may hold the event loop")
+    parser.add_argument("--watch-loop", action="store_true", help="no callback may hold the loop")
     options = parser.parse_args(arguments)
     context = multiprocessing.get_context("spawn")
     watching = {WATCH_LOOP: "1"} if options.watch_loop else {}
@@ -81,9 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"{p99:.3f} s at p99, {max(late):.3f} s at most\n"
     )
     problems += grown(watch.samples)
-    held = [sample.held for sample in watch.samples]
-    if held[-1] > held[len(held) // 4]:  # until then all is loaded
-        problems.append(f"something held the event loop {held[-1] - held[len(held) // 4]} times")
+    loaded = watch.samples[len(watch.samples) // 4]
+    problems += held_up(loaded, watch.samples[-1])
     if p95 > LATE_S:
         problems.append(f"p95 is {p95:.3f} s")
     for problem in problems:

@@ -60,7 +60,11 @@ class Sample:
     tasks: int
     running: int
     held: int
-    """How often something has held the event loop for too long."""
+    """How often a callback has held the event loop for too long."""
+    collected: int
+    """How often a garbage collection has."""
+    late: int
+    """How often it came too late for any reason inside the server."""
 
 
 GROWTH = {
@@ -85,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--csv", type=Path, default=Path("soak.csv"))
     parser.add_argument("--plot", type=Path)
-    parser.add_argument("--watch-loop", action="store_true", help="nothing may hold the event loop")
+    parser.add_argument("--watch-loop", action="store_true", help="no callback may hold the loop")
     options = parser.parse_args(arguments)
     stay_s = min(20.0, max(2.0, options.minutes * 2))
     watching = {WATCH_LOOP: "1"} if options.watch_loop else {}
@@ -132,8 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sys.stdout.write(f"{visits} visits by WebRTC, {pushing.visits} by WebSocket\n")
     growth = grown(watch.samples)
     problems = [*pushing.problems, *unrested(before, after)]
-    if after.held > before.held:  # until then the models are loaded
-        problems.append(f"something held the event loop {after.held - before.held} times")
+    problems += held_up(before, after)  # `before` is when the models are loaded
     if options.minutes >= LONG_ENOUGH_MIN:
         problems += growth
     for problem in problems:
@@ -164,6 +167,16 @@ def unrested(before: Sample, after: Sample) -> list[str]:
         if last > first + some:
             problems.append(f"{name} at rest went from {first} to {last}, above {first + some}")
     return problems
+
+
+def held_up(before: Sample, after: Sample) -> list[str]:
+    """Whether a callback held the event loop; prints what else made it late."""
+    sys.stdout.write(
+        f"over 20 ms late: {after.late - before.late} times, of which garbage collections "
+        f"{after.collected - before.collected}\n"
+    )
+    held = after.held - before.held
+    return [f"a callback held the event loop {held} times"] if held else []
 
 
 class Watch:
@@ -198,7 +211,9 @@ class Watch:
             handles=_handles(self._server),
             children=len(children),
             tasks=int(self._told("live_emotion_asyncio_tasks")),
-            held=int(self._told("live_emotion_loop_held_times")),
+            held=self._late("callback"),
+            collected=self._late("garbage"),
+            late=self._late("any"),
             running=sum(session["state"] != "ended" for session in sessions),
         )
 
@@ -220,10 +235,13 @@ class Watch:
             }
         )
 
+    def _late(self, reason: str) -> int:
+        return int(self._told(f'live_emotion_loop_late_times{{reason="{reason}"}}'))
+
     def _told(self, metric: str) -> float:
         """A figure of the server's own; 0 if it does not tell it."""
         answer = self._http.get("/metrics")
-        found = re.search(rf"^{metric} (\S+)$", answer.text, re.MULTILINE)
+        found = re.search(rf"^{re.escape(metric)} (\S+)$", answer.text, re.MULTILINE)
         return float(found[1]) if found else 0.0
 
 
