@@ -297,14 +297,14 @@ def evaluate_stt(
     json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Measure how many words a speech-to-text engine gets wrong, and how long it takes."""
-    import torch
     from rich.console import Console
     from rich.progress import Progress
 
+    from models.acceleration import share_cores
     from models.stt import load_transcriber
     from models.stt.evaluation import evaluate
 
-    torch.set_num_threads(1)  # as in a session
+    share_cores()  # as in a session
     transcriber = load_transcriber(stt, stuck_s=3600)  # a clip may be long
     console = Console(stderr=True)
     try:
@@ -332,14 +332,14 @@ def evaluate_sounds(
     json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Measure how often laughter, crying and the like are heard where they are, and are not."""
-    import torch
     from rich.console import Console
     from rich.progress import Progress
 
+    from models.acceleration import share_cores
     from models.sounds.evaluation import evaluate
     from models.sounds.tagger import SoundTagger
 
-    torch.set_num_threads(1)  # as in a session
+    share_cores()  # as in a session
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task("clips", total=None)

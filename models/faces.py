@@ -11,12 +11,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from models.libraries import facenet, opencv
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Image: TypeAlias = npt.NDArray[np.uint8]
 """uint8 (height, width, 3), RGB."""
@@ -148,55 +151,39 @@ class FaceFinder:
             The faces, the largest first.
         """
         import torch
-        from facenet_pytorch.models.utils.detect_face import bbreg, imresample, pad, rerec
+
+        from models.cascade import look, squares_around
 
         height, width = _checked(image).shape[:2]
         if not faces:
             return []
         corners = [(x, y, x + w, y + h) for x, y, w, h in (face.box for face in faces)]
+        squares = squares_around(np.array(corners, np.float32), width, height)
         with torch.inference_mode():
-            squares = rerec(torch.tensor(corners, dtype=torch.float32, device=self._device))
-            planes = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
-            pixels = planes[None].to(self._device)
-            tops, bottoms, lefts, rights = pad(squares, width, height)
-            crops = [
-                imresample(pixels[:, :, top - 1 : bottom, left - 1 : right].float(), (48, 48))
-                for top, bottom, left, right in zip(tops, bottoms, lefts, rights, strict=True)
-            ]
-            moves, marks, probabilities = self._networks[2]((torch.cat(crops) - 127.5) / 128)
-            sides = squares[:, 2:3] - squares[:, :1] + 1
-            points = (
-                torch.stack(
-                    (marks[:, :5] * sides + squares[:, :1], marks[:, 5:] * sides + squares[:, 1:2]),
-                    2,
-                )
-                - 1
-            )
-            boxes = bbreg(squares, moves)
-        rows = torch.cat((boxes, probabilities[:, 1:]), dim=1).cpu().numpy()
-        sure = rows[:, 4] > _CONFIDENCE[2]
-        return _distinct(_faces(rows[sure], points.cpu().numpy()[sure], width, height))
+            found = look(self._pixels(image), squares, self._networks[2], _CONFIDENCE[2])
+        return _distinct(_faces(*found, width, height))
 
     def _detect(self, image: Image) -> list[DetectedFace]:
         import torch
-        from facenet_pytorch.models.utils.detect_face import detect_face
+
+        from models.cascade import search
 
         height, width = _checked(image).shape[:2]
         smallest = max(20.0, 0.08 * min(height, width))
         if min(height, width) < smallest:
             return []
         with torch.inference_mode():
-            # In planes, because there torch averages quicker than over interleaved colours.
-            planes = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
-            found, points = detect_face(
-                planes.permute(1, 2, 0),
-                smallest,
-                *self._networks,
-                _CONFIDENCE,
-                _PYRAMID,
-                self._device,
-            )
-        return _faces(found[0], points[0], width, height)
+            pixels = self._pixels(image).float()
+            found = search(pixels, smallest, self._networks, _CONFIDENCE, _PYRAMID)
+        return _faces(*found, width, height)
+
+    def _pixels(self, image: Image) -> Tensor:
+        """uint8 (1, 3, height, width) where the networks work. In planes, because there torch
+        averages quicker than over interleaved colours."""
+        import torch
+
+        planes = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+        return planes[None].to(self._device)
 
 
 class FaceTracker:

@@ -1,7 +1,8 @@
-"""One thread in which the networks work for all sessions in turn.
+"""The threads in which the networks work for all sessions in turn.
 
-In: calls, each in the lane of its utterance. Out: their futures. The calls of one lane run in their
-order; the lane with the most urgent call goes first, and among equals each in its turn.
+In: calls, each in the lane of its utterance. Out: their futures. The calls of one lane run one
+after the other, in their order; the lane with the most urgent call goes first, and among equals
+each in its turn.
 """
 
 from __future__ import annotations
@@ -33,23 +34,24 @@ class Rank(IntEnum):
 
 
 class Inference:
-    """The thread. It is one, and its calls use one core: see `realtime.analyzers.local.load_mer`.
+    """The threads. Each call uses one core: see `realtime.analyzers.local.load_mer`.
 
     Args:
         stuck_s: seconds after which a call is given up, with TimeoutError; the others go on.
+        threads: how many calls run at once, each of another lane.
     """
 
-    def __init__(self, stuck_s: float = STUCK_S) -> None:
+    def __init__(self, stuck_s: float = STUCK_S, threads: int = 1) -> None:
         self._lanes: deque[Lane] = deque()  # those with waiting calls, whose turn is next first
         self._change = threading.Condition()
         self._closed = False
         self._trimmed = time.monotonic()
-        self._worker = Worker("inference", self._next, stuck_s)
+        self._workers = [Worker("inference", self._next, stuck_s) for _ in range(threads)]
 
     @property
     def stuck(self) -> bool:
-        """See `Worker.stuck`."""
-        return self._worker.stuck
+        """Whether any of them is, see `Worker.stuck`."""
+        return any(worker.stuck for worker in self._workers)
 
     @property
     def waiting(self) -> int:
@@ -57,20 +59,30 @@ class Inference:
         with self._change:
             return sum(rank < Rank.SOUND for lane in self._lanes for rank, _, _ in lane.calls)
 
+    @property
+    def behind(self) -> int:
+        """How many results wait for each thread, whole ones."""
+        with self._change:
+            results = sum(
+                any(rank is Rank.RESULT for rank, _, _ in one.calls) for one in self._lanes
+            )
+        return results // len(self._workers)
+
     def lane(self) -> Lane:
         """A lane for one utterance."""
         return Lane(self)
 
     def close(self) -> None:
-        """Cancel what waits, and wait for the call that runs, see `Worker.close`."""
+        """Cancel what waits, and wait for the calls that run, see `Worker.close`."""
         with self._change:
             self._closed = True
             waiting = [call for lane in self._lanes for call in lane.calls]
             self._lanes.clear()
-            self._change.notify()
+            self._change.notify_all()
         for _, future, _ in waiting:
             future.cancel()
-        self._worker.close()
+        for worker in self._workers:
+            worker.close()
 
     def add(self, lane: Lane, rank: Rank, future: Future[Any], call: Callable[[], Any]) -> None:
         """Let `call` wait in `lane`; its future is cancelled if no call is begun any more."""
@@ -88,17 +100,25 @@ class Inference:
             _give_memory_back()
             self._trimmed = time.monotonic()
         with self._change:
-            while not self._lanes:
+            while not (free := [lane for lane in self._lanes if not lane.running]):
                 if self._closed:
                     return None
                 self._change.wait()
             # A call that waits behind others lends them its urgency.
-            lane = min(self._lanes, key=lambda lane: min(rank for rank, _, _ in lane.calls))
+            lane = min(free, key=lambda lane: min(rank for rank, _, _ in lane.calls))
             self._lanes.remove(lane)
             _, future, call = lane.calls.popleft()
             if lane.calls:
                 self._lanes.append(lane)
-            return future, call
+            lane.running = True
+        # Also if it is given up. If it was cancelled while it waited, that is at once.
+        future.add_done_callback(lambda _: self._let_go(lane))
+        return future, call
+
+    def _let_go(self, lane: Lane) -> None:
+        with self._change:
+            lane.running = False
+            self._change.notify()
 
 
 def _give_memory_back() -> None:
@@ -116,6 +136,8 @@ class Lane:
 
     def __init__(self, inference: Inference) -> None:
         self.calls: deque[tuple[Rank, Future[Any], Callable[[], Any]]] = deque()
+        self.running = False
+        """Whether one that was taken out of these has not ended yet."""
         self._inference = inference
 
     def submit(self, rank: Rank, call: Callable[[], T]) -> Future[T]:

@@ -36,9 +36,18 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-_STREAM_COST = 1.4
-"""Cores that a live stream needs, in times the seconds that it takes to recognise and to score two
-seconds of sound: 2 cores on which it takes 0.32 s have held 4 streams (`live-emotion bench`)."""
+_STREAM_COST = 0.22
+_WORK_COST = 0.8
+"""Cores that a live stream needs: the first to decode and follow it, and the second for each second
+that it takes to recognise and to score two seconds of sound. Two cores on which that takes 0.11 s
+have held 6 streams (`live-emotion bench`), and those on which it took 0.32 s held 4."""
+
+_BEHIND = 2
+"""With so many results waiting for each thread, every second frame is looked at; with twice as
+many every fourth, and with three times as many every eighth."""
+
+_LEAST = 8
+"""Of so many frames, one is looked at in any case."""
 
 
 class LocalAnalyzer:
@@ -72,7 +81,7 @@ class LocalAnalyzer:
         self.people = people
         self.sounds = sounds
         self.mer = mer
-        self.inference = Inference(stuck_s)
+        self.inference = Inference(stuck_s, threads=max(1, (os.cpu_count() or 1) // 2))
 
     @classmethod
     def load(
@@ -111,7 +120,7 @@ class LocalAnalyzer:
         took = statistics.median(
             _prediction_s(self.mer) + self.transcriber.work_s() for _ in range(3)
         )
-        return max(1, int(cores / (_STREAM_COST * took)))
+        return max(1, int(cores / (_STREAM_COST + _WORK_COST * took)))
 
     def stream(self, *, live: bool = False, alone: bool = False) -> LocalStream:
         """A stream for one new utterance, see `realtime.analysis.Analyzer.stream`."""
@@ -131,15 +140,10 @@ class LocalAnalyzer:
 
 def load_mer(profile: str, device: str = "cpu") -> MERModel:
     """The emotion model, as quick as it gets on a device. See `MERModel.load` for the errors."""
-    import torch
-
-    from models.acceleration import accelerate
+    from models.acceleration import accelerate, share_cores
     from models.mer import MERModel
 
-    # The networks are small: a second core brings them little and, with the decoders at work
-    # on the same cores, makes them wait for each other (seen: 0.15 s became 3.8 s). And the
-    # digits do not depend on how many cores there are.
-    torch.set_num_threads(1)
+    share_cores()
     mer = MERModel.load(profile).to(device)
     if device == "cpu":
         # Faces alone: sound and pictures come in too many sizes.
@@ -151,11 +155,10 @@ def load_mer(profile: str, device: str = "cpu") -> MERModel:
 
 def load_faces(device: str = "cpu") -> FaceFinder:
     """The face detector, warm; of a processor it takes one core."""
-    import torch
-
+    from models.acceleration import share_cores
     from models.faces import FaceFinder
 
-    torch.set_num_threads(1)
+    share_cores()
     finder = FaceFinder(device)
     finder.find([np.zeros((288, 360, 3), np.uint8)])
     return finder
@@ -199,17 +202,28 @@ class LocalStream:
         self._hypothesis: Hypothesis | None = None
         self._lane = analyzer.inference.lane()
         self._following = Following(analyzer.faces, lips=not alone)
+        self._offered = 0  # frames, taken or not
         self._times: list[float] = []  # of the frames taken
         self._tracking: list[Future[None]] = []
 
     def see(self, frame: VideoFrame, *, held: bool = False) -> bool:
         """See `realtime.analysis.UtteranceStream.see`."""
-        if self._live and not held and len(self._lane.calls) >= WAITING_FRAMES:
+        self._offered += 1
+        if self._live and not held and not self._room():
             FRAMES_DROPPED.labels("analysis").inc()
             return False
         self._times.append(frame.time)
         self._tracking.append(self._lane.submit(Rank.FACES, lambda: self._following.add(frame)))
         return True
+
+    def _room(self) -> bool:
+        """Whether the networks have the time to look at one more frame.
+
+        While results wait, they look at every second one, or fewer: of what can be given up, faces
+        take longest, and the model takes only five of an utterance.
+        """
+        every = min(2 ** (self._analyzer.inference.behind // _BEHIND), _LEAST)
+        return self._offered % every == 0 and len(self._lane.calls) < WAITING_FRAMES
 
     def seen(self, stop_s: float) -> int:
         """How many frames from before `stop_s`, in seconds of media time, were taken."""

@@ -7,6 +7,7 @@ rate, and in words what was odd about them.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import av
 import numpy as np
@@ -43,6 +44,9 @@ OFFSET_MEMORY_S = 1.0
 
 AUDIBLE = 1e-7
 """Mean power, -70 dBFS, below which a choice would follow noise."""
+
+_MOST_PLANES = 7
+"""With more, PyAV reads beyond their pointers."""
 
 Channels = npt.NDArray[np.float32]
 """float32 (channels, n)."""
@@ -94,8 +98,9 @@ class Downmixer:
     def _begin(self, frame: av.AudioFrame) -> None:
         self._format = _format(frame)
         self._packer = None
-        # PyAV reads beyond the pointers of 8 or more planes; and it knows no 64-bit samples.
-        if frame.format.is_planar or frame.format.name == "s64":
+        # PyAV knows no 64-bit samples either.
+        many_planes = frame.format.is_planar and frame.layout.nb_channels > _MOST_PLANES
+        if many_planes or frame.format.name in ("s64", "s64p"):
             self._packer = AudioResampler("flt", frame.layout, frame.sample_rate)
         self._weights = _weights(frame.layout)
         self._integers = self._has_offset = False
@@ -107,7 +112,9 @@ class Downmixer:
         if self._packer is not None:
             frame.pts = None
             [frame] = self._packer.resample(frame)
-        packed = frame.to_ndarray().reshape(-1, len(self._weights)).T
+        packed: npt.NDArray[Any] = frame.to_ndarray()
+        if not frame.format.is_planar:
+            packed = packed.reshape(-1, len(self._weights)).T
         if packed.dtype == np.uint8:
             packed = packed.astype(np.float32) - 128
             return np.ascontiguousarray(packed / 128, np.float32)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import copy
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
+from checkout import REPO
 from torch import nn
 
 from models.acceleration import accelerate, accelerate_pooling
@@ -70,3 +73,14 @@ def test_pooling_gives_the_same_digits(size: int, stride: int, ceil_mode: bool) 
     for height in range(3, 12):
         picture = torch.randn(2, 3, height, height + 3)
         assert torch.equal(quick(picture), pool(picture))
+
+
+def test_calls_share_the_cores() -> None:
+    code = (
+        "import sys, numpy, torch; from threadpoolctl import threadpool_info;"
+        "from models.acceleration import share_cores; share_cores();"
+        "blas = [pool['num_threads'] for pool in threadpool_info() if pool['user_api'] == 'blas'];"
+        "assert blas and set(blas) == {1}, blas;"
+        "assert torch.get_num_threads() == 1; assert sys.getswitchinterval() < 0.001"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=REPO)

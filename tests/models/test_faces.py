@@ -68,6 +68,26 @@ def test_a_talker_is_found_in_every_frame_upright_and_framed_by_the_template(
 
 
 @pytest.mark.slow
+def test_a_search_finds_what_that_of_facenet_pytorch_finds_to_the_digit(finder, frames, shared):
+    from facenet_pytorch.models.utils.detect_face import detect_face
+
+    clips = ["two_people_interview.mp4", "many_faces_1080p.mp4", "no_face.mp4"]
+    pictures = [picture for clip in clips for picture in frames(shared / "media" / clip, 3)]
+    for picture, faces in zip(pictures, finder.detect(pictures), strict=True):
+        smallest = max(20.0, 0.08 * min(picture.shape[:2]))
+        planes = torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))
+        with torch.inference_mode():
+            (rows,), (marks,) = detect_face(
+                planes.permute(1, 2, 0),
+                *(smallest, *finder._networks, (0.6, 0.7, 0.9), 0.709, "cpu"),
+            )
+        theirs = {float(row[4]): mark for row, mark in zip(rows, marks, strict=True)}
+        assert len(faces) == len(theirs)
+        for face in faces:
+            np.testing.assert_array_equal(face.landmarks, theirs[face.confidence])
+
+
+@pytest.mark.slow
 def test_two_people_are_both_detected_and_one_is_followed(finder, frames, shared):
     pictures = frames(shared / "media/two_people_interview.mp4")
     assert [len(faces) for faces in finder.detect(pictures)] == [2] * 5

@@ -1,4 +1,4 @@
-"""The thread that works for all sessions in turn."""
+"""The threads that work for all sessions in turn."""
 
 from __future__ import annotations
 
@@ -88,6 +88,43 @@ def test_the_most_urgent_goes_first_with_all_that_stands_before_it(inference: In
     for future in futures:
         future.result(10)
     assert order == ["faces", "result", "other faces", "provisional"]
+
+
+def test_two_threads_work_for_two_lanes_at_once_and_never_for_one() -> None:
+    inference = Inference(threads=2)
+    meet = threading.Barrier(2)
+    running, most = 0, 0
+
+    def alone() -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        time.sleep(0.05)
+        running -= 1
+
+    one, other = inference.lane(), inference.lane()
+    both = [lane.submit(Rank.FACES, lambda: meet.wait(10)) for lane in (one, other)]
+    for future in both:
+        future.result(10)
+    for future in [one.submit(Rank.FACES, alone) for _ in range(4)]:
+        future.result(10)
+    assert most == 1
+    inference.close()
+
+
+def test_it_says_how_many_results_wait_for_each_thread() -> None:
+    inference = Inference(threads=2)
+    with Busy(inference), Busy(inference):
+        assert inference.behind == 0
+        lanes = [inference.lane() for _ in range(5)]
+        waiting = [lane.submit(Rank.RESULT, lambda: None) for lane in lanes]
+        waiting.append(lanes[0].submit(Rank.RESULT, lambda: None))  # of the same utterance
+        waiting.append(inference.lane().submit(Rank.FACES, lambda: None))
+        assert inference.behind == 2
+    for future in waiting:
+        future.result(10)
+    assert inference.behind == 0
+    inference.close()
 
 
 def test_what_is_cancelled_while_it_waits_is_never_begun(inference: Inference) -> None:

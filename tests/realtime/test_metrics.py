@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import threading
 from pathlib import Path
 
@@ -98,6 +100,27 @@ async def test_what_waits_and_what_is_given_up_is_counted() -> None:
     name = "frames_dropped_total"
     assert value(after, name, where="analysis") - value(before, name, where="analysis") == dropped
     assert value(after, "inference_waiting") >= WAITING_FRAMES
+
+
+async def test_while_results_wait_fewer_frames_are_looked_at() -> None:
+    picture = np.zeros((72, 90, 3), np.uint8)
+    go_on = threading.Event()
+    looked_at = []
+    async with serving(load=load) as client:
+        inference = (analyzer := await client.hub.ready()).inference
+        threads = max(1, (os.cpu_count() or 1) // 2)
+        all_begun = threading.Barrier(threads + 1)
+        for _ in range(threads):
+            inference.lane().submit(Rank.RESULT, lambda: (all_begun.wait(10), go_on.wait(60)))
+        await asyncio.to_thread(all_begun.wait, 10)
+        for behind in range(9):
+            while inference.behind < behind:
+                inference.lane().submit(Rank.RESULT, lambda: None)
+            stream = analyzer.stream(live=True)
+            taken = [stream.see(VideoFrame(i / 5, picture)) for i in range(8)]
+            looked_at.append(taken.count(True))
+        go_on.set()
+    assert looked_at == [8, 8, 4, 4, 2, 2, 1, 1, 1]
 
 
 def test_failures_and_warnings_are_counted_by_what_they_are() -> None:
