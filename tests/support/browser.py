@@ -62,7 +62,7 @@ def dashboard(*options: str, **environment: str) -> Iterator[str]:
     threading.Thread(target=read, daemon=True).start()
     try:
         said = ""
-        while not (found := re.search(r"http://[\w.:]+", said)):
+        while not (found := re.search(r"https?://[\w.:[\]]+", said)):
             line = lines.get(timeout=60)
             assert line, f"the server ended:\n{said}"
             said += line

@@ -55,11 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("clip", type=Path)
     parser.add_argument("--minutes", type=float, default=60.0)
-    parser.add_argument("--watch-loop", action="store_true", help="no callback may hold the loop")
     options = parser.parse_args(arguments)
     context = multiprocessing.get_context("spawn")
-    watching = {WATCH_LOOP: "1"} if options.watch_loop else {}
-    with dashboard("--token", TOKEN, **watching) as address:
+    with dashboard("--token", TOKEN, **{WATCH_LOOP: "1"}) as address:
         watch = Watch(address, HOST)
         call = httpx.post(f"{address}/api/calls", json={}, headers=HOST, timeout=120).json()
         over, stopped = threading.Event(), context.Event()

@@ -89,13 +89,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--csv", type=Path, default=Path("soak.csv"))
     parser.add_argument("--plot", type=Path)
-    parser.add_argument("--watch-loop", action="store_true", help="no callback may hold the loop")
     options = parser.parse_args(arguments)
     stay_s = min(20.0, max(2.0, options.minutes * 2))
-    watching = {WATCH_LOOP: "1"} if options.watch_loop else {}
     with (
         tempfile.TemporaryDirectory() as folder,
-        dashboard("--max-sessions", str(MOST), **watching) as address,
+        dashboard("--max-sessions", str(MOST), **{WATCH_LOOP: "1"}) as address,
     ):
         watch = Watch(address)
         devices = FakeDevices.of(options.clip, Path(folder), seconds=30)

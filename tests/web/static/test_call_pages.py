@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
-from browser import FakeDevices, chromium, violations
+from browser import FakeDevices, chromium, dashboard, violations
 from pages import LONG, SOON, expect_utterance, new_page, rows, until, upload
+from party import TOKEN
 from playwright.sync_api import Browser, Page, Playwright, expect
 from talks import Talk
+from tls_proxy import free_port, nginx
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.slow]
 
@@ -80,6 +83,35 @@ class TestCall:
         page.get_by_role("button", name="Join").click()
         expect(page.locator("#join")).to_be_visible()
         assert page.request.get(f"/api/calls/{room['room']}").json()["participants"] == []
+
+    def test_two_people_meet_by_ipv6_behind_a_proxy_that_speaks_tls(
+        self, camera_browser: Browser, tmp_path: Path
+    ) -> None:
+        port, behind = free_port(), free_port()
+        origin = f"https://[::1]:{port}"
+        proxied = ("--origin", origin, "--trusted-proxy", "127.0.0.1")
+        with (
+            dashboard("--token", TOKEN, "--port", str(behind), *proxied) as told,
+            nginx(tmp_path, port, f"http://127.0.0.1:{behind}"),
+        ):
+            assert told == origin
+            host = new_page(camera_browser, origin)
+            host.goto(f"/?token={TOKEN}")
+            host.get_by_role("heading", name="Call").click()
+            host.get_by_label("Who analyses?").fill("Dr Example")
+            host.get_by_role("button", name="New call").click()
+            field = host.get_by_label("Link for those who join")
+            expect(field).to_have_value(re.compile(re.escape(origin)))
+            anna, ben = new_page(camera_browser, origin), new_page(camera_browser, origin)
+            for guest, called in ((anna, "Anna"), (ben, "Ben")):
+                join(guest, field.input_value(), called)
+            video = anna.locator(".tile", has_text="Ben").locator("video")
+            until(lambda: video.evaluate("video => video.videoWidth > 0"))
+            view = host.get_by_role("article", name="Ben")
+            expect(rows(view).first).to_be_visible(timeout=LONG)
+            for page in (host, anna, ben):
+                assert page.errors == []  # type: ignore[attr-defined]
+                page.context.close()
 
 
 def join(page: Page, link: str, name: str) -> None:
