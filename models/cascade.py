@@ -12,7 +12,7 @@ the networks are PyTorch's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -28,6 +28,7 @@ Rows: TypeAlias = npt.NDArray[np.float32]
 Network: TypeAlias = Callable[[Tensor], tuple[Tensor, ...]]
 
 _CELL, _STRIDE = 12, 2  # of the first network: pixels that it sees, and between two of its outputs
+_BATCH = 512  # crops that a network takes at once
 
 
 def search(
@@ -67,7 +68,7 @@ def search(
 
     rows = _inside(_squares(rows), width, height)
     if len(rows):
-        moves, odds = refining(_crops(pixels, rows, 24))
+        moves, odds = _batched(refining, _crops(pixels, rows, 24))
         rows, moved = _sure(rows, _array(odds)[:, 1], confidence[1], _array(moves))
         kept = _distinct(rows, 0.7)
         rows = _inside(_squares(_corrected(rows[kept], moved[kept])), width, height)
@@ -90,7 +91,7 @@ def look(pixels: Tensor, rows: Rows, network: Network, confidence: float) -> tup
     """
     if not len(rows):
         return np.empty((0, 5), np.float32), np.empty((0, 5, 2), np.float32)
-    moves, marks, odds = network(_crops(pixels, rows, 48))
+    moves, marks, odds = _batched(network, _crops(pixels, rows, 48))
     rows, moved, marked = _sure(rows, _array(odds)[:, 1], confidence, _array(moves), _array(marks))
     sizes = rows[:, 2:4] - rows[:, :2] + 1
     landmarks = [
@@ -123,7 +124,7 @@ def _proposed(moves: Rows, odds: Rows, scale: float, confidence: float) -> Rows:
 def _squares(rows: Rows) -> Rows:
     """Each box as a square about its middle, as wide or as high as it is."""
     sizes = rows[:, 2:4] - rows[:, :2]
-    sides = sizes.max(axis=1, keepdims=True, initial=-np.inf)
+    sides = sizes.max(axis=1, keepdims=True)
     first = rows[:, :2] + sizes * np.float32(0.5) - sides * np.float32(0.5)
     squares: Rows = np.column_stack([first, first + sides, rows[:, 4:]])
     return squares
@@ -161,6 +162,12 @@ def _crops(pixels: Tensor, rows: Rows, side: int) -> Tensor:
         for left, top, right, bottom in _edges(rows, width, height).tolist()
     ]
     return _normal(torch.cat(crops))
+
+
+def _batched(network: Network, crops: Tensor) -> Iterator[Tensor]:
+    """The outputs of a network; noise has thousands of squares that could be faces."""
+    parts = [network(part) for part in crops.split(_BATCH)]
+    return (torch.cat(outputs) for outputs in zip(*parts, strict=True))
 
 
 def _normal(pixels: Tensor) -> Tensor:

@@ -43,8 +43,8 @@ that it takes to recognise and to score two seconds of sound. Two cores on which
 have held 6 streams (`live-emotion bench`), and those on which it took 0.32 s held 4."""
 
 _BEHIND = 2
-"""With so many results waiting for each thread, every second frame is looked at; with twice as
-many every fourth, and with three times as many every eighth."""
+"""So many results may wait for each thread while every frame is looked at. With one more it is
+every second frame, with two more every fourth, and so on."""
 
 _LEAST = 8
 """Of so many frames, one is looked at in any case."""
@@ -222,7 +222,7 @@ class LocalStream:
         While results wait, they look at every second one, or fewer: of what can be given up, faces
         take longest, and the model takes only five of an utterance.
         """
-        every = min(2 ** (self._analyzer.inference.behind // _BEHIND), _LEAST)
+        every = min(2 ** max(0, self._analyzer.inference.behind - _BEHIND), _LEAST)
         return self._offered % every == 0 and len(self._lane.calls) < WAITING_FRAMES
 
     def seen(self, stop_s: float) -> int:
