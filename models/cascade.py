@@ -166,7 +166,7 @@ def _crops(pixels: Tensor, rows: Rows, side: int) -> Tensor:
 
 def _batched(network: Network, crops: Tensor) -> Iterator[Tensor]:
     """The outputs of a network; noise has thousands of squares that could be faces."""
-    parts = [network(part) for part in crops.split(_BATCH)]
+    parts = [network(part) for part in torch.split(crops, _BATCH)]
     return (torch.cat(outputs) for outputs in zip(*parts, strict=True))
 
 
