@@ -34,7 +34,7 @@ class Rank(IntEnum):
 
 
 class Inference:
-    """The threads. Each call uses one core: see `realtime.analyzers.local.load_mer`.
+    """The threads. Each call uses one core: see `models.acceleration.share_cores`.
 
     Args:
         stuck_s: seconds after which a call is given up, with TimeoutError; the others go on.
@@ -61,12 +61,10 @@ class Inference:
 
     @property
     def behind(self) -> int:
-        """How many results wait for each thread, whole ones."""
+        """How many results wait, for each thread, rounded down."""
         with self._change:
-            results = sum(
-                any(rank is Rank.RESULT for rank, _, _ in one.calls) for one in self._lanes
-            )
-        return results // len(self._workers)
+            ranks = [{rank for rank, _, _ in lane.calls} for lane in self._lanes]
+        return sum(Rank.RESULT in each for each in ranks) // len(self._workers)
 
     def lane(self) -> Lane:
         """A lane for one utterance."""

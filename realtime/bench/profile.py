@@ -3,7 +3,10 @@
 In: this process at work. Out: a `Profile`.
 
 A thread looks at what all the others are doing, again and again, and adds what each of them took
-since the last look to the stage it is in. The program itself knows nothing of it.
+since the last look to the stage it is in. The program itself knows nothing of it. The thread can
+look only while the others have let go of the interpreter, which favours the stages that do: of one
+stream, by clocks around each stage, the VAD took 24 ms of a second where this says 30, and levels 7
+where it says 16. The sums by thread are exact.
 """
 
 from __future__ import annotations
