@@ -6,8 +6,8 @@ Convolutional Networks", 2016, https://arxiv.org/abs/1604.02878.
 
 `facenet_pytorch.models.utils.detect_face` does the same, to the digit. It does so in a thousand
 small operations of PyTorch, before and after each of which its thread gives the interpreter up and
-waits for it; beside eight live streams a search took four times as long as it computed. Here only
-the networks are PyTorch's.
+waits for it; beside eight live streams a search took two to four times as long as it computed. Here
+only the networks are PyTorch's.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ _BEHIND = 2
 every second frame, with two more every fourth, and so on."""
 
 _LEAST = 8
-"""Of so many frames, one is looked at in any case."""
+"""However many results wait, one of so many frames is looked at."""
 
 
 class LocalAnalyzer:

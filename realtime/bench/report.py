@@ -109,7 +109,11 @@ class Trial(BaseModel):
     def shortcomings(self) -> list[str]:
         """Why this many streams are too many; empty if they are not."""
         late = self.close_to_result.p95 >= PROMPT_S
-        counted = {"failed": self.failed, "missing": self.missing}
+        counted = {
+            "failed": self.failed,
+            "missing": self.missing,
+            "overload warnings": self.overloads,
+        }
         found = [f"p95 not under {1000 * PROMPT_S:.0f} ms"] if late else []
         return found + [f"{count} {what}" for what, count in counted.items() if count]
 
@@ -269,10 +273,7 @@ class Measurement(BaseModel):
 def close_to_result(trial: Trial) -> str:
     """A row: how soon these streams were answered, and what they lacked."""
     name = f"close to result, {trial.streams} stream{'s' if trial.streams > 1 else ''}"
-    notes = trial.shortcomings
-    if trial.overloads:
-        notes.append(f"{trial.overloads} overload warnings")
-    return _delays(name, trial.close_to_result, ", ".join(notes))
+    return _delays(name, trial.close_to_result, ", ".join(trial.shortcomings))
 
 
 def _delays(name: str, delays: Percentiles, note: str = "") -> str:

@@ -369,7 +369,7 @@ class FrameReducer:
 
 
 def _seconds(ticks: int, time_base: Fraction) -> float:
-    """float(ticks * time_base), a tenth as long: it is needed twice for every packet."""
+    """float(ticks * time_base), to the digit, without making a fraction for every packet."""
     return ticks * time_base.numerator / time_base.denominator
 
 
