@@ -98,6 +98,8 @@ class SpeechResumed(_Event):
 class TranscriptPartial(_Event):
     """The words so far of the utterance being spoken; later ones may correct them.
 
+    Only while somebody follows a live session, and the machine is not late.
+
     Example:
         {"type": "transcript.partial", "session": "9f2c", "time": 1.2, "utterance": 1,
          "text": "set green"}
@@ -111,6 +113,8 @@ class TranscriptPartial(_Event):
 
 class UtteranceProvisional(_Event):
     """A long utterance, scored while it goes on; its result will replace this.
+
+    Only while somebody follows the session, and the machine is not late.
 
     Example:
         {"type": "utterance.provisional", "session": "9f2c", "time": 3.6, "utterance": 4,

@@ -143,7 +143,7 @@ class OpenUtterance:
         """
         if until < self._next_score:
             return True
-        self._next_score += _PROVISIONAL
+        self._next_score += ((until - self._next_score) // _PROVISIONAL + 1) * _PROVISIONAL
         if busy or (self._scoring and not self._scoring.done()):
             return False
         self._scoring = self._spawn(self._score(until, self._text))

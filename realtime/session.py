@@ -88,6 +88,7 @@ class LiveSession:
         on_media: gets what the source delivers, before it is analysed.
         on_analysis: gets each analysed utterance, with all it was made from, just before its
             result is told.
+        followed: whether partial texts and provisional scores have a reader; else there are none.
 
     Attributes:
         picture: the newest frame; None before the first.
@@ -109,21 +110,20 @@ class LiveSession:
         session_id: str | None = None,
         on_media: Callable[[Media], Awaitable[None]] | None = None,
         on_analysis: Callable[[Utterance, Analysis], None] | None = None,
+        followed: Callable[[], bool] = lambda: True,
     ) -> None:
         self.id = session_id or uuid.uuid4().hex[:12]
         self.picture: VideoFrame | None = None
         self.now = 0.0
         self._alone = alone
         self._roster = Roster(baseline=baseline)
-        self._on_media, self._on_analysis = on_media, on_analysis
+        self._on_media, self._on_analysis, self._followed = on_media, on_analysis, followed
         self._source = source
         self._analyzer = analyzer
         self._endpointing = endpointing or EndpointingSettings()
         longest = self._endpointing.max_speech_duration_s
         if longest > 60:
-            raise ValueError(
-                f"max_speech_duration_s must be at most 60 in a session, not {longest}"
-            )
+            raise ValueError(f"max_speech_duration_s must be at most 60, not {longest}")
         held = longest + self._endpointing.min_silence_duration_ms / 1000 + _RING_MARGIN_S
         self._audio = AudioRing(seconds=held)
         most = int(held * _FRAMES_PER_SECOND + 2) * _FRAME_BYTES + _FILM_BYTES
@@ -307,13 +307,15 @@ class LiveSession:
         for change in self._listener.listen():
             await self._follow(change)
         until = self._listener.speaking_until
-        if self._open and until is not None:
+        if self._open is None or until is None:
+            return
+        if self._followed():
             if self.clock and not self._open.write_down(until, busy=self._analyzer.busy):
                 await self._overload("partial texts are left out")
             if not self._open.score(until, busy=not self._closed.empty()):
                 await self._overload("provisional scores are left out")
-            if self.clock:  # at full speed nothing is gained by it
-                self._open.work_ahead(self._listener.closing)
+        if self.clock:  # at full speed nothing is gained by it
+            self._open.work_ahead(self._listener.closing)
 
     def _spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Begin what is cancelled when the session ends."""

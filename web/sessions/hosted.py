@@ -335,6 +335,7 @@ class Hosted:
             session_id=self.id,
             on_media=self._film.take if self._film else None,
             on_analysis=self._keep_inputs,
+            followed=lambda: self.watchers > 0,
         )
         self.state = "running"
         if self._stop.is_set():
