@@ -33,6 +33,13 @@ _START, _END = 1, 2  # tokens
 # instead of 41 % of the words are wrong, on LibriSpeech it makes no difference.
 _SILENCE = np.zeros(3 * SAMPLE_RATE // 10, np.float32)
 
+# It is listened to again with more silence, which is as good, if the first time was not sure: the
+# network is small, and what it hears hangs by little. Of the surer of the two, 36.9 % instead of
+# 38.5 % of the words are wrong for 260 people who learn English (speechocean762), 4.6 % instead of
+# 5.7 % for actors (RAVDESS). With less silence it gets worse on GRID.
+_MORE_SILENCE = np.zeros(SAMPLE_RATE // 2, np.float32)
+_UNSURE = -0.2  # mean log-probability of the tokens
+
 _LONGEST = 30 * SAMPLE_RATE  # samples: with more it loses its way
 _TOKENS_PER_SECOND, _TOKENS_AT_LEAST = 8, 4  # faster than anyone talks, but not endless
 
@@ -91,6 +98,10 @@ class MoonshineTranscriber(NetworkTranscriber):
 
     def _recognise(self, samples: npt.NDArray[np.float32]) -> Recognised:
         decoded = self._decode(samples)
+        if decoded.log_probability < _UNSURE and self._words(decoded):
+            again = self._decode(samples, silence=_MORE_SILENCE)
+            if again.log_probability > decoded.log_probability and self._words(again):
+                decoded = again
         return Recognised(self._words(decoded), math.exp(decoded.log_probability))
 
     def _words(self, decoded: _Decoded) -> str:
@@ -104,15 +115,22 @@ class MoonshineTranscriber(NetworkTranscriber):
         )
         return "" if nonsense else text
 
-    def _decode(self, samples: npt.NDArray[np.float32], guess: tuple[int, ...] = ()) -> _Decoded:
+    def _decode(
+        self,
+        samples: npt.NDArray[np.float32],
+        guess: tuple[int, ...] = (),
+        silence: npt.NDArray[np.float32] = _SILENCE,
+    ) -> _Decoded:
         """The likeliest token after each other.
 
         Args:
+            samples: what was said.
             guess: how the tokens are likely to begin. One call checks them all, and decoding goes
                 on behind those that are right. The last digits of the probabilities then differ:
                 int8 scales are those of all tokens of a call.
+            silence: comes before and after it.
         """
-        samples = np.concatenate([_SILENCE, samples, _SILENCE])
+        samples = np.concatenate([silence, samples, silence])
         mask = np.ones((1, len(samples)), np.int64)
         (heard,) = self._encoder.run(None, {"input_values": samples[None], "attention_mask": mask})
         given: dict[str, Any] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,7 +16,7 @@ import talks
 from models.registry import resolve
 from models.stt import Hypothesis
 from models.stt.evaluation import compared
-from models.stt.moonshine import MoonshineTranscriber, _Decoded, _repeats
+from models.stt.moonshine import _SILENCE, MoonshineTranscriber, _Decoded, _repeats
 
 Audio = npt.NDArray[np.float32]
 
@@ -160,6 +161,45 @@ def test_what_makes_no_sense_is_not_told(moonshine: MoonshineTranscriber) -> Non
     assert words((hello,), ended=False) == ""
     assert words((hello,) * 4) == ""
     assert words((hello, *notes)) == ""
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "told"),
+    [
+        (-0.1, None, "first"),  # it is sure, and does not listen again
+        (-0.4, -0.3, "second"),
+        (-0.4, -0.5, "first"),
+        (-1.0, None, ""),  # noise is not asked twice what it says
+    ],
+)
+def test_what_is_unsure_is_listened_to_again(
+    moonshine: MoonshineTranscriber,
+    monkeypatch: pytest.MonkeyPatch,
+    first: float,
+    second: float | None,
+    told: str,
+) -> None:
+    tokens = {
+        text: moonshine._vocabulary.index(f"\N{LOWER ONE EIGHTH BLOCK}{text}".encode())
+        for text in ("first", "second")
+    }
+    answers = [
+        _Decoded((tokens[text],), log_probability, ended=True)
+        for text, log_probability in (("first", first), ("second", second))
+        if log_probability is not None
+    ]
+    lengths = []
+
+    def decode(samples: Audio, silence: Audio = _SILENCE) -> _Decoded:
+        lengths.append(len(silence))
+        return answers[len(lengths) - 1]
+
+    monkeypatch.setattr(moonshine, "_decode", decode)
+    recognised = moonshine.recognise(np.zeros(16_000, np.float32))
+    assert recognised.text == told
+    assert len(lengths) == len(answers) == len(set(lengths))
+    expected = second if told == "second" else first
+    assert recognised.confidence == pytest.approx(math.exp(expected))
 
 
 def test_a_sequence_counts_as_repeated_from_the_fourth_time_in_a_row() -> None:
