@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy.typing as npt
 import pytest
 import talks
 from checkout import REPO, require_or_skip
+from made_once import made_once
 from recordings import film, tone, write
 from talks import Talk
 from xdist.scheduler import LoadFileScheduling
@@ -35,10 +37,14 @@ IN_REAL_TIME = (
     "tests/realtime/test_session.py",
     "tests/realtime/sources/",
     "tests/test_faults.py",
+    "tests/test_run_live.py",
     "tests/web/",
 )
 """Where most tests wait for media that play, and need the cores when these come. The longest come
 first."""
+
+LONG = ("tests/test_", "tests/models/training/")
+"""What comes first of the others, so that what is left for the end is short."""
 
 AHEAD = ("gw0", "gw1")
 """Workers for tests in real time, and for others when there are no more of these."""
@@ -51,10 +57,11 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests in real time come first, in that order."""
+    """Tests in real time come first, in that order, and then long files."""
+    order = (*IN_REAL_TIME, *LONG)
 
     def place(item: pytest.Item) -> int:
-        return next((n for n, path in enumerate(IN_REAL_TIME) if item.nodeid.startswith(path)), 99)
+        return next((n for n, path in enumerate(order) if item.nodeid.startswith(path)), 99)
 
     items.sort(key=place)
 
@@ -144,73 +151,80 @@ def talker_truth(shared: Path) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="session")
 def talks_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the recordings lie in which somebody speaks, and which are made here."""
-    return tmp_path_factory.mktemp("talks")
+    """Where the recordings lie in which somebody speaks, made here once for all workers."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "talks"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.fixture(scope="session")
 def talk(talks_folder: Path) -> Talk:
     """A woman says two sentences: H.264 and AAC."""
-    return talks.film(talks_folder / "talk.mp4", talks.SENTENCES[:2])
+    return made_once(talks_folder / "talk.mp4", partial(talks.film, texts=talks.SENTENCES[:2]))
 
 
 @pytest.fixture(scope="session")
 def other_talk(talks_folder: Path) -> Talk:
     """Another voice says two other sentences: MPEG-4, which no browser plays, and AAC."""
-    return talks.film(
-        talks_folder / "other_talk.mp4",
-        talks.SENTENCES[2:4],
+    film = partial(
+        talks.film,
+        texts=talks.SENTENCES[2:4],
         voice=talks.MAN,
         size=(512, 512),
         mirrored=True,
         codec="mpeg4",
     )
+    return made_once(talks_folder / "other_talk.mp4", film)
 
 
 @pytest.fixture(scope="session")
 def upright_talk(talks_folder: Path) -> Talk:
     """Two sentences, filmed with a telephone: a high picture, HEVC and AAC."""
-    return talks.film(
-        talks_folder / "upright_talk.mp4", talks.SENTENCES[:2], size=(288, 384), codec="libx265"
-    )
+    film = partial(talks.film, texts=talks.SENTENCES[:2], size=(288, 384), codec="libx265")
+    return made_once(talks_folder / "upright_talk.mp4", film)
 
 
 @pytest.fixture(scope="session")
 def crowd(talks_folder: Path) -> Path:
     """Three faces in view, and nobody speaks."""
-    return talks.film_crowd(talks_folder / "crowd.mp4", 3)
+    return made_once(talks_folder / "crowd.mp4", partial(talks.film_crowd, seconds=3))
 
 
 @pytest.fixture(scope="session")
 def nobody(talks_folder: Path) -> Path:
     """Sound without speech, and no face."""
-    return write(
-        talks_folder / "nobody.mp4", [(0, tone(3))], codec="aac", frames=film(3), size=(320, 240)
-    )
+
+    def make(path: Path) -> Path:
+        return write(path, [(0, tone(3))], codec="aac", frames=film(3), size=(320, 240))
+
+    return made_once(talks_folder / "nobody.mp4", make)
 
 
 @pytest.fixture(scope="session")
 def long_talk(talks_folder: Path) -> Talk:
     """A woman says twelve sentences, in more than half a minute."""
-    return talks.film(talks_folder / "long_talk.mp4", talks.SENTENCES)
+    return made_once(talks_folder / "long_talk.mp4", partial(talks.film, texts=talks.SENTENCES))
 
 
 @pytest.fixture(scope="session")
 def sentence(talks_folder: Path) -> Talk:
     """A sentence without a picture: FLAC."""
-    return talks.record(talks_folder / "sentence.flac", talks.SENTENCES[:1])
+    return made_once(
+        talks_folder / "sentence.flac", partial(talks.record, texts=talks.SENTENCES[:1])
+    )
 
 
 @pytest.fixture(scope="session")
 def monologue(talks_folder: Path) -> Talk:
     """Four sentences without a picture and hardly a pause, ten seconds long: FLAC."""
-    return talks.record(
-        talks_folder / "monologue.flac", talks.SENTENCES[2:6], pauses_s=(0.3, 0.3, 0.3, 1.0)
-    )
+    record = partial(talks.record, texts=talks.SENTENCES[2:6], pauses_s=(0.3, 0.3, 0.3, 1.0))
+    return made_once(talks_folder / "monologue.flac", record)
 
 
 @pytest.fixture(scope="session")
 def halting(talks_folder: Path) -> Path:
     """Who speaks halts twice for 0.4 s in the middle: long, but not long enough."""
     texts = [talks.SENTENCES[number] for number in (0, 1, 4, 6)]
-    return talks.record(talks_folder / "halting.flac", texts, pauses_s=(0.4, 1.0, 0.4, 1.0)).path
+    record = partial(talks.record, texts=texts, pauses_s=(0.4, 1.0, 0.4, 1.0))
+    return made_once(talks_folder / "halting.flac", record).path
