@@ -224,11 +224,9 @@ async def test_a_recogniser_that_fails_once_costs_one_utterance_of_one_session(
 
 
 async def test_while_the_recogniser_is_stuck_utterances_fail_and_the_session_goes_on(
-    clip: Path,
-    analyzer: LocalAnalyzer,
-    undisturbed: list[Event],
-    monkeypatch: pytest.MonkeyPatch,
+    talk: Talk, analyzer: LocalAnalyzer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    undisturbed = await events_of(talk.path, analyzer)
     let_go = threading.Event()
     recognise = MoonshineTranscriber.recognise
 
@@ -237,8 +235,8 @@ async def test_while_the_recogniser_is_stuck_utterances_fail_and_the_session_goe
         return recognise(self, samples)
 
     monkeypatch.setattr(MoonshineTranscriber, "recognise", stuck)
-    events = await events_of(clip, analyzer)
-    assert [event.utterance for event in outcomes(events)] == [1, 2, 3]
+    events = await events_of(talk.path, analyzer)
+    assert [event.utterance for event in outcomes(events)] == [1, 2]
     for failed in outcomes(events):
         assert isinstance(failed, UtteranceFailed)
         assert failed.stage == "stt"
@@ -246,7 +244,7 @@ async def test_while_the_recogniser_is_stuck_utterances_fail_and_the_session_goe
     assert isinstance(events[-1], SessionEnded)
     assert events[-1].reason == "end"
     let_go.set()
-    assert lasting(await events_of(clip, analyzer)) == lasting(undisturbed)
+    assert lasting(await events_of(talk.path, analyzer)) == lasting(undisturbed)
 
 
 # --- clocks and readers ---

@@ -93,17 +93,17 @@ async def test_talking_head_is_understood_utterance_by_utterance(
 async def test_real_commands_are_found_where_they_are_and_express_nothing(
     shared: Path, tmp_path: Path, analyzer: LocalAnalyzer, talker_truth: list[dict[str, Any]]
 ) -> None:
-    clip = beginning_of(shared / "media/talker_grid_120s.mp4", 60, tmp_path / "talker.mp4")
+    clip = beginning_of(shared / "media/talker_grid_120s.mp4", 30, tmp_path / "talker.mp4")
     events = await events_of(clip, analyzer)
     found = results(events)
-    for result, truth in zip(found, talker_truth[:20], strict=True):
+    for result, truth in zip(found, talker_truth[:10], strict=True):
         assert abs(result.start - truth["start"]) <= 0.35
         assert abs(result.end - truth["end"]) <= 0.35
         assert len(result.faces) == 5
-    assert sum("textual" in result.modalities for result in found) >= 17
+    assert sum("textual" in result.modalities for result in found) >= 8
     ended = events[-1]
     assert isinstance(ended, SessionEnded)
-    assert (ended.reason, ended.utterances) == ("end", 20)
+    assert (ended.reason, ended.utterances) == ("end", 10)
     assert ended.average.expressed == ()  # he reads neutral commands
 
 

@@ -18,8 +18,8 @@ from web.settings import Limits, ServerSettings
 
 pytestmark = pytest.mark.slow
 
-STRANGERS = 14
-UTTERANCES = 4  # about 13 s
+STRANGERS = 10
+UTTERANCES = 3  # about 10 s
 
 FULL = "2 sessions are running, as many as may: stop one, or wait"
 
