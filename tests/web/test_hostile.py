@@ -57,7 +57,7 @@ async def without_faults() -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def open_server() -> AsyncIterator[httpx.AsyncClient]:
-    app = application(ServerSettings(limits=Limits(max_sessions=8)))
+    app = application()
     async with serving(app) as http:
         await until(lambda: app.state.hub.state == "ready")
         yield http
