@@ -20,7 +20,7 @@ import psutil
 import pytest
 from checkout import REPO
 from recordings import film, write
-from starting import Program, run
+from starting import Program, address_of, run
 from talks import Talk
 from virtual_microphone import virtual_microphone
 from websockets.sync.client import connect
@@ -259,12 +259,6 @@ def _resident_mib(pid: int) -> float:
 
 
 # --- the dashboard ---
-
-
-def address_of(process: Program) -> str:
-    line = process.stdout.readline()
-    assert line.startswith("The dashboard is at http://127.0.0.1:"), line
-    return line.split()[4]
 
 
 def test_without_a_command_the_dashboard_answers_until_it_is_interrupted() -> None:

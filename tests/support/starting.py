@@ -12,8 +12,9 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from multiprocessing import reduction
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,24 @@ def run(*arguments: str | Path, env: Mapping[str, str] | None = None) -> tuple[i
     return program.returncode, out, err
 
 
+@contextmanager
+def doomed_server(*options: str | Path, env: Mapping[str, str] | None = None) -> Iterator[str]:
+    """The address of a server, `http://127.0.0.1:8000/`, which is killed when the block ends."""
+    program = Program("--no-browser", "--port", "0", *options, env=env)
+    try:
+        yield address_of(program)
+    finally:
+        program.send_signal(signal.SIGKILL)
+        program.wait(30)
+
+
+def address_of(program: Program) -> str:
+    """Where the dashboard is, which is what a server says first."""
+    line = program.stdout.readline()
+    assert line.startswith("The dashboard is at http://127.0.0.1:"), line
+    return line.split()[4]
+
+
 def _own_store() -> dict[str, str]:
     return {"LIVE_EMOTION_STORE": str(Path(tempfile.mkdtemp()) / "store.sqlite")}
 
@@ -128,6 +147,7 @@ def _run(
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
+    tempfile.tempdir = None  # the environment says where
     sys.path.insert(0, str(REPO))
     sys.argv = ["run_live.py", *arguments]
     import run_live

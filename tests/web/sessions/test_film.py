@@ -6,15 +6,14 @@ import asyncio
 import errno
 import io
 import os
-import re
-import sys
 from pathlib import Path
 from typing import Any
 
 import av
 import httpx
 import pytest
-from checkout import REPO, bytes_in
+from checkout import bytes_in
+from starting import doomed_server
 from storing import until
 from talks import Talk
 from web_client import SOON_S, Client, serving
@@ -26,17 +25,6 @@ from realtime.storage.sealed import SealedFile
 from web.settings import ServerSettings
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.slow]
-
-SERVER = """
-import sys
-from pathlib import Path
-from realtime.analyzers.local import LocalAnalyzer
-from web.server import serve
-from web.settings import ServerSettings
-settings = ServerSettings(port=0, store=Path(sys.argv[1]), record=True)
-told = lambda address: print(address, flush=True)
-serve(settings, LocalAnalyzer.load, told=told, browser=False)
-"""
 
 
 def no_models() -> LocalAnalyzer:
@@ -169,30 +157,20 @@ async def test_what_a_killed_server_had_seen_can_be_watched(
     long_talk: Talk, tmp_path: Path
 ) -> None:
     store = tmp_path / "s.sqlite"
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", SERVER, str(store)), cwd=REPO, stdout=asyncio.subprocess.PIPE
-    )
-    assert process.stdout is not None
     session: dict[str, Any] = {"time": 0.0}
-    try:
-        said = await asyncio.wait_for(process.stdout.readline(), SOON_S)
-        found = re.match(r"http://([\w.:]+)/", said.decode())
-        assert found, said
-        async with httpx.AsyncClient(base_url=f"http://{found[1]}", timeout=SOON_S) as http:
+    with doomed_server("--store", store, "--record", "--max-sessions", "4") as address:
+        async with httpx.AsyncClient(base_url=address, timeout=SOON_S) as http:
             with long_talk.path.open("rb") as clip:
                 begun = await http.post(
                     "/api/sessions", files={"video": clip}, data={"pace": "live"}
                 )
             id = begun.json()["id"]
-            while session["time"] < 10:
+            while session["time"] < 6:
                 await asyncio.sleep(0.2)
                 session = (await http.get(f"/api/sessions/{id}")).json()
-    finally:
-        process.kill()
-        await process.wait()
 
     async with serving(ServerSettings(store=store), no_models) as client:
         session_now = await client.json(f"/api/sessions/{id}")
         assert (session_now["reason"], session_now["film"]) == ("cut_off", True)
         seen = length(await film_of(client, id))
-        assert seen == pytest.approx({"video": 8.5, "audio": 8.5}, abs=2.5)
+        assert seen == pytest.approx({"video": 4.5, "audio": 4.5}, abs=2.5)
