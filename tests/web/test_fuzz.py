@@ -296,7 +296,7 @@ async def test_damaged_frames_over_sockets(caplog: pytest.LogCaptureFixture) -> 
 
 async def test_requests_made_of_the_description() -> None:
     """schemathesis, over what the server says of itself: no answer is a 5xx."""
-    examples = int(os.environ.get("FUZZ_REQUESTS", "12"))
+    examples = int(os.environ.get("FUZZ_REQUESTS", "8"))
     async with serving(ServerSettings(limits=Limits(max_sessions=500, max_joins=10**9))) as client:
         await client.hub.ready()
         url = str(client.http.base_url)
