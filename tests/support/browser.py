@@ -25,8 +25,8 @@ from checkout import REPO, require_or_skip
 from playwright.sync_api import Browser, Page, Playwright
 
 _FAKE_HZ = 48_000  # what Chromium's fake microphone reads without resampling
-_FAKE_FPS = 12  # more than the analysis takes; an encoder beside it on two cores can bear it
-_FAKE_SIDE = 480  # pixels; the same holds
+_FAKE_FPS = 8  # more than the analysis takes of one face; each further one is encoded and decoded
+_FAKE_SIDE = 320  # pixels; the same holds
 
 
 @contextlib.contextmanager

@@ -7,19 +7,21 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, ViewportSize, expect
 
 SOON = 60_000  # ms; generous, for two busy cores
 
 
 LONG = 240_000
 
+DESK: ViewportSize = {"width": 1280, "height": 800}
+
 
 def new_page(browser: Browser, address: str) -> Page:
     # A context of our own may have more pages than this one.
     context = browser.new_context(
         base_url=address,
-        viewport={"width": 1280, "height": 800},
+        viewport=DESK,
         ignore_https_errors=True,  # where a test has made the certificate
     )
     page = context.new_page()

@@ -12,10 +12,9 @@ import pympi
 import pytest
 import srt
 import webvtt
-from pages import LONG, SOON, rows, upload
+from pages import SOON, rows
 from playwright.sync_api import Browser, Page, expect
 from praatio import textgrid
-from talks import Talk
 
 pytestmark = pytest.mark.slow
 
@@ -23,12 +22,11 @@ LABELS = ("happiness", "sadness", "anger", "fear", "disgust", "surprise", "neutr
 
 
 @pytest.fixture
-def shown(plain_browser: Browser, address: str, talk: Talk) -> Page:
+def shown(plain_browser: Browser, address: str, ended_session: str) -> Page:
     """A session that has ended, with the exports in view."""
     page = plain_browser.new_page(base_url=address)
-    page.goto("/")
-    upload(page, talk.path, pace="fast")
-    expect(page.locator(".average h3")).to_have_text("Final average", timeout=LONG)
+    page.goto(f"/#session={ended_session}")
+    expect(page.locator(".average h3")).to_have_text("Final average", timeout=SOON)
     page.locator("summary", has_text="Export").click()
     return page
 
