@@ -35,7 +35,7 @@ from soak import Watch, grown, held_up, recorded
 from webrtc_client import SDP, knock, offer_of, peer
 
 from web.observability.loop_watch import WATCH_LOOP
-from web.sessions.inputs import wav
+from web.sessions.model_inputs import wav
 
 LATE_S = 0.3
 TOKEN = "a-token-of-the-siege"

@@ -42,7 +42,7 @@ from realtime.storage.values import NotStored, StoredSession, UtteranceInputs, w
 from web.errors import ApiError
 from web.observability.logs import log_event
 from web.sessions.ended import Addition, Kind, Session, State, not_running
-from web.sessions.inputs import inputs_of, wav
+from web.sessions.model_inputs import inputs_of, wav
 from web.sessions.pausing import Pausing
 from web.sessions.speakers import Correction
 from web.settings import ServerSettings

@@ -27,7 +27,7 @@ from web.sessions.ended import Session
 from web.sessions.film import film_response
 from web.sessions.hosted import Hosted
 from web.sessions.hub import AnySession, Hub
-from web.sessions.inputs import jpeg
+from web.sessions.model_inputs import jpeg
 from web.sessions.notes import GoneNote, NewNote
 from web.sessions.speakers import Correction, SpeakerWish
 from web.sessions.uploads import Upload

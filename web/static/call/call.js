@@ -3,9 +3,9 @@
 import { ask } from "../common/api.js";
 import { DevicePicker, insecure } from "../common/devices.js";
 import { fromTemplate } from "../common/dom.js";
-import { Feed } from "../common/feed.js";
 import { notice, onSubmit } from "../common/forms.js";
-import { showWhatIsKept } from "../common/kept.js";
+import { showWhatIsKept } from "../common/privacy-notice.js";
+import { ReconnectingSocket } from "../common/reconnecting-socket.js";
 import { publish, watch } from "../common/rtc.js";
 import { erase, published, showErasing } from "./erasing.js";
 
@@ -152,7 +152,7 @@ class Call {
     for (const { viewer } of this.#others.values()) viewer.renew();
     if (this.#feed) return;
     const path = `/api/calls/${room}`;
-    this.#feed = new Feed(`${path}/events`, path);
+    this.#feed = new ReconnectingSocket(`${path}/events`, path);
     this.#feed.addEventListener("back", () => this.#compare(path));
     this.#feed.addEventListener("message", ({ detail }) => this.#hear(detail));
     this.#feed.addEventListener("gone", ({ detail }) => shutOut(detail));

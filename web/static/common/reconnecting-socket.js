@@ -8,7 +8,7 @@ import { Backoff } from "./backoff.js";
  * Tells "message" (detail: the parsed JSON), "broken", "back", and "gone" (detail: the error)
  * when the server does not give `resource` any more. Messages that carry `seq` are asked for after the last one.
  */
-export class Feed extends EventTarget {
+export class ReconnectingSocket extends EventTarget {
   #backoff = new Backoff();
   #socket = null;
   #last = 0;

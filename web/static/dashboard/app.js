@@ -4,7 +4,7 @@
 
 import { ask } from "../common/api.js";
 import { copyOnClick, notice, onSubmit } from "../common/forms.js";
-import { showWhatIsKept } from "../common/kept.js";
+import { showWhatIsKept } from "../common/privacy-notice.js";
 import { CallHost } from "./call-host.js";
 import { cameraSource } from "./camera-source.js";
 import { drawExports } from "./exports.js";

@@ -2,8 +2,8 @@
 // the host can do: pause or remove somebody, make a new link, end the call.
 
 import { ask } from "../common/api.js";
-import { Feed } from "../common/feed.js";
 import { copyOnClick, notice } from "../common/forms.js";
+import { ReconnectingSocket } from "../common/reconnecting-socket.js";
 
 const find = (selector) => document.querySelector(selector);
 
@@ -20,7 +20,7 @@ export class CallHost {
     this.#room = room;
     this.#root = root;
     this.#newView = newView;
-    const feed = new Feed(`${this.#path}/events`, this.#path);
+    const feed = new ReconnectingSocket(`${this.#path}/events`, this.#path);
     feed.addEventListener("back", () => this.#list());
     feed.addEventListener("message", ({ detail }) => detail.session && this.#meet(detail.session));
     feed.addEventListener("gone", ({ detail }) => this.#over(detail));

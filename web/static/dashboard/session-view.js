@@ -2,8 +2,8 @@
 
 import { ask } from "../common/api.js";
 import { fromTemplate, make } from "../common/dom.js";
-import { Feed } from "../common/feed.js";
 import { clock, wordsOf } from "../common/format.js";
+import { ReconnectingSocket } from "../common/reconnecting-socket.js";
 import { watch } from "../common/rtc.js";
 import { drawScores } from "./charts.js";
 import { begunBy } from "./columns.js";
@@ -133,7 +133,7 @@ export class SessionView extends EventTarget {
   /** Follow the events, from the first or from those that are known. */
   #listen() {
     const path = `/api/sessions/${this.session.id}`;
-    this.#feed = new Feed(`${path}/events`, path, this.#feed?.last);
+    this.#feed = new ReconnectingSocket(`${path}/events`, path, this.#feed?.last);
     this.#feed.addEventListener("message", ({ detail }) => this.#take(detail));
     this.#feed.addEventListener("broken", () => this.#connection("Connection lost, trying again…"));
     this.#feed.addEventListener("back", () => this.#connection(""));

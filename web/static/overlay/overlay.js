@@ -6,9 +6,9 @@ import { ask } from "../common/api.js";
 import { Backoff } from "../common/backoff.js";
 import { make } from "../common/dom.js";
 import { EMOTIONS, NEUTRAL, expressed } from "../common/emotions.js";
-import { Feed } from "../common/feed.js";
 import { Findings } from "../common/findings.js";
 import { probability } from "../common/format.js";
+import { ReconnectingSocket } from "../common/reconnecting-socket.js";
 
 const STAYS_MS = 8000; // how long the last words stay; captions on television stay 7 s at most
 
@@ -34,7 +34,7 @@ function dress() {
 async function follow(session) {
   const last = await lastOf(session);
   if (last === null) return;
-  const feed = new Feed(`${session}/events`, session, last, token);
+  const feed = new ReconnectingSocket(`${session}/events`, session, last, token);
   feed.addEventListener("message", ({ detail }) => {
     findings.add(detail);
     if (["utterance.provisional", "utterance.result"].includes(detail.type)) scores = detail;
