@@ -118,7 +118,7 @@ WEIGHTS = {
         Weights(
             "embedded",
             "emotions: the default model, all three modalities",
-            40,
+            44,
             "research use only, CC BY-NC-SA 4.0",
             "embedded.safetensors",
             "make it with live-emotion train",

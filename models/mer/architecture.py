@@ -20,9 +20,7 @@ def build_backbones(architecture: Mapping[str, Any], tokenizer: str) -> dict[str
     visual, acoustic, textual = (architecture[name] for name in MODALITIES)
     return {
         "visual": (
-            InceptionBackbone()
-            if visual == InceptionBackbone.architecture
-            else VisualBackbone(visual["side"])
+            InceptionBackbone() if visual == InceptionBackbone.architecture else VisualBackbone()
         ),
         "acoustic": (
             AcousticBackbone(acoustic["layers"])

@@ -22,7 +22,7 @@ from models.errors import UsageError
 from models.registry import resolve
 
 FORMAT = "live-emotion-mer"
-VERSION = 3
+VERSION = 4
 
 _TRANSFORMERS = ("backbones.textual.", "backbones.acoustic.")
 _SCALE = "|scale"  # safetensors names are free; no parameter's name has this character

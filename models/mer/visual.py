@@ -1,12 +1,12 @@
-"""The embedded visual backbone: MobileFaceNet, a face-recognition network of one million weights.
+"""The embedded visual backbone: a residual network of 18 layers that has seen faces alone.
 
-In: face crops, RGB. Out: one embedding of 512 a face, as a sequence.
+In: face crops, RGB. Out: one embedding of 256 a face, as a sequence.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -22,53 +22,37 @@ DETAIL = 48
 """Pixels a side that a face is reduced to first: the resolution of the training faces. A webcam
 crop is sharper than anything seen in training; reduced, the two look alike."""
 
-_MAP = 7
-"""Places a side of the map that the global convolution weighs."""
-
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601: RGB to grey, as the training faces were made
 
-_STAGES = (  # expansion, channels, blocks, stride of the first block
-    (2, 64, 5, 2),
-    (4, 128, 1, 2),
-    (2, 128, 6, 1),
-    (4, 128, 1, 2),
-    (2, 128, 2, 1),
-)
+_STAGES = ((32, 1), (64, 2), (128, 2), (256, 2))
+"""Channels of a stage, and the stride of its first block."""
 
 
 class VisualBackbone(nn.Module):
-    """MobileFaceNet (Chen et al. 2018, https://arxiv.org/abs/1804.07573) up to its global
-    depthwise convolution, with the module names of the public state dict it starts from.
-
-    Args:
-        side: pixels a side of the network's input. It was pre-trained at 112; where the map that
-            comes out is smaller than then, it is enlarged to what the global convolution weighs.
+    """ResNet-18 (He et al. 2016, https://arxiv.org/abs/1512.03385) with half the channels, for
+    small pictures: the first convolution sees three pixels a side and skips none.
     """
 
-    width = 512
+    width = 256
     max_faces = 5
+    architecture = "resnet18-half"
+    """What it is rebuilt from."""
 
-    def __init__(self, side: int = 112) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.side = side
-        self.conv1 = _conv_norm_relu(3, 64, kernel=3, stride=2)
-        self.dw_conv = _SeparableConv(64)
+        channels = _STAGES[0][0]
+        self.stem = nn.Sequential(
+            nn.Conv2d(1, channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(inplace=True),
+        )
         blocks: list[nn.Module] = []
-        channels = 64
-        for expansion, out, count, stride in _STAGES:
-            for index in range(count):
-                blocks.append(_Bottleneck(channels, out, expansion, stride if index == 0 else 1))
-                channels = out
-        self.features = nn.Sequential(*blocks)
-        self.conv2 = _conv_norm_relu(channels, self.width, kernel=1)
-        self.gdconv = _GlobalConv(self.width)
-        # Depthwise convolutions run up to twice as fast with the channels innermost.
+        for out, stride in _STAGES:
+            blocks += [_Residual(channels, out, stride), _Residual(out, out, 1)]
+            channels = out
+        self.blocks = nn.Sequential(*blocks)
+        # Convolutions run faster with the channels innermost.
         nn.Module.to(self, memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-    @property
-    def architecture(self) -> dict[str, Any]:
-        """What it is rebuilt from."""
-        return {"network": "mobilefacenet", "side": self.side}
 
     def prepare(self, faces: Sequence[Image]) -> Tensor:
         """Up to `max_faces` crops as one tensor.
@@ -85,30 +69,47 @@ class VisualBackbone(nn.Module):
         """Embeddings of what `prepare` returned.
 
         Args:
-            examples: one float32 (faces, 1, S, S) an utterance; S is 48, or what the caller has
-                enlarged the faces to already.
+            examples: one float32 (faces, 1, S, S) an utterance; S is 48, or less where training
+                cuts a part out.
 
         Returns:
-            float32 (utterances, longest, 512), padded with 0, and bool (utterances, longest),
+            float32 (utterances, longest, 256), padded with 0, and bool (utterances, longest),
             True where there is a face.
         """
         counts = [len(example) for example in examples]
         x = torch.cat(list(examples))
-        if x.shape[-1] == DETAIL:
-            x = F.interpolate(x, (self.side, self.side), mode="bilinear", align_corners=False)
         # Each face at mean 0 and deviation 1: exposure says nothing about emotion.
         deviation, mean = torch.std_mean(x, dim=(1, 2, 3), keepdim=True)
-        x = ((x - mean) / (deviation + 1e-3)).expand(-1, 3, -1, -1)
-        x = x.contiguous(memory_format=torch.channels_last)
-        x = self.conv2(self.features(self.dw_conv(self.conv1(x))))
-        if x.shape[-1] != _MAP:
-            x = F.interpolate(x, (_MAP, _MAP), mode="bilinear", align_corners=False)
-        x = self.gdconv(x).flatten(1)
+        x = ((x - mean) / (deviation + 1e-3)).contiguous(memory_format=torch.channels_last)
+        x = self.blocks(self.stem(x)).mean(dim=(2, 3))
         mask = [torch.ones(count, dtype=torch.bool, device=x.device) for count in counts]
         return (
             pad_sequence(list(x.split(counts)), batch_first=True),
             pad_sequence(mask, batch_first=True),
         )
+
+
+class _Residual(nn.Module):
+    """Two convolutions, added to what came in."""
+
+    folds = (("conv1", "bn1"), ("conv2", "bn2"))
+
+    def __init__(self, channels: int, out: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, out, 3, stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(out)
+        self.conv2 = nn.Conv2d(out, out, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(out)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or channels != out:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(channels, out, 1, stride, bias=False), nn.BatchNorm2d(out)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.bn1(self.conv1(x)))
+        y = self.bn2(self.conv2(y))
+        return F.relu(y + self.shortcut(x))
 
 
 def _grey(face: Image) -> Tensor:
@@ -118,64 +119,3 @@ def _grey(face: Image) -> Tensor:
     return F.interpolate(
         grey[None], (DETAIL, DETAIL), mode="bilinear", align_corners=False, antialias=True
     )[0]
-
-
-def _conv_norm_relu(
-    channels: int, out: int, *, kernel: int, stride: int = 1, groups: int = 1
-) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(channels, out, kernel, stride, kernel // 2, groups=groups, bias=False),
-        nn.BatchNorm2d(out),
-        nn.ReLU6(inplace=True),
-    )
-
-
-class _SeparableConv(nn.Module):
-    """Depthwise 3x3, then pointwise, each normalised and rectified."""
-
-    folds = (("depthwise", "bn1"), ("pointwise", "bn2"))
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.depthwise = nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
-        self.pointwise = nn.Conv2d(channels, channels, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(channels)
-        self.bn2 = nn.BatchNorm2d(channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(self.bn1(self.depthwise(x)))
-        return F.relu(self.bn2(self.pointwise(x)))
-
-
-class _Bottleneck(nn.Module):
-    """The inverted residual block of MobileNetV2, linear at its end."""
-
-    def __init__(self, channels: int, out: int, expansion: int, stride: int) -> None:
-        super().__init__()
-        hidden = channels * expansion
-        self.residual = stride == 1 and channels == out
-        self.conv = nn.Sequential(
-            _conv_norm_relu(channels, hidden, kernel=1),
-            _conv_norm_relu(hidden, hidden, kernel=3, stride=stride, groups=hidden),
-            nn.Conv2d(hidden, out, 1, bias=False),
-            nn.BatchNorm2d(out),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.conv(x)
-        return x + y if self.residual else y
-
-
-class _GlobalConv(nn.Module):
-    """A depthwise convolution as large as the map: a learned weight for every place in a face."""
-
-    folds = (("depthwise", "bn"),)
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.depthwise = nn.Conv2d(channels, channels, _MAP, groups=channels, bias=False)
-        self.bn = nn.BatchNorm2d(channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.bn(self.depthwise(x))
-        return y

@@ -2,8 +2,7 @@
 
 In: crops of faces. Out: vectors of length 1; the dot product of two is their similarity.
 
-The network is MobileFaceNet (Chen et al. 2018, https://arxiv.org/abs/1804.07573), trained on
-MS-Celeb-1M, as it was before it learnt emotions.
+The network is MobileFaceNet, trained on MS-Celeb-1M.
 """
 
 from __future__ import annotations
@@ -13,19 +12,13 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
 
 from models.acceleration import accelerate
 from models.faces import TEMPLATE, Image, similarity
 from models.libraries import opencv
-from models.mer.visual import VisualBackbone
+from models.people.mobilefacenet import SIDE, WIDTH, MobileFaceNet
 from models.registry import resolve
 
-WIDTH = 128
-"""Of the vectors."""
-
-_SIDE = 112
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of the pictures it learnt from
 _LANDMARKS = np.array(  # where it learnt them to be
     [[38.3, 51.7], [73.5, 51.5], [56.0, 71.7], [41.5, 92.4], [70.7, 92.2]], dtype=np.float32
@@ -39,7 +32,7 @@ class FaceEncoder:
     def __init__(self) -> None:
         from safetensors.torch import load_file
 
-        network = _Network()
+        network = MobileFaceNet()
         network.load_state_dict(load_file(resolve("face-encoder")), strict=False)
         network.eval()
         accelerate(network)
@@ -59,7 +52,7 @@ class FaceEncoder:
         cv2 = opencv()
         crops = np.stack(
             [
-                cv2.warpAffine(face, _FROM_CROP, (_SIDE, _SIDE), borderMode=cv2.BORDER_REPLICATE)
+                cv2.warpAffine(face, _FROM_CROP, (SIDE, SIDE), borderMode=cv2.BORDER_REPLICATE)
                 for face in faces
             ]
         )
@@ -70,19 +63,3 @@ class FaceEncoder:
             return np.concatenate(
                 [self._network(one[None]).numpy() for one in (pixels - mean) / deviation]
             )
-
-
-class _Network(VisualBackbone):
-    """The backbone, and what its makers had behind it."""
-
-    def __init__(self) -> None:
-        super().__init__(_SIDE)
-        self.conv3 = nn.Conv2d(self.width, WIDTH, 1)
-        self.bn = nn.BatchNorm1d(WIDTH)
-
-    def forward(self, pixels: Tensor) -> Tensor:  # type: ignore[override]
-        """(faces, 3, 112, 112) to (faces, 128)."""
-        x = pixels.contiguous(memory_format=torch.channels_last)
-        x = self.gdconv(self.conv2(self.features(self.dw_conv(self.conv1(x)))))
-        vectors: Tensor = self.bn(self.conv3(x).flatten(1))
-        return F.normalize(vectors, dim=1)

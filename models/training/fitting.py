@@ -75,7 +75,7 @@ def train_embedded(
             takes to resume.
         seed: decides everything random; same seed, data and machine, same weights.
         resume: go on from ``OUT.training``, to the same weights as an uninterrupted training.
-            To train one stage anew, remove its file there first.
+            To train one stage anew, remove its files there first.
         device: ``auto``, ``cpu`` or ``cuda``.
         on_progress: called after every step, and for every text that the recogniser has heard.
 
@@ -119,7 +119,7 @@ def fit_stages(
     *,
     seed: int,
     device: torch.device,
-    schedules: Mapping[str, Schedule] = SCHEDULES,
+    schedules: Mapping[str, Sequence[Schedule]] = SCHEDULES,
     on_progress: OnProgress = lambda progress: None,
 ) -> tuple[Report, dict[str, Result]]:
     """Train a model stage by stage, each from where its state beside `out` stands.
@@ -130,7 +130,7 @@ def fit_stages(
         judged: the validation sets that thresholds and calibration are chosen on.
         out: the checkpoint to write.
         seed, device, on_progress: see `train_embedded`.
-        schedules: stage to how long and how fast it learns.
+        schedules: stage to how long and how fast it learns, cycle by cycle.
 
     Returns:
         See `train_embedded`.
@@ -141,14 +141,17 @@ def fit_stages(
     train: list[ExampleSet] = []
     valid: list[ExampleSet] = []
     for name in MODALITIES:
-        task = _task(name, model, learnt, seed)
-        results[name] = _learn(task, schedules, folder, seed, device, on_progress)
+        task, results[name] = _learn_branch(
+            name, model, learnt, schedules[name], folder, seed, device, on_progress
+        )
         versions = range(_VERSIONS[name])
         parts = [_part(one) for one in _of(name, learnt.train)]
         train += [task.vectors(one, version=n) for one in parts for n in versions]
         valid += [task.vectors(one) for one in _of(name, learnt.valid)]
     fusion = Fusion(model, train, valid, seed=seed)
-    results[fusion.name] = _learn(fusion, schedules, folder, seed, device, on_progress)
+    (schedule,) = schedules[fusion.name]
+    state = folder / f"{fusion.name}.state"
+    results[fusion.name] = _learn(fusion, schedule, state, seed, device, on_progress)
     report = judge(model.requires_grad_(False), judged)
     model.thresholds, model.calibration = report.thresholds, report.calibration
     model.resting = report.resting
@@ -227,19 +230,51 @@ def _task(name: str, model: MERModel, sets: Data, seed: int) -> BranchTask:
     return _BRANCHES[name](model, _of(name, sets.train), _of(name, sets.valid), seed=seed)
 
 
-def _learn(
-    task: Task,
-    schedules: Mapping[str, Schedule],
+def _learn_branch(
+    name: str,
+    model: MERModel,
+    sets: Data,
+    cycles: Sequence[Schedule],
     folder: Path,
     seed: int,
     device: torch.device,
     on_progress: OnProgress,
+) -> tuple[BranchTask, Result]:
+    """Bring one branch to its end, and tell of all its cycles as one.
+
+    A cycle goes on from the best weights of the last (a warm restart, Loshchilov and Hutter 2017,
+    https://arxiv.org/abs/1608.03983), and its examples change in other ways.
+    """
+    task = _task(name, model, sets, seed)
+    result = Result((), (), 0)
+    for number, schedule in enumerate(cycles):
+        if number:
+            weights = task.module.state_dict()
+            task = _task(name, model, sets, seed + number)
+            task.module.load_state_dict(weights)
+        state = folder / f"{name}-{number + 1}.state"
+        cycle = _learn(task, schedule, state, seed + number, device, on_progress)
+        result = Result(
+            result.losses + cycle.losses,
+            result.epochs + cycle.epochs,
+            len(result.epochs) + cycle.best,
+        )
+    return task, result
+
+
+def _learn(
+    task: Task,
+    schedule: Schedule,
+    state: Path,
+    seed: int,
+    device: torch.device,
+    on_progress: OnProgress,
 ) -> Result:
-    """Bring one stage to its end, from where its state stands."""
+    """Bring one cycle to its end, from where its state stands."""
     return fit(
         task,
-        replace(schedules[task.name], seed=seed),
-        state=folder / f"{task.name}.state",
+        replace(schedule, seed=seed),
+        state=state,
         resume=True,
         device=device,
         on_progress=on_progress,
@@ -283,7 +318,7 @@ def _learn_in_process(name: str, data: Path, folder: Path, seed: int, messages: 
         model, sets = _untrained(data, seed), _with_heard(read_data(data), folder)
         if name == Voice.name:
             sets = _with_voices(model, sets, folder, seed, messages.put)
-        task = _task(name, model, sets, seed)
-        _learn(task, SCHEDULES, folder, seed, torch.device("cpu"), messages.put)
+        cpu = torch.device("cpu")
+        _learn_branch(name, model, sets, SCHEDULES[name], folder, seed, cpu, messages.put)
     except AnalyserError as error:
         messages.put(error)

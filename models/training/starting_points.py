@@ -17,6 +17,7 @@ from torch import Tensor
 
 from models.errors import UsageError
 from models.mer.model import MERModel
+from models.mer.visual import VisualBackbone
 from models.registry import resolve
 from models.training.datasets import FACE_CLASSES
 
@@ -27,8 +28,6 @@ _DAMAGED = (RuntimeError, ValueError, EOFError, pickle.UnpicklingError, Safetens
 """What reading a file that is not what its name says may raise."""
 
 _SPEECH_LAYERS = 3
-
-_SIDE = 112  # pixels a side of the faces: what the face network was pre-trained with
 
 
 def starting_model(profile: str, data: Path) -> MERModel:
@@ -54,19 +53,14 @@ def starting_model(profile: str, data: Path) -> MERModel:
 
 def _embedded(folder: Path) -> MERModel:
     language = resolve("minilm-l6")
-    face = _load(folder / "mobilefacenet" / "mobilefacenet.pt")
     speech = _load_safetensors(folder / "whisper_base_encoder" / "encoder_first4.safetensors")
     return _assemble(
         {
-            "visual": {"network": "mobilefacenet", "side": _SIDE},
+            "visual": VisualBackbone.architecture,
             "acoustic": {"network": "whisper-base", "layers": _SPEECH_LAYERS},
             "classifiers": FACE_CLASSES,
         },
         language,
-        # What follows the embeddings belongs to its former task.
-        visual={
-            name: tensor for name, tensor in face.items() if not name.startswith(("conv3", "bn"))
-        },
         acoustic=speech_state(speech),
     )
 
@@ -94,10 +88,10 @@ def _assemble(
     architecture: dict[str, Any],
     language: Path,
     *,
-    visual: dict[str, Tensor],
     acoustic: dict[str, Tensor],
+    visual: dict[str, Tensor] | None = None,
 ) -> MERModel:
-    """Build the model and load each backbone, every weight of it."""
+    """Build the model and load each backbone, every weight of it; without `visual`, that is new."""
     model = MERModel.build(
         {
             **architecture,
@@ -109,6 +103,8 @@ def _assemble(
     )
     states = {"visual": visual, "acoustic": acoustic, "textual": _encoder_state(language)}
     for name, state in states.items():
+        if state is None:
+            continue
         try:
             missing, others = model.backbones[name].load_state_dict(state, strict=False)
             if others or set(missing) - {"centre", "spread"}:  # which training finds

@@ -55,7 +55,7 @@ def tokenizer():
     return made.to_str()
 
 
-FACES = {"network": "mobilefacenet", "side": 112}
+FACES = "resnet18-half"
 
 
 SPEECH = {"network": "whisper-base", "layers": 1}

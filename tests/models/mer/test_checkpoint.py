@@ -10,7 +10,7 @@ from toys import HALVES, TINY_ALBERT, TINY_HUBERT, tiny, utterance
 
 from models.errors import MissingWeights, UsageError
 from models.mer import MERModel
-from models.mer.checkpoint import FORMAT, read_training
+from models.mer.checkpoint import FORMAT, VERSION, read_training
 
 torch.set_num_threads(1)  # as the program does: small networks gain nothing from more
 
@@ -87,9 +87,9 @@ def damaged(tmp_path, kind):
     else:
         description = described(path)
         if kind == "older":
-            description["version"] = 2
+            description["version"] = VERSION - 1
         if kind == "newer":
-            description["version"] = 4
+            description["version"] = VERSION + 1
         if kind == "no tokenizer":
             description["tokenizer"] = "{}"
         if kind == "other shape":
