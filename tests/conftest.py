@@ -35,6 +35,7 @@ IN_REAL_TIME = (
     "tests/web/static/",
     "tests/realtime/analyzers/test_cluster.py",
     "tests/realtime/test_session.py",
+    "tests/realtime/test_open_utterance.py",
     "tests/realtime/sources/",
     "tests/test_faults.py",
     "tests/test_run_live.py",
@@ -46,7 +47,7 @@ first."""
 LONG = ("tests/test_", "tests/models/training/")
 """What comes first of the others, so that what is left for the end is short."""
 
-AHEAD = ("gw0", "gw1")
+AHEAD = ("gw0", "gw1", "gw2")
 """Workers for tests in real time, and for others when there are no more of these."""
 
 if "PYTEST_XDIST_WORKER" in os.environ:

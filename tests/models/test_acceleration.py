@@ -42,7 +42,7 @@ def test_no_normalisation_is_left_after_a_convolution(plain: MERModel) -> None:
     def normalisations(model: MERModel) -> int:
         return sum(isinstance(part, nn.BatchNorm2d) for part in model.modules())
 
-    assert normalisations(plain) == 50
+    assert normalisations(plain) == 20
     assert normalisations(quick) == 0
     assert not any(isinstance(part, nn.BatchNorm2d) for part in quick.backbones["visual"].modules())
 

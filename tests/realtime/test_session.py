@@ -292,27 +292,6 @@ async def test_stop_closes_what_is_spoken_and_ends_with_the_average(
     assert events[-1].average.emotions == result.emotions
 
 
-async def test_words_and_scores_so_far_are_worked_out_only_for_a_reader(
-    monologue: Talk, analyzer: LocalAnalyzer
-) -> None:
-    """One comes after 4 s, in the midst of the first utterance."""
-    settings = EndpointingSettings(min_silence_duration_ms=1500, max_speech_duration_s=20)
-    source = await open_source(str(monologue.path), "live")
-    session = LiveSession(source, analyzer, endpointing=settings, followed=lambda: session.now > 4)
-    events = []
-    async for event in session.events():
-        events.append(event)
-        if isinstance(event, UtteranceResult):
-            session.stop()
-    first = results(events)[0]
-    assert first.end > 7
-    so_far = [e for e in events if isinstance(e, TranscriptPartial | UtteranceProvisional)]
-    assert so_far
-    assert min(event.time for event in so_far) > 4
-    undisturbed = results(await events_of(monologue.path, analyzer, endpointing=settings))[0]
-    assert (first.transcript, first.emotions) == (undisturbed.transcript, undisturbed.emotions)
-
-
 async def test_leaving_early_leaves_nothing_behind(talk: Talk, analyzer: LocalAnalyzer) -> None:
     before = set(threading.enumerate())
     source = await open_source(str(talk.path), "live")
