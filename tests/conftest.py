@@ -47,7 +47,7 @@ first."""
 LONG = ("tests/test_", "tests/models/training/")
 """What comes first of the others, so that what is left for the end is short."""
 
-AHEAD = ("gw0", "gw1", "gw2")
+AHEAD = ("gw0", "gw1")
 """Workers for tests in real time, and for others when there are no more of these."""
 
 if "PYTEST_XDIST_WORKER" in os.environ:

@@ -66,7 +66,6 @@ def page(camera_browser: Browser, address: str, tabs: list[Page]) -> Iterator[Pa
     errors.clear()
     page.goto("/")
     yield page
-    page.context.set_offline(False)
     for other in page.context.pages:
         if other is page:
             page.goto("about:blank")

@@ -280,7 +280,11 @@ class TestReading:
         expect(page.locator(f"[data-key=forget-{session['id']}]")).to_have_count(0)
 
 
-def test_a_lost_line_is_found_again_and_nothing_comes_twice(page: Page) -> None:
+def test_a_lost_line_is_found_again_and_nothing_comes_twice(
+    camera_browser: Browser, address: str
+) -> None:
+    page = new_page(camera_browser, address)  # with a line of its own to lose
+    page.goto("/")
     start(page)
     expect(rows(page).first).to_be_visible(timeout=LONG)
     page.context.set_offline(True)
@@ -292,6 +296,7 @@ def test_a_lost_line_is_found_again_and_nothing_comes_twice(page: Page) -> None:
     expect(page.locator(".state")).to_have_text(re.compile("ended"), timeout=SOON)
     expect(page.locator(".average h3")).to_have_text("Final average", timeout=SOON)
     assert rows(page).count() == session_of(page)["utterances"]
+    page.context.close()
 
 
 def test_a_laptop_sleeps_and_wakes(playwright: Playwright, talker: FakeDevices) -> None:
