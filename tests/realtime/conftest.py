@@ -4,10 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from realtime.storage.store import SessionStore
+
+if TYPE_CHECKING:
+    from realtime.analyzers.local import LocalAnalyzer
+
+
+@pytest.fixture(scope="module")
+def analyzer() -> Iterator[LocalAnalyzer]:
+    import networks  # PyTorch, which most files do without
+
+    analyzer = networks.load()
+    yield analyzer
+    analyzer.close()
 
 
 @pytest.fixture

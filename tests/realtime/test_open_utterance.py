@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import networks
 import pytest
 from playing import events_of, results
 from talks import Talk
@@ -16,13 +13,6 @@ from realtime.session import LiveSession
 from realtime.sources import open_source
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def analyzer() -> Iterator[LocalAnalyzer]:
-    analyzer = networks.load()
-    yield analyzer
-    analyzer.close()
 
 
 async def test_words_and_scores_so_far_are_worked_out_only_for_a_reader(

@@ -7,13 +7,12 @@ annotators agree on, held up while actors held out from training speak with stro
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import cv2
-import networks
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -32,13 +31,6 @@ RATE = 16_000
 FPS = 10
 WIDTH, HEIGHT, SIDE = 640, 360, 200
 UTTERANCES = 3
-
-
-@pytest.fixture(scope="module")
-def analyzer() -> Iterator[LocalAnalyzer]:
-    analyzer = networks.load()
-    yield analyzer
-    analyzer.close()
 
 
 def frame_with(face: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

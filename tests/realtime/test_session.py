@@ -6,7 +6,7 @@ import asyncio
 import json
 import math
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -43,13 +43,6 @@ from realtime.sources import open_source
 from realtime.sources.base import Source
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def analyzer() -> Iterator[LocalAnalyzer]:
-    analyzer = networks.load()
-    yield analyzer
-    analyzer.close()
 
 
 async def test_talking_head_is_understood_utterance_by_utterance(

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from fractions import Fraction
 from pathlib import Path
 
 import av
-import networks
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -28,13 +27,6 @@ pytestmark = pytest.mark.slow
 SIDE = 320
 
 Film = list[npt.NDArray[np.uint8]]
-
-
-@pytest.fixture(scope="module")
-def analyzer() -> Iterator[LocalAnalyzer]:
-    loaded = networks.load()
-    yield loaded
-    loaded.close()
 
 
 async def film_of(clip: Path, seconds: float) -> Film:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import cases as making
-import networks
 import pytest
 from media_server import Files, serving
 from playing import by_kind, events_of, lasting, results, warnings_of
@@ -76,13 +74,6 @@ def made(sentence: Talk, talk: Talk, tmp_path_factory: pytest.TempPathFactory) -
     making.restarted_clock(talk, folder / "restarted_clock.ts")
     making.clock_jumps_ahead(talk, folder / "clock_jumps_ahead.ts")
     return folder
-
-
-@pytest.fixture(scope="module")
-def analyzer() -> Iterator[LocalAnalyzer]:
-    analyzer = networks.load()
-    yield analyzer
-    analyzer.close()
 
 
 def test_every_case_has_its_answer(cases: Path) -> None:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import av
-import networks
 import numpy as np
 import pytest
 from hypothesis import given
@@ -130,13 +128,6 @@ def test_a_file_of_many_small_parts_is_not_read_to_its_end(content: bytes) -> No
 
 
 # --- what is heard ---
-
-
-@pytest.fixture(scope="module")
-def analyzer() -> Iterator[LocalAnalyzer]:
-    analyzer = networks.load()
-    yield analyzer
-    analyzer.close()
 
 
 @pytest.mark.slow
