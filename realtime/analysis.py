@@ -6,6 +6,7 @@ The contract that a session speaks to. It is met in this process and by a Ray cl
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -17,7 +18,7 @@ from realtime.media import SAMPLE_RATE, Samples, VideoFrame
 
 if TYPE_CHECKING:
     from models.faces import Box, Image
-    from realtime.speakers import Vector
+    from realtime.casting import Vector
 
 FACES = 5
 """Faces of an utterance that the model takes."""
@@ -86,38 +87,49 @@ class SeenPerson:
     Attributes:
         faces: up to `FACES` pictures of the face, at least one.
         identity: of the face, see `models.people.identity`; None where nobody asked for it.
-        speaks: whether it is who speaks.
-        confidence: of that, 0 to 1; None where lips were not looked at.
+        synchrony: how well the lips go with the sound, see `ActiveSpeakerDetector.synchrony`; None
+            where they were not looked at.
     """
 
     faces: list[SeenFace]
     identity: Vector | None
-    speaks: bool
-    confidence: float | None
+    synchrony: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
     """What was found in one utterance.
 
+    Who of several in view speaks shows only together with what was found before it: see
+    `realtime.roster`. So the scores are told for each who may be it.
+
     Attributes:
-        people: who was in view, the largest face first; at most one of them speaks.
+        people: who was in view, the largest face first.
+        speaking: the place among them of who speaks; None: nobody in view. As far as this
+            utterance tells.
         voice: see `models.people.voices`; None without sound, or where nobody asked for it.
         prosody: how it was said; None without sound.
+        scores_if: what is expressed if one of them speaks, by `speaking`.
         stages: wall seconds each stage took: ``stt``, ``faces`` (from the last frame on), ``mer``.
     """
 
     transcript: Transcript
     people: list[SeenPerson]
+    speaking: int | None
     voice: Vector | None
     prosody: Prosody | None
-    scores: EmotionScores
+    scores_if: Mapping[int | None, EmotionScores]
     stages: dict[str, float]
+
+    @property
+    def scores(self) -> EmotionScores:
+        """What is expressed."""
+        return self.scores_if[self.speaking]
 
     @property
     def speaker(self) -> SeenPerson | None:
         """Who speaks, if they are in view."""
-        return next((person for person in self.people if person.speaks), None)
+        return None if self.speaking is None else self.people[self.speaking]
 
     @property
     def faces(self) -> list[SeenFace]:

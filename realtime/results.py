@@ -5,7 +5,7 @@ In: utterances with their analyses, and speakers. Out: `UtteranceResult` and `Sp
 
 from __future__ import annotations
 
-from realtime.analysis import Analysis, SeenFace, Utterance
+from realtime.analysis import SeenFace, Utterance
 from realtime.events import SpeakerChanged, UtteranceResult
 from realtime.roster import Account
 from realtime.speakers import Merged
@@ -16,7 +16,6 @@ def result_event(
     session: str,
     heard: float,
     utterance: Utterance,
-    analysis: Analysis,
     account: Account,
     took: float,
     late: float | None,
@@ -26,10 +25,11 @@ def result_event(
     Args:
         session: which one.
         heard: media time at which the utterance was known to be over, seconds.
-        account: of the people in it.
+        account: of what was found, and of the people in it.
         took: wall seconds from then to the result.
         late: wall seconds from the end of the utterance; None if not at live pace.
     """
+    analysis = account.analysis
     transcript, scores = analysis.transcript, analysis.scores
     return UtteranceResult(
         session=session,

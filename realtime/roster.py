@@ -7,13 +7,14 @@ and running averages, of the whole and of each speaker.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from models.emotions import EmotionScores
 from realtime.analysis import Analysis, SeenPerson, Utterance
 from realtime.attribution import joint_name, unnamed
 from realtime.average import RunningAverage
 from realtime.baseline import Adjusted, RestingBaseline, looks_neutral
+from realtime.casting import Lips
 from realtime.events import WireAverage, WireSpeakerAverage
 from realtime.speakers import Merged, Speakers
 from realtime.wire import WirePerson, WireSpeaker
@@ -24,11 +25,13 @@ class Account:
     """What is told of the people of one utterance.
 
     Attributes:
+        analysis: with who speaks, as far as all utterances tell.
         speaker: who speaks; None where nobody looks for it, or it cannot be told.
         in_view: who was in view, the largest face first.
         adjusted: the scores without the speaker's rest; None where that was not asked for.
     """
 
+    analysis: Analysis
     speaker: WireSpeaker | None
     in_view: tuple[WirePerson, ...]
     adjusted: Adjusted | None
@@ -63,14 +66,22 @@ class Roster:
     def take(self, utterance: Utterance, analysis: Analysis) -> Account:
         """Give the next utterance to its speaker."""
         seconds = utterance.stop_s - utterance.start_s
-        seen = analysis.speaker
+        lips = {
+            place: Lips(one.identity, one.synchrony)
+            for place, one in enumerate(analysis.people)
+            if one.identity is not None and one.synchrony is not None
+        }
+        alone = analysis.speaker
         given = self._speakers.give(
             utterance.number,
             seconds,
             analysis.voice,
-            seen.identity if seen else None,
-            sure=seen is not None and seen.confidence is not None,
+            alone.identity if alone and not lips else None,
+            lips,
         )
+        cast = given.cast if given else None
+        if cast is not None:
+            analysis = replace(analysis, speaking=cast.place)
         number = given.speaker if given else None
         entry = self._entries.setdefault(number, _Entry(unnamed(number or 0)))
         scores = analysis.scores
@@ -95,18 +106,29 @@ class Roster:
                 by=given.by,
                 confidence=round(given.confidence, 4),
             )
-        return Account(
-            speaker, tuple(self._person(one, number) for one in analysis.people), adjusted
+        in_view = tuple(
+            self._person(
+                one,
+                number if place == analysis.speaking else self._whose(one),
+                speaks=place == analysis.speaking,
+                confidence=cast.chances.get(place) if cast else None,
+            )
+            for place, one in enumerate(analysis.people)
         )
+        return Account(analysis, speaker, in_view, adjusted)
 
-    def _person(self, seen: SeenPerson, speaker: int | None) -> WirePerson:
-        """Somebody in view, as they are told; `speaker` is who speaks."""
-        if not seen.speaks:
-            speaker = None if seen.identity is None else self._speakers.whose(seen.identity)
+    def _whose(self, seen: SeenPerson) -> int | None:
+        """Who it is that is in view and does not speak."""
+        return None if seen.identity is None else self._speakers.whose(seen.identity)
+
+    def _person(
+        self, seen: SeenPerson, speaker: int | None, *, speaks: bool, confidence: float | None
+    ) -> WirePerson:
+        """Somebody in view, as they are told."""
         last = seen.faces[-1]
         return WirePerson(
-            speaks=seen.speaks,
-            confidence=seen.confidence,
+            speaks=speaks,
+            confidence=confidence,
             speaker=speaker,
             time=last.time,
             box=last.told_box,

@@ -425,11 +425,9 @@ class LiveSession:
             took = time.perf_counter() - closed.at
             account = self._roster.take(utterance, analysis)
             if self._on_analysis is not None:
-                self._on_analysis(utterance, analysis)
+                self._on_analysis(utterance, account.analysis)
             late = self.clock.since(utterance.stop_s) if self.clock else None
-            await self._tell(
-                result_event(self.id, closed.heard, utterance, analysis, account, took, late)
-            )
+            await self._tell(result_event(self.id, closed.heard, utterance, account, took, late))
             for merged, name in self._roster.settle():
                 await self._tell(change_event(self.id, closed.heard, merged.speaker, name, merged))
             await self._tell_average(closed.heard)

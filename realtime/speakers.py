@@ -1,20 +1,19 @@
 """Who is who in a session: every utterance is given to a speaker, as they come.
 
-In: of each utterance its voice, and the face that was seen speaking. Out: its speaker, and, where
+In: of each utterance its voice, and the faces in view. Out: its speaker, and, where
 more is known later, which utterances are given to another. Pure.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
-Vector: TypeAlias = npt.NDArray[np.float32]
-"""float32 (n,); of length 1, but for sums of them."""
+from realtime.casting import Cast, Casting, Lips, Vector
 
 By: TypeAlias = Literal["face", "voice", "both"]
 """What an utterance was given to its speaker by."""
@@ -41,8 +40,10 @@ class _Likeness:
 _VOICE = _Likeness(even=0.72, slope=30.0, most=6.0)
 _FACE = _Likeness(even=0.30, slope=20.0, most=6.0)
 _UNSURE_FACE = 0.5  # what a face counts that was alone in view, and may be that of a listener
+_ALONE = 1.0  # how well its lips are taken to go with the sound
 _NEW = -1.0  # log-odds that an utterance is of somebody new, against any one of those known
 _SHORT_S = 2.4  # a voice that was heard for less says less
+_WATCHED_S = 4.0  # lips that were seen for less say less of who it is
 _ENOUGH_S = 4.0  # of an utterance; more of it does not weigh more
 _MERGE = 3.0  # log-odds from which two speakers are one after all
 
@@ -53,11 +54,13 @@ class Given:
 
     Attributes:
         confidence: 0 to 1.
+        cast: who of several in view it is; None if there were not several.
     """
 
     speaker: int
     by: By
     confidence: float
+    cast: Cast | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +90,12 @@ class Speakers:
     """The speakers of one session, in the order in which they were first heard.
 
     Each is a mean voice and a mean face. An utterance goes to whom both are most like; to somebody
-    new, if they are like nobody's.
+    new, if they are like nobody's. Of several faces in view, see `Casting`.
     """
 
     def __init__(self) -> None:
         self._people: dict[int, _Person] = {}
+        self._casting = Casting()
         self._count = 0
 
     def give(
@@ -100,8 +104,7 @@ class Speakers:
         seconds: float,
         voice: Vector | None,
         face: Vector | None,
-        *,
-        sure: bool,
+        lips: Mapping[int, Lips],
     ) -> Given | None:
         """The speaker of the next utterance.
 
@@ -109,33 +112,53 @@ class Speakers:
             utterance: its number.
             seconds: how long it is.
             voice: of it.
-            face: of who was seen speaking it.
-            sure: that this face spoke, because its lips went with the sound.
+            face: of who was alone in view.
+            lips: of several in view, by their places.
 
         Returns:
             None if there is neither voice nor face.
         """
-        if voice is None and face is None:
+        if voice is None and face is None and not lips:
             return None
         heard = min(1.0, seconds / _SHORT_S)
-        odds = {
-            number: _log_odds(person, voice, face, heard, 1.0 if sure else _UNSURE_FACE)
-            for number, person in self._people.items()
-        }
-        best = max(odds, key=lambda number: odds[number], default=None)
-        if best is None or odds[best] < _NEW:
-            self._count += 1
-            best = self._count
+        odds = self._odds(heard, voice, face)
+        cast, weight = None, _UNSURE_FACE
+        if lips:
+            cast = self._casting.choose(odds, self._looks(seconds, lips), lips)
+            odds = cast.speakers
+            if cast.place is not None:
+                face, weight = lips[cast.place].face, cast.chances[cast.place]
+        best = max(odds, key=odds.__getitem__)
+        if best > self._count:
+            self._count = best
             self._people[best] = _Person(best)
         person = self._people[best]
-        weight = min(seconds, _ENOUGH_S)
+        length = min(seconds, _ENOUGH_S)
         person.utterances.append(utterance)
-        person.voice = _added(person.voice, voice, weight)
-        person.face = _added(person.face, face, weight if sure else weight * _UNSURE_FACE)
-        everybody = [math.exp(value) for value in odds.values()] + [math.exp(_NEW)]
-        chosen = math.exp(odds.get(best, _NEW))
+        person.voice = _added(person.voice, voice, length)
+        person.face = _added(person.face, face, length * weight)
+        alone = {} if face is None else {0: Lips(face, _ALONE)}
+        self._casting.learn(best, lips or alone, heard)
         by: By = "both" if voice is not None and face is not None else "face"
-        return Given(best, "voice" if face is None else by, chosen / sum(everybody))
+        chance = math.exp(odds[best]) / sum(math.exp(value) for value in odds.values())
+        return Given(best, "voice" if face is None else by, chance, cast)
+
+    def _odds(self, heard: float, voice: Vector | None, face: Vector | None) -> Mapping[int, float]:
+        """Log-odds that what was heard and seen is of each speaker, and of one who would be new."""
+        known = {
+            number: _log_odds(person, voice, face, heard, _UNSURE_FACE)
+            for number, person in self._people.items()
+        }
+        return known | {self._count + 1: _NEW}
+
+    def _looks(self, seconds: float, lips: Mapping[int, Lips]) -> dict[int, dict[int, float]]:
+        """Log-odds that each face is that of each speaker who was seen; less, if it was short."""
+        watched = min(1.0, seconds / _WATCHED_S)
+        return {
+            number: {place: watched * _FACE(float(one.face @ known)) for place, one in lips.items()}
+            for number, person in self._people.items()
+            if (known := _mean(person.face)) is not None
+        }
 
     def whose(self, face: Vector) -> int | None:
         """The speaker with this face; None if nobody has been seen speaking with it."""
@@ -168,6 +191,7 @@ class Speakers:
         kept, lost = self._people[into], self._people[gone]
         del self._people[gone]
         moved = tuple(lost.utterances)
+        self._casting.merge(gone, into)
         kept.utterances = sorted([*kept.utterances, *moved])
         kept.voice = _added(kept.voice, lost.voice, 1.0)
         kept.face = _added(kept.face, lost.face, 1.0)

@@ -24,20 +24,20 @@ from ray.serve.handle import DeploymentHandle
 
 from models.emotions import EmotionScores
 from models.errors import AnalysisError, UsageError
-from models.faces import FaceFinder
+from models.faces import FaceFinder, Image
 from models.prosody import prosody
 from models.sounds.tagger import SoundTagger
 from models.stt import Hypothesis, Transcript
 from models.worker import STUCK_S
-from realtime.analysis import WAITING_FRAMES, Analysis, SeenFace, SeenPerson, Utterance
+from realtime.analysis import WAITING_FRAMES, Analysis, SeenPerson, Utterance
 from realtime.analyzers.deployments import APPLICATION, Models, Question, application, packed
 from realtime.analyzers.following import Following
-from realtime.analyzers.local import inferred, load_faces, load_people, load_sounds
+from realtime.analyzers.local import crops_of, inferred, load_faces, load_people, load_sounds
 from realtime.analyzers.people import People
+from realtime.casting import Vector, may_speak
 from realtime.inference import Inference, Rank
 from realtime.media import SAMPLE_RATE, Samples, VideoFrame
 from realtime.metrics import CROSSED_BYTES, CROSSED_SECONDS, FRAMES_DROPPED
-from realtime.speakers import Vector
 
 T = TypeVar("T")
 
@@ -279,7 +279,8 @@ class ClusterStream:
     async def provisional(self, samples: Samples, text: str, stop_s: float) -> EmotionScores:
         """The emotions so far, see `realtime.analysis.UtteranceStream.provisional`."""
         people = await self._people(self.seen(stop_s), stop_s - len(samples) / SAMPLE_RATE, samples)
-        return await self._score(Rank.PROVISIONAL, _speaking(people), samples, text)
+        crops = crops_of(people, may_speak(people)[0])
+        return await self._score(Rank.PROVISIONAL, crops, samples, text)
 
     async def result(self, utterance: Utterance) -> Analysis:
         """What was found in it, see `realtime.analysis.UtteranceStream.result`."""
@@ -290,17 +291,22 @@ class ClusterStream:
             _timed(self._people(frames, utterance.start_s, samples)),
             self._voice(samples),
         )
-        faces = _speaking(people)
-        if not faces and not len(utterance.samples) and not transcript.text:
+        if not people and not len(samples) and not transcript.text:
             raise AnalysisError("mer", "neither face nor sound: there is nothing to score")
-        (scores, said), mer_s = await _timed(
+        places = may_speak(people)
+        scoring = (
+            self._score(Rank.RESULT, crops_of(people, place), samples, transcript.text)
+            for place in places
+        )
+        (said, scores), mer_s = await _timed(
             asyncio.gather(
-                self._score(Rank.RESULT, faces, samples, transcript.text),
                 self._infer(Rank.RESULT, "mer", lambda: prosody(samples, transcript.text)),
+                asyncio.gather(*scoring),
             )
         )
+        scores_if = dict(zip(places, scores, strict=True))
         stages = {"stt": stt_s, "faces": faces_s, "mer": mer_s}
-        return Analysis(transcript, people, voice, said, scores, stages)
+        return Analysis(transcript, people, places[0], voice, said, scores_if, stages)
 
     def cancel(self) -> None:
         """Nobody waits for the result any more. Harmless after it."""
@@ -343,10 +349,10 @@ class ClusterStream:
         return transcript
 
     async def _score(
-        self, rank: Rank, faces: list[SeenFace], samples: Samples, text: str
+        self, rank: Rank, crops: list[Image], samples: Samples, text: str
     ) -> EmotionScores:
         def ask() -> Question:
-            return Question(tuple(packed(face.image) for face in faces), samples, text)
+            return Question(tuple(packed(crop) for crop in crops), samples, text)
 
         question = await self._infer(rank, "mer", ask)
         scores: EmotionScores = await self._analyzer.ask(
@@ -356,10 +362,6 @@ class ClusterStream:
 
     async def _infer(self, rank: Rank, stage: str, call: Callable[[], T]) -> T:
         return await inferred(self._lane, rank, stage, call)
-
-
-def _speaking(people: list[SeenPerson]) -> list[SeenFace]:
-    return [face for person in people if person.speaks for face in person.faces]
 
 
 async def _timed(work: Awaitable[T]) -> tuple[T, float]:

@@ -75,9 +75,9 @@ class Following:
         return spread([self._cut[seen[number]] for number in sorted(seen) if number < count], FACES)
 
     def main(self, count: int) -> list[SeenPerson]:
-        """Who fills the most of the first `count` frames, taken for the speaker; nobody else."""
+        """Who fills the most of the first `count` frames; nobody else."""
         return [
-            SeenPerson(self.faces(track, count), None, speaks=True, confidence=None)
+            SeenPerson(self.faces(track, count), identity=None, synchrony=None)
             for track in self.tracks(count)[:1]
         ]
 

@@ -7,7 +7,7 @@ import logging
 import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, TypeVar
 
@@ -20,17 +20,18 @@ from models.stt import Hypothesis, Transcriber, Transcript, load_transcriber
 from models.worker import STUCK_S
 from realtime.analysis import FACES, WAITING_FRAMES, Analysis, SeenPerson, Utterance
 from realtime.analyzers.following import Following
+from realtime.casting import may_speak
 from realtime.inference import Inference, Lane, Rank
 from realtime.media import SAMPLE_RATE, Samples, VideoFrame
 from realtime.metrics import FRAMES_DROPPED
 
 if TYPE_CHECKING:
-    from models.faces import FaceFinder
+    from models.faces import FaceFinder, Image
     from models.mer import MERModel
     from models.mer.model import Encoded
     from models.sounds.tagger import SoundTagger
     from realtime.analyzers.people import People
-    from realtime.speakers import Vector
+    from realtime.casting import Vector
 
 T = TypeVar("T")
 
@@ -244,8 +245,7 @@ class LocalStream:
 
         def score() -> EmotionScores:
             people = self._people(frames, stop_s - len(samples) / SAMPLE_RATE, samples)
-            crops = [face.image for one in people if one.speaks for face in one.faces]
-            return mer.decide(mer.encode(crops, samples, text))
+            return mer.decide(mer.encode(crops_of(people, may_speak(people)[0]), samples, text))
 
         return await self._infer(Rank.PROVISIONAL, "mer", score)
 
@@ -256,17 +256,19 @@ class LocalStream:
         )
         mer = self._analyzer.mer
 
-        def decide() -> tuple[EmotionScores, Prosody | None, float]:
+        def decide() -> tuple[dict[int | None, EmotionScores], Prosody | None, float]:
             began = time.perf_counter()
-            scores = mer.decide(encoded | mer.encode(text=transcript.text))
+            words = mer.encode(text=transcript.text)
+            scores = {place: mer.decide(one | words) for place, one in encoded.items()}
             said = prosody(utterance.samples, transcript.text)
             return scores, said, time.perf_counter() - began
 
-        if not encoded and not transcript.text:
+        if not any(encoded.values()) and not transcript.text:
             raise AnalysisError("mer", "neither face nor sound: there is nothing to score")
         scores, said, decide_s = await self._infer(Rank.RESULT, "mer", decide)
         stages = {"stt": stt_s, "faces": faces_s, "mer": mer_s + decide_s}
-        return Analysis(transcript, people, voice, said, scores, stages)
+        likeliest = next(iter(encoded))
+        return Analysis(transcript, people, likeliest, voice, said, scores, stages)
 
     def cancel(self) -> None:
         """Nobody waits for the result any more. Harmless after it."""
@@ -284,9 +286,9 @@ class LocalStream:
 
     async def _seen_and_heard(
         self, utterance: Utterance
-    ) -> tuple[list[SeenPerson], Vector | None, Encoded, float, float]:
-        """Who was in view, the voice, and what the model makes of face and sound; the seconds of
-        the first and of the others."""
+    ) -> tuple[list[SeenPerson], Vector | None, dict[int | None, Encoded], float, float]:
+        """Who was in view, the voice, and what the model makes of the sound and the face of each
+        who may speak, the likeliest first; the seconds of the first and of the others."""
 
         frames = self.seen(utterance.stop_s)
 
@@ -297,10 +299,13 @@ class LocalStream:
 
         people, faces_s = await self._infer(Rank.RESULT, "faces", look)
 
-        def listen() -> tuple[Encoded, Vector | None, float]:
+        def listen() -> tuple[dict[int | None, Encoded], Vector | None, float]:
             began = time.perf_counter()
-            crops = [face.image for one in people if one.speaks for face in one.faces]
-            encoded = self._analyzer.mer.encode(crops, utterance.samples)
+            mer = self._analyzer.mer
+            sound = mer.encode(audio=utterance.samples)
+            encoded = {
+                place: mer.encode(crops_of(people, place)) | sound for place in may_speak(people)
+            }
             voice = None if self._alone else self._analyzer.people.voice(utterance.samples)
             return encoded, voice, time.perf_counter() - began
 
@@ -321,6 +326,11 @@ class LocalStream:
 
     async def _infer(self, rank: Rank, stage: str, call: Callable[[], T]) -> T:
         return await inferred(self._lane, rank, stage, call)
+
+
+def crops_of(people: Sequence[SeenPerson], place: int | None) -> list[Image]:
+    """The pictures of the face of one of them; none of nobody's."""
+    return [] if place is None else [face.image for face in people[place].faces]
 
 
 async def inferred(lane: Lane, rank: Rank, stage: str, call: Callable[[], T]) -> T:

@@ -1,11 +1,11 @@
 """Who was seen in an utterance, who of them speaks, and whose voice it is.
 
-In: the faces that were followed, and the sound. Out: `SeenPerson`s, of whom at most one speaks.
+In: the faces that were followed, and the sound. Out: `SeenPerson`s, and which of them may speak.
 """
 
 from __future__ import annotations
 
-import math
+import statistics
 
 import numpy as np
 
@@ -16,21 +16,18 @@ from models.people.voices import VoiceEncoder
 from models.prosody import prosody
 from realtime.analysis import SeenPerson
 from realtime.analyzers.following import Following
+from realtime.casting import Vector
 from realtime.media import SAMPLE_RATE, Samples
-from realtime.speakers import Vector
 
-_WHOLE_S = 3.0
+_WHOLE_S = 4.0
 """An utterance that is no longer is looked at whole for moving lips."""
 
-_PART_S = 1.0
-"""Of a longer one, so much in the middle of each third. Of one that was split at its longest, the
-film of the beginning is gone; then the parts that are there decide."""
+_PART_S = 2.0
+"""Of a longer one, so much in the middle of each half; pieces of 1 s say little. Of one that was
+split at its longest, the film of the beginning is gone; then the part that is there decides."""
 
 _JUDGED_FACES = 4
 """So many people, those with the largest faces, may be the one who speaks."""
-
-_SPEAKS = 0.0
-"""Mean log-odds from which lips are taken to go with the sound."""
 
 _SHORTEST_VOICE_S = 0.4
 """Shorter sound has no voice that could be known again."""
@@ -50,7 +47,7 @@ class People:
         prosody(second, "")
         self._voices.embed(second)
         self._identity.embed([np.zeros((CROP_SIDE, CROP_SIDE, 3), np.uint8)])
-        self._speaking.scores(np.zeros((RATE, SIDE, SIDE), np.uint8), second)
+        self._speaking.synchrony(np.zeros((RATE, SIDE, SIDE), np.uint8), second)
 
     def voice(self, samples: Samples) -> Vector | None:
         """Whose voice it is; None if it is too short to tell."""
@@ -61,10 +58,7 @@ class People:
     def seen(
         self, following: Following, count: int, start_s: float, samples: Samples
     ) -> list[SeenPerson]:
-        """Who was in view.
-
-        One who is alone in view is taken for the speaker. Of several it is the one whose lips go
-        with the sound best, if they do; and where the source shows no lips, the largest.
+        """Who was in view, and of several how well their lips go with the sound.
 
         Args:
             following: of the utterance.
@@ -76,23 +70,15 @@ class People:
             The largest face first.
         """
         tracks = following.tracks(count)
-        odds = self._odds(following, tracks, count, start_s, samples) if len(tracks) > 1 else {}
-        best = max(odds, key=lambda track: odds[track]) if odds else next(iter(tracks), None)
+        lips = self._lips(following, tracks, count, start_s, samples) if len(tracks) > 1 else {}
         people = []
         for track in tracks:
             faces = following.faces(track, count)
-            likely = odds.get(track)
-            people.append(
-                SeenPerson(
-                    faces=faces,
-                    identity=self._identity.embed([faces[len(faces) // 2].image])[0],
-                    speaks=track == best and (likely is None or likely > _SPEAKS),
-                    confidence=None if likely is None else 1 / (1 + math.exp(-likely)),
-                )
-            )
+            identity = self._identity.embed([faces[len(faces) // 2].image])[0]
+            people.append(SeenPerson(faces, identity, lips.get(track)))
         return people
 
-    def _odds(
+    def _lips(
         self,
         following: Following,
         tracks: list[int],
@@ -100,18 +86,19 @@ class People:
         start_s: float,
         samples: Samples,
     ) -> dict[int, float]:
-        """How well the lips of each go with the sound, where they are seen: mean log-odds."""
-        odds = {}
+        """How well the lips of each go with the sound, where they are seen."""
+        found = {}
         for track in tracks[:_JUDGED_FACES]:
             scores = []
             for first, last in _parts(len(samples)):
                 begin_s, end_s = (start_s + place / SAMPLE_RATE for place in (first, last))
                 lips = following.lips(track, count, begin_s, end_s)
                 if lips is not None:
-                    scores.append(self._speaking.scores(lips, samples[first:last]))
-            if scores and len(together := np.concatenate(scores)):
-                odds[track] = float(together.mean())
-        return odds
+                    synchrony = self._speaking.synchrony(lips, samples[first:last])
+                    scores += [] if synchrony is None else [synchrony]
+            if scores:
+                found[track] = statistics.fmean(scores)
+        return found
 
 
 def _parts(length: int) -> list[tuple[int, int]]:
@@ -119,5 +106,5 @@ def _parts(length: int) -> list[tuple[int, int]]:
     if length <= _WHOLE_S * SAMPLE_RATE:
         return [(0, length)]
     part = round(_PART_S * SAMPLE_RATE)
-    starts = [round(length * (2 * third + 1) / 6) - part // 2 for third in range(3)]
+    starts = [round(length * (2 * half + 1) / 4) - part // 2 for half in range(2)]
     return [(start, start + part) for start in starts]

@@ -9,9 +9,9 @@ from models.emotions import EMOTIONS, EmotionScores
 from models.stt import Transcript
 from realtime.analysis import Analysis, Utterance
 from realtime.attribution import joint_name, unnamed
+from realtime.casting import Vector
 from realtime.media import SAMPLE_RATE
 from realtime.roster import Account, Roster
-from realtime.speakers import Vector
 
 SADNESS = 0.3  # of everybody here at rest, where others have 0.05
 
@@ -33,7 +33,9 @@ def say(roster: Roster, number: int, whose: Vector) -> Account:
         dict.fromkeys(EMOTIONS, 0.05),
     )
     utterance = Utterance(number, 0, 3 * SAMPLE_RATE, "silence", np.zeros(0, np.float32))
-    return roster.take(utterance, Analysis(Transcript("", (), "none"), [], whose, None, scores, {}))
+    return roster.take(
+        utterance, Analysis(Transcript("", (), "none"), [], None, whose, None, {None: scores}, {})
+    )
 
 
 def test_the_rest_of_two_who_are_one_is_that_of_the_one() -> None:
