@@ -14,11 +14,10 @@ from models.emotions import EmotionScores
 from models.prosody import Prosody
 from models.stt import Transcript
 from realtime.endpointing import CloseReason
-from realtime.media import SAMPLE_RATE, Samples, VideoFrame
+from realtime.media import SAMPLE_RATE, Samples, Vector, VideoFrame
 
 if TYPE_CHECKING:
     from models.faces import Box, Image
-    from realtime.casting import Vector
 
 FACES = 5
 """Faces of an utterance that the model takes."""

@@ -21,6 +21,9 @@ Samples: TypeAlias = npt.NDArray[np.float32]
 Image: TypeAlias = npt.NDArray[np.uint8]
 """uint8 (height, width, 3), RGB."""
 
+Vector: TypeAlias = npt.NDArray[np.float32]
+"""float32 (n,): a face, or a voice. Of length 1, but for sums of them."""
+
 
 @dataclass(frozen=True, slots=True)
 class AudioBlock:

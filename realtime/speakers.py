@@ -13,7 +13,8 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from realtime.casting import Cast, Casting, Lips, Vector
+from realtime.casting import Cast, Casting, Lips
+from realtime.media import Vector
 
 By: TypeAlias = Literal["face", "voice", "both"]
 """What an utterance was given to its speaker by."""
@@ -138,7 +139,7 @@ class Speakers:
         person.voice = _added(person.voice, voice, length)
         person.face = _added(person.face, face, length * weight)
         alone = {} if face is None else {0: Lips(face, _ALONE)}
-        self._casting.learn(best, lips or alone, heard)
+        self._casting.learn(best, lips or alone)
         by: By = "both" if voice is not None and face is not None else "face"
         chance = math.exp(odds[best]) / sum(math.exp(value) for value in odds.values())
         return Given(best, "voice" if face is None else by, chance, cast)

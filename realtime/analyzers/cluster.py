@@ -34,9 +34,9 @@ from realtime.analyzers.deployments import APPLICATION, Models, Question, applic
 from realtime.analyzers.following import Following
 from realtime.analyzers.local import crops_of, inferred, load_faces, load_people, load_sounds
 from realtime.analyzers.people import People
-from realtime.casting import Vector, may_speak
+from realtime.casting import may_speak
 from realtime.inference import Inference, Rank
-from realtime.media import SAMPLE_RATE, Samples, VideoFrame
+from realtime.media import SAMPLE_RATE, Samples, Vector, VideoFrame
 from realtime.metrics import CROSSED_BYTES, CROSSED_SECONDS, FRAMES_DROPPED
 
 T = TypeVar("T")

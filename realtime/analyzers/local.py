@@ -22,7 +22,7 @@ from realtime.analysis import FACES, WAITING_FRAMES, Analysis, SeenPerson, Utter
 from realtime.analyzers.following import Following
 from realtime.casting import may_speak
 from realtime.inference import Inference, Lane, Rank
-from realtime.media import SAMPLE_RATE, Samples, VideoFrame
+from realtime.media import SAMPLE_RATE, Samples, Vector, VideoFrame
 from realtime.metrics import FRAMES_DROPPED
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from models.mer.model import Encoded
     from models.sounds.tagger import SoundTagger
     from realtime.analyzers.people import People
-    from realtime.casting import Vector
 
 T = TypeVar("T")
 

@@ -16,8 +16,7 @@ from models.people.voices import VoiceEncoder
 from models.prosody import prosody
 from realtime.analysis import SeenPerson
 from realtime.analyzers.following import Following
-from realtime.casting import Vector
-from realtime.media import SAMPLE_RATE, Samples
+from realtime.media import SAMPLE_RATE, Samples, Vector
 
 _WHOLE_S = 4.0
 """An utterance that is no longer is looked at whole for moving lips."""

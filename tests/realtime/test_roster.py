@@ -9,8 +9,7 @@ from models.emotions import EMOTIONS, EmotionScores
 from models.stt import Transcript
 from realtime.analysis import Analysis, Utterance
 from realtime.attribution import joint_name, unnamed
-from realtime.casting import Vector
-from realtime.media import SAMPLE_RATE
+from realtime.media import SAMPLE_RATE, Vector
 from realtime.roster import Account, Roster
 
 SADNESS = 0.3  # of everybody here at rest, where others have 0.05

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from realtime.casting import Lips, Vector
+from realtime.casting import Lips
+from realtime.media import Vector
 from realtime.speakers import Speakers
 
 

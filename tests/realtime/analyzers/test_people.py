@@ -11,6 +11,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 import pytest
+from both_talk import film, judged, talker
 from clips import beginning_of
 from recordings import frames_of, read, sound_of
 from talks import Talk
@@ -124,6 +125,21 @@ async def test_a_talker_beside_the_picture_of_a_larger_face(
         if isinstance(event, UtteranceResult):
             assert (event.speaker, len(event.in_view)) == (None, 1)
             session.stop()
+
+
+async def test_two_who_speak_in_turn_and_both_move_their_lips(
+    shared: Path, tmp_path: Path, analyzer: LocalAnalyzer
+) -> None:
+    """In two seconds lips do not always tell it; after some utterances it is known whose voice goes
+    with whose face."""
+    clip = beginning_of(shared / "media/talker_grid_120s.mp4", 30, tmp_path / "right.mp4")
+    left = await talker(shared / "media/talker_512.mp4", 7.7)
+    right = await talker(clip, 28)
+    turns = film(tmp_path / "pair.mp4", left, right, seed=3)
+    letters = await judged(analyzer, tmp_path / "pair.mp4", turns)
+    assert len(letters) >= 18
+    assert letters.count("o") >= 0.8 * len(letters), letters
+    assert letters[10:].count("o") >= len(letters[10:]) - 1, letters
 
 
 async def test_nobody_in_view_speaks(
