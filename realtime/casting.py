@@ -32,6 +32,7 @@ _KEPT = 0.9  # of what is known of a voice and a face, at each further utterance
 _MOST = 4.5  # that what was seen before weighs, in log-odds of lips: those of now can outweigh it
 _SLOPE = 1.4  # of the chances: what is likeliest for pairs of talkers here
 _SAME_FACE = 0.3  # cosine of two faces of one person
+_REMEMBERED = 200  # faces; more than that pass by in a street
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +139,8 @@ class Casting:
         for place, face in self._recognised(seen).items():
             one = seen[place]
             if face is None:
+                if len(self._faces) == _REMEMBERED:
+                    continue
                 face = len(self._faces)
                 self._faces.append(one.face)
             else:

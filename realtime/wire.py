@@ -76,7 +76,8 @@ class WirePerson(Wire):
     speaks: bool
     """Of several, whose lips go with the sound."""
     confidence: float | None = None
-    """Of that, 0 to 1; null if nobody else was in view, or the source has too few pictures."""
+    """The chance of that, 0 to 1; all those in view together have at most 1. Null if nobody else
+    was in view, or the source has too few pictures."""
     speaker: int | None = None
     """The speaker whose face it is, if they were seen speaking before."""
     time: float

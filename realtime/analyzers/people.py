@@ -1,6 +1,6 @@
-"""Who was seen in an utterance, who of them speaks, and whose voice it is.
+"""Who was seen in an utterance, how well their lips go with the sound, and whose voice it is.
 
-In: the faces that were followed, and the sound. Out: `SeenPerson`s, and which of them may speak.
+In: the faces that were followed, and the sound. Out: `SeenPerson`s, and a voice.
 """
 
 from __future__ import annotations

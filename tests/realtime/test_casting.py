@@ -99,6 +99,17 @@ def test_what_is_known_of_two_is_known_of_the_one_they_turn_out_to_be() -> None:
     assert casting.choose({3: 5.0, ANN: -5.0}, {}, lips(1.0, 1.2)).place == RIGHT
 
 
+def test_who_passes_by_is_not_remembered_for_ever() -> None:
+    casting = Casting()
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        other = rng.standard_normal(WIDTH).astype(np.float32)
+        other /= np.linalg.norm(other)
+        casting.learn(ANN, {LEFT: Lips(face(LEFT), 2.5), RIGHT: Lips(other, 0.5)})
+    assert len(casting._faces) == 200
+    assert casting.choose(CLEAR, {}, lips(1.0, 1.2)).place == LEFT
+
+
 def test_who_may_speak_as_far_as_one_utterance_tells() -> None:
     def people(*synchrony: float | None) -> list[SeenPerson]:
         return [SeenPerson([], None, value) for value in synchrony]
