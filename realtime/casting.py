@@ -84,7 +84,7 @@ def may_speak(people: Sequence[SeenPerson]) -> list[int | None]:
 class Casting:
     """The faces and voices of one session.
 
-    Of two talkers whose lips both move, the right one was taken in 222 of 236 utterances; of first
+    Of two talkers whose lips both move, the right one was taken in 232 of 236 utterances; of first
     utterances, in 9 of 12. See `tests/support/both_talk.py`.
     """
 
@@ -163,7 +163,7 @@ class Casting:
         and against it, how much worse any other speaker's voice goes with the other faces."""
         rest = [face for elsewhere, face in faces.items() if elsewhere != place]
         claims = [
-            self._of(other, faces[place]) - max([0.0, *(self._of(other, face) for face in rest)])
+            self._of(other, faces[place]) - max((self._of(other, face) for face in rest), default=0)
             for other in {number for number, _ in self._known} - {speaker}
         ]
         odds = self._of(speaker, faces[place]) - max([0.0, *claims])

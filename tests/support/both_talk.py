@@ -38,7 +38,7 @@ TALKERS = {
 }
 """So many seconds of each are used."""
 
-_PIECE_S, _PAUSE_S, _TURNS = 1.5, 0.8, 20
+_PIECE_S, _PAUSE_S = 1.5, 0.8
 _LEVEL = 0.05  # of the sound of each piece
 _SPEAKS = 0.05  # of the mean power: so much is speech
 _MOSTLY = 0.85  # of a piece is
@@ -96,10 +96,10 @@ async def talker(clip: Path, seconds: float) -> Talker:
     return Talker.of([squares[place] for place in wanted], np.pad(sound, (0, max(0, missing))))
 
 
-def film(path: Path, left: Talker, right: Talker, seed: int) -> list[bool]:
-    """Film both side by side, who speak in turn; whether each turn is the left one's."""
+def film(path: Path, left: Talker, right: Talker, seed: int, count: int = 20) -> list[bool]:
+    """Film both side by side, who speak so often in turn; whether each turn is the left one's."""
     rng = np.random.default_rng(seed)
-    turns = [bool(turn) for turn in rng.permutation([True, False] * (_TURNS // 2))]
+    turns = [bool(turn) for turn in rng.permutation([True, False] * (count // 2))]
     pictures: list[tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]] = []
     sounds = []
     for of_left in turns:

@@ -132,14 +132,14 @@ async def test_two_who_speak_in_turn_and_both_move_their_lips(
 ) -> None:
     """In two seconds lips do not always tell it; after some utterances it is known whose voice goes
     with whose face."""
-    clip = beginning_of(shared / "media/talker_grid_120s.mp4", 30, tmp_path / "right.mp4")
+    clip = beginning_of(shared / "media/talker_grid_120s.mp4", 20, tmp_path / "right.mp4")
     left = await talker(shared / "media/talker_512.mp4", 7.7)
-    right = await talker(clip, 28)
-    turns = film(tmp_path / "pair.mp4", left, right, seed=3)
+    right = await talker(clip, 19)
+    turns = film(tmp_path / "pair.mp4", left, right, seed=3, count=14)
     letters = await judged(analyzer, tmp_path / "pair.mp4", turns)
-    assert len(letters) >= 18
-    assert letters.count("o") >= 0.8 * len(letters), letters
-    assert letters[10:].count("o") >= len(letters[10:]) - 1, letters
+    assert len(letters) >= 13
+    assert letters.count("o") >= 0.7 * len(letters), letters
+    assert letters[7:].count("o") >= len(letters[7:]) - 1, letters
 
 
 async def test_nobody_in_view_speaks(
