@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from realtime.media import Vector
 
 _SPEAKS = -0.7
-"""Lips that go with the sound less than this are not taken for those that speak."""
+"""Lips whose synchrony, in log-odds, is less are not taken for those that speak."""
 
 _STILL = -1.9
-"""Lips that go with it as little as this do not move with it at all, whoever spoke before: of faces
-that keep still, so it was in 99 of 100 utterances."""
+"""Lips whose synchrony is not above this keep still, and never speak, whoever spoke before: that of
+faces that do was not, in 99 of 100 utterances."""
 
 _KEPT = 0.9  # of what is known of a voice and a face, at each further utterance of that voice
 _MOST = 4.5  # that what was seen before weighs, in log-odds of lips: those of now can outweigh it
@@ -74,8 +74,7 @@ def may_speak(people: Sequence[SeenPerson]) -> list[int | None]:
     lips = {place: one.synchrony for place, one in enumerate(people) if one.synchrony is not None}
     if not lips:
         return [0] if people else [None]
-    moving = [place for place, synchrony in lips.items() if synchrony > _STILL]
-    moving.sort(key=lambda place: -lips[place])
+    moving = sorted(_moving(lips), key=lambda place: -lips[place])
     if moving and lips[moving[0]] > _SPEAKS:
         return [*moving, None]
     return [None, *moving]
@@ -107,7 +106,7 @@ class Casting:
             seen: at least one face, by its place.
         """
         faces = self._recognised(seen)
-        moving = [place for place, one in seen.items() if one.synchrony > _STILL]
+        moving = _moving({place: one.synchrony for place, one in seen.items()})
         lips: dict[int | None, float] = {None: _SPEAKS}
         lips |= {place: seen[place].synchrony for place in moving}
         alone = _softmax(lips)
@@ -185,6 +184,11 @@ class Casting:
             if likeness > _SAME_FACE and place not in found and number not in found.values():
                 found[place] = number
         return {place: found.get(place) for place in seen}
+
+
+def _moving(synchrony: Mapping[int, float]) -> list[int]:
+    """The places of those whose lips do not keep still."""
+    return [place for place, value in synchrony.items() if value > _STILL]
 
 
 def _softmax(odds: Mapping[int | None, float]) -> dict[int | None, float]:

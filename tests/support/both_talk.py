@@ -12,6 +12,7 @@ import asyncio
 import itertools
 import sys
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -109,6 +110,16 @@ def film(path: Path, left: Talker, right: Talker, seed: int, count: int = 20) ->
         pictures += zip(shown_left, shown_right, strict=True)
         sounds.append(said_left if of_left else said_right)
     sound = np.concatenate(sounds).astype(np.float32)
+    side_by_side(path, pictures, sound)
+    return turns
+
+
+def side_by_side(
+    path: Path,
+    pictures: Iterable[tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]],
+    sound: npt.NDArray[np.float32],
+) -> None:
+    """Write a film of pairs of grey squares, uint8 (320, 320) each, over sound at 16 kHz."""
     with av.open(str(path), "w") as container:
         video = container.add_stream("mpeg4", rate=RATE)
         video.width, video.height, video.pix_fmt = 2 * SIDE, SIDE, "yuv420p"
@@ -122,7 +133,6 @@ def film(path: Path, left: Talker, right: Talker, seed: int, count: int = 20) ->
         block.sample_rate, block.time_base, block.pts = SAMPLE_RATE, Fraction(1, SAMPLE_RATE), 0
         container.mux(audio.encode(block))
         container.mux(audio.encode())
-    return turns
 
 
 async def judged(analyzer: LocalAnalyzer, clip: Path, turns: list[bool]) -> str:
@@ -138,7 +148,7 @@ async def judged(analyzer: LocalAnalyzer, clip: Path, turns: list[bool]) -> str:
 
 
 async def main(media: Path) -> None:
-    """Print the letters of every pair, and the share of right ones by place in the film."""
+    """Print the letters of every pair, and how many of the first and of all are right."""
     talkers = {name: await talker(media / name, seconds) for name, seconds in TALKERS.items()}
     analyzer = LocalAnalyzer.load()
     told = []

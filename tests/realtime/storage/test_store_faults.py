@@ -205,7 +205,7 @@ def test_a_session_of_an_earlier_version_is_read_back_and_its_neutral_is_not_kno
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 def test_what_was_told_is_so_after_any_kill(tmp_path: Path) -> None:
     """A few kills; `tests/support/store_kills.py` does 200."""
-    outcome = kill_servers(tmp_path, kills=5, seed=8)
+    outcome = kill_servers(tmp_path, kills=9, seed=8)
     assert outcome.published > 100
-    assert outcome.cut_off > 0  # how many is a matter of when each kill comes
+    assert outcome.cut_off > 3
     assert outcome.deleted > 0
