@@ -34,6 +34,20 @@ majority of ten annotators, where there is one (see `majority`)."""
 VOTES_THAT_COUNT = 3
 """An emotion counts when at least this many of the ten annotators voted for it."""
 
+PEOPLE_SEE = np.array(
+    [
+        (0.880, 0.006, 0.004, 0.002, 0.002, 0.013, 0.093),
+        (0.010, 0.562, 0.019, 0.011, 0.011, 0.010, 0.378),
+        (0.022, 0.035, 0.630, 0.020, 0.033, 0.043, 0.217),
+        (0.018, 0.074, 0.034, 0.585, 0.019, 0.095, 0.174),
+        (0.017, 0.080, 0.092, 0.015, 0.446, 0.029, 0.321),
+        (0.022, 0.014, 0.015, 0.058, 0.005, 0.741, 0.146),
+        (0.021, 0.068, 0.026, 0.007, 0.012, 0.017, 0.849),
+    ]
+)
+"""How people differ: where an emotion counts, and no other (a row; the last: where none does), the
+part of FER+'s annotators who saw each of `OUTPUTS` (a column). Of the faces for training."""
+
 _VOICES = {
     "RAVDESS": ("ravdess",),
     "Emo-DB": ("emodb",),

@@ -21,6 +21,7 @@ from models.mer.checkpoint import Calibration
 from models.mer.model import MERModel
 from models.training.datasets import (
     FACE_CLASSES,
+    PEOPLE_SEE,
     SEVEN,
     ExampleSet,
     Truths,
@@ -29,9 +30,11 @@ from models.training.datasets import (
     with_neutral,
 )
 from models.training.metrics import (
+    FINE_THRESHOLDS,
     THRESHOLDS,
     Logits,
     Probabilities,
+    Rates,
     best_threshold,
     calibrated,
     f1,
@@ -127,6 +130,7 @@ class _Look:
         vectors: what `MERModel.embed` returned; 0 for modalities that are not given.
         logits: float64 (n, 7), not calibrated.
         truths: bool (n, 6).
+        seen: (n, 7), the part of people to whom each of `OUTPUTS` is true; by a label all or none.
         groups: those with the same are not independent; a speaker, or the example itself.
         classes: as in `ExampleSet`.
     """
@@ -136,6 +140,7 @@ class _Look:
     vectors: Tensor
     logits: npt.NDArray[np.float64]
     truths: Truths
+    seen: Rates
     groups: tuple[str, ...]
     classes: Mapping[str, tuple[str | None, ...]]
 
@@ -152,15 +157,18 @@ def _looks(model: MERModel, one: ExampleSet) -> list[_Look]:
                 name: tuple(labels[row] for row in rows) for name, labels in one.classes.items()
             }
             speakers = tuple(groups[row] for row in rows)
+            truths = one.truths[rows]
+            seen = with_neutral(truths)
             looks.append(
-                _look(model, one.name, given, vectors[rows], one.truths[rows], speakers, classes)
+                _look(model, one.name, given, vectors[rows], truths, seen, speakers, classes)
             )
     return looks
 
 
 def _put_together(model: MERModel, looks: Sequence[_Look]) -> list[_Look]:
     """Utterances of a face, a clip and a text: one expresses an emotion alone, or none, and of the
-    others most the same, some nothing, and a few anything.
+    others most the same, some nothing, and a few anything. People are taken to differ on them as
+    they do on faces: nobody is so plain that all see the same.
     """
     rng = np.random.default_rng(0)
     neutral = rng.random(_TOGETHER_EXAMPLES) < _NEUTRAL_TOGETHER
@@ -186,7 +194,7 @@ def _put_together(model: MERModel, looks: Sequence[_Look]) -> list[_Look]:
             speakers = tuple(groups[row] for row in chosen)
     vectors = torch.stack(parts).sum(dim=0)
     return [
-        _look(model, TOGETHER, given, vectors, wanted[kinds], speakers, {})
+        _look(model, TOGETHER, given, vectors, wanted[kinds], PEOPLE_SEE[kinds], speakers, {})
         for given in COMBINATIONS
     ]
 
@@ -197,13 +205,14 @@ def _look(
     given: str,
     vectors: Tensor,
     truths: Truths,
+    seen: Rates,
     groups: tuple[str, ...],
     classes: Mapping[str, tuple[str | None, ...]],
 ) -> _Look:
     kept = vectors.new_tensor([modality in given.split("+") for modality in MODALITIES])
     vectors = vectors * kept[:, None]
     logits = model.fuse(vectors).cpu().double().numpy()
-    return _Look(name, given, vectors, logits, truths, groups, classes)
+    return _Look(name, given, vectors, logits, truths, seen, groups, classes)
 
 
 def _vectors(model: MERModel, one: ExampleSet) -> tuple[Tensor, list[set[str]]]:
@@ -224,9 +233,9 @@ def _vectors(model: MERModel, one: ExampleSet) -> tuple[Tensor, list[set[str]]]:
 
 def _fit_calibration(looks: Sequence[_Look]) -> dict[str, tuple[float, float]]:
     """Output to the calibration that fits all these sets as one."""
-    logits, truths = _as_one(looks)
+    logits, seen = _as_one(looks)
     return {
-        output: fit_calibration(logits[:, column], truths[:, column])
+        output: fit_calibration(logits[:, column], seen[:, column])
         for column, output in enumerate(OUTPUTS)
     }
 
@@ -238,18 +247,19 @@ def _best_thresholds(looks: Sequence[_Look], calibration: Calibration | None) ->
     expresses nothing were then taken to express something, all six are raised alike until no more
     is. F1 alone, on sets where most examples express something, makes a model that cries wolf.
     """
+    among = FINE_THRESHOLDS if looks[0].name == TOGETHER else THRESHOLDS
     found = [_six_probabilities(look, calibration) for look in looks]
     truths = np.concatenate([look.truths for look in looks])
     pairs = zip(np.concatenate(found).T, truths.T, strict=True)
-    best = np.array([best_threshold(*pair) for pair in pairs])
+    best = np.array([best_threshold(*pair, among) for pair in pairs])
     neutral = [~look.truths.any(axis=1) for look in looks]
     talk = [
         probabilities[rows]
         for probabilities, rows in zip(found, neutral, strict=True)
         if rows.mean() >= _ORDINARY
     ]
-    for raised in (0.0, *THRESHOLDS):
-        chosen = np.minimum(best + raised, THRESHOLDS[-1]).round(2)
+    for raised in (0.0, *among):
+        chosen = np.minimum(best + raised, among[-1]).round(2)
         if not talk or (np.concatenate(talk) > chosen).any(axis=1).mean() <= _FALSE_ALARMS:
             break
     return dict(zip(EMOTIONS, chosen.tolist(), strict=True))
@@ -340,23 +350,24 @@ def _classification(
 
 
 def _trust(given: str, looks: Sequence[_Look], calibration: Calibration | None) -> Trust:
-    logits, truths = _as_one(looks)
+    logits, seen = _as_one(looks)
+    truths = with_neutral(np.concatenate([look.truths for look in looks]))
     probabilities = np.concatenate([_probabilities(look, calibration) for look in looks])
     parts = folds([group for look in looks for group in look.groups], _FOLDS)
     several = bool(parts.any())  # else nobody is left to fit a calibration on
     before, after, curves = {}, {}, {}
     for column, output in enumerate(OUTPUTS):
-        logit, truth = logits[:, column], truths[:, column]
-        before[output] = reliability(calibrated(logit, (1, 0)), truth)
+        logit, rate = logits[:, column], seen[:, column]
+        before[output] = reliability(calibrated(logit, (1, 0)), rate)
         if calibration and several:
-            after[output] = reliability(_calibrated_by_others(logit, truth, parts), truth)
-        curves[output] = _curve(probabilities[:, column], truth)
+            after[output] = reliability(_calibrated_by_others(logit, rate, parts), rate)
+        curves[output] = _curve(probabilities[:, column], truths[:, column])
     names = tuple(look.name for look in looks)
     return Trust(given, names, before, after or None, curves)
 
 
 def _calibrated_by_others(
-    logit: Logits, truth: Truths, parts: npt.NDArray[np.int64]
+    logit: Logits, truth: Rates, parts: npt.NDArray[np.int64]
 ) -> Probabilities:
     """Probabilities float64 (n,), of each part by a calibration fitted on the other parts."""
     probability = np.empty_like(logit)
@@ -390,9 +401,9 @@ def _six_probabilities(look: _Look, calibration: Calibration | None) -> Probabil
     return _probabilities(look, calibration)[:, : len(EMOTIONS)]
 
 
-def _as_one(looks: Sequence[_Look]) -> tuple[npt.NDArray[np.float64], Truths]:
-    """Logits (n, 7) of all these sets, and what is true of each."""
+def _as_one(looks: Sequence[_Look]) -> tuple[npt.NDArray[np.float64], Rates]:
+    """Logits (n, 7) of all these sets, and to what part of people each output is true."""
     return (
         np.concatenate([look.logits for look in looks]),
-        with_neutral(np.concatenate([look.truths for look in looks])),
+        np.concatenate([look.seen for look in looks]),
     )

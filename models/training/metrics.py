@@ -20,9 +20,15 @@ Probabilities: TypeAlias = npt.NDArray[np.float64]
 Truths: TypeAlias = npt.NDArray[np.bool_]
 """bool, of the same shape."""
 
+Rates: TypeAlias = npt.NDArray[np.float64] | Truths
+"""What is true, of the same shape: 0 or 1, or the part of people to whom it is."""
+
 THRESHOLDS = tuple(step / 20 for step in range(1, 20))
 """What a threshold may be: 0.05 to 0.95 in steps of 0.05. Above it, strictly, is a yes."""
 
+FINE_THRESHOLDS = tuple(step / 100 for step in range(2, 96))
+"""The same, but 0.02 to 0.95 in steps of 0.01: for the probability that somebody sees it, which is
+low, on sets that are large."""
 
 Logits: TypeAlias = npt.NDArray[np.float64]
 """float64 (n,), any number."""
@@ -72,21 +78,24 @@ def f1(yes: Truths, truth: Truths) -> float:
     return 2 * hits / (int(yes.sum()) + int(truth.sum())) if hits else 0.0
 
 
-def best_threshold(probability: Probabilities, truth: Truths) -> float:
+def best_threshold(
+    probability: Probabilities, truth: Truths, among: Sequence[float] = THRESHOLDS
+) -> float:
     """The threshold with the best F1 on the validation examples of one emotion.
 
     Args:
         probability: float64 (n,).
         truth: bool (n,).
+        among: what it may be, in order.
 
     Returns:
-        One of `THRESHOLDS`; the lowest of the best. The highest where no example is positive:
-        of what was never seen only the surest yes may count.
+        The lowest of the best. The highest where no example is positive: of what was never seen
+        only the surest yes may count.
     """
     if not truth.any():
-        return THRESHOLDS[-1]
-    scores = [f1(probability > threshold, truth) for threshold in THRESHOLDS]
-    return THRESHOLDS[int(np.argmax(scores))]
+        return among[-1]
+    scores = [f1(probability > threshold, truth) for threshold in among]
+    return among[int(np.argmax(scores))]
 
 
 def mean_figures(probabilities: Probabilities, truths: Truths) -> tuple[float, float]:
@@ -114,7 +123,7 @@ class Bin:
     Attributes:
         examples: how many, at least 1.
         probability: their mean probability.
-        rate: part of them that is true.
+        rate: part of them that is true; the mean part of people to whom they are.
     """
 
     examples: int
@@ -122,8 +131,8 @@ class Bin:
     rate: float
 
 
-def reliability(probability: Probabilities, truth: Truths) -> tuple[Bin, ...]:
-    """The bins that hold examples, in order, of probabilities float64 (n,) and truths bool (n,)."""
+def reliability(probability: Probabilities, truth: Rates) -> tuple[Bin, ...]:
+    """The bins that hold examples, in order, of probabilities float64 (n,) and truths (n,)."""
     places = np.minimum((probability * BINS).astype(int), BINS - 1)
     return tuple(
         Bin(int(here.sum()), float(probability[here].mean()), float(truth[here].mean()))
@@ -144,7 +153,7 @@ def calibrated(logit: Logits, pair: tuple[float, float]) -> Probabilities:
     return probability
 
 
-def fit_calibration(logit: Logits, truth: Truths) -> tuple[float, float]:
+def fit_calibration(logit: Logits, truth: Rates) -> tuple[float, float]:
     """The pair (a, b) that makes `calibrated` fit the truths: logistic regression.
 
     The targets are a little inside of 0 and 1, as if one more example of each kind had been seen,
@@ -152,13 +161,14 @@ def fit_calibration(logit: Logits, truth: Truths) -> tuple[float, float]:
 
     Args:
         logit: float64 (n,).
-        truth: bool (n,).
+        truth: bool or float64 (n,).
 
     Returns:
         a > 0, and b.
     """
-    positives, negatives = int(truth.sum()), int((~truth).sum())
-    target = np.where(truth, (positives + 1) / (positives + 2), 1 / (negatives + 2))
+    positives = float(truth.sum())
+    highest, lowest = (positives + 1) / (positives + 2), 1 / (len(truth) - positives + 2)
+    target = lowest + truth * (highest - lowest)
     inputs = np.stack([logit, np.ones_like(logit)], axis=1)
 
     def loss(pair: npt.NDArray[np.float64]) -> float:

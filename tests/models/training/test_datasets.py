@@ -10,6 +10,7 @@ from models.errors import UsageError
 from models.training.datasets import (
     FACE_CLASSES,
     HELD_OUT_SPEAKERS,
+    PEOPLE_SEE,
     Clips,
     majority,
     read_data,
@@ -115,6 +116,15 @@ def test_the_majority_of_ten_votes_is_a_face_s_class_where_there_is_one(data):
     pairs = zip(seen, faces.classes["FER2013"], strict=True)
     agree = [one == other for one, other in pairs if one is not None]
     assert 0.60 < np.mean(agree) < 0.70
+
+
+def test_how_people_differ_is_what_the_votes_of_the_training_faces_say(data):
+    faces = data.train[0]
+    shares = faces.votes[:, :6] / np.maximum(faces.votes.sum(axis=1, keepdims=True), 1)
+    for row, wanted in zip(PEOPLE_SEE, np.eye(7, 6, dtype=bool), strict=True):
+        seen = shares[(faces.truths == wanted).all(axis=1)].mean(axis=0)
+        assert row[:6] == pytest.approx(seen, abs=0.01)
+        assert row.sum() == pytest.approx(1, abs=0.002)
 
 
 def test_a_majority_is_more_than_half_of_the_votes_that_somebody_shares():

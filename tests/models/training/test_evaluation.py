@@ -1,4 +1,4 @@
-"""None"""
+"""How a model is judged: its report, thresholds, calibration and single labels."""
 
 import dataclasses
 import json
@@ -9,12 +9,14 @@ import torch
 from judging import untrained
 from sklearn.metrics import accuracy_score, f1_score
 
-from models.emotions import COMBINATIONS, EMOTIONS, MODALITIES
+from models.emotions import COMBINATIONS, EMOTIONS, MODALITIES, OUTPUTS
 from models.errors import UsageError
 from models.training import evaluation
 from models.training.datasets import (
     FACE_CLASSES,
+    PEOPLE_SEE,
     ExampleSet,
+    with_neutral,
 )
 from models.training.evaluation import judge
 from models.training.metrics import (
@@ -90,13 +92,18 @@ def test_thresholds_are_best_for_the_calibrated_probabilities_of_the_right_sets(
     assert again == report
 
 
-def test_thresholds_are_raised_alike_until_one_in_ten_is_a_false_alarm():
+def talk_of(logits, truths):
+    seen = with_neutral(truths)
+    return evaluation._Look("talk", "textual", torch.zeros(0), logits, truths, seen, (), {})
+
+
+def test_thresholds_are_raised_alike_until_eight_in_a_hundred_are_false_alarms():
     rng = np.random.default_rng(0)
     truths = np.zeros((1000, 6), dtype=bool)
     truths[np.arange(240), np.arange(240) % 6] = True
     # So unsure, and so often expressed, that the best F1 claims something of nearly everybody.
     logits = rng.normal(0, 1, (1000, 6)) + 1.0 * truths
-    look = evaluation._Look("talk", "textual", torch.zeros(0), logits, truths, (), {})
+    look = talk_of(logits, truths)
     # Of what mostly expresses something, F1 alone decides.
     acted = dataclasses.replace(look, logits=logits[:600], truths=truths[:600])
     pairs = zip(calibrated(acted.logits, (1, 0)).T, acted.truths.T, strict=True)
@@ -113,7 +120,7 @@ def test_thresholds_are_raised_alike_until_one_in_ten_is_a_false_alarm():
         return (probability[240:] > thresholds).any(axis=1).mean()
 
     assert false_alarms(best) > 0.3
-    assert false_alarms(chosen) <= 0.1 < false_alarms(chosen - 0.05)
+    assert false_alarms(chosen) <= 0.08 < false_alarms(chosen - 0.05)
 
 
 def test_resting_is_the_median_of_what_expresses_nothing():
@@ -121,7 +128,7 @@ def test_resting_is_the_median_of_what_expresses_nothing():
     truths = np.zeros((101, 6), dtype=bool)
     truths[:50, 2] = True
     logits = rng.normal(0, 1, (101, 6)) + 5.0 * truths
-    look = evaluation._Look("talk", "textual", torch.zeros(0), logits, truths, (), {})
+    look = talk_of(logits, truths)
     resting = evaluation._resting([look], None)
     expected = np.median(calibrated(logits[50:], (1, 0)), axis=0)
     np.testing.assert_allclose([resting[label] for label in EMOTIONS], expected, atol=1e-4)
@@ -161,6 +168,15 @@ def test_the_error_after_calibration_is_measured_on_other_examples_than_fitted(r
         )
 
 
+def test_utterances_put_together_are_calibrated_to_people_who_differ(report):
+    (whole,) = (one for one in report.trust if one.given == COMBINATIONS[-1])
+    expected = 0.75 * PEOPLE_SEE[-1] + 0.25 * PEOPLE_SEE[:-1].mean(axis=0)
+    for column, output in enumerate(OUTPUTS):
+        bins = whole.before[output]
+        rate = sum(one.examples * one.rate for one in bins) / sum(one.examples for one in bins)
+        assert rate == pytest.approx(expected[column], abs=0.02)
+
+
 def test_a_model_without_calibration_is_judged_as_it_is(toys):
     model = untrained()
     model.thresholds = {given: dict.fromkeys(EMOTIONS, 0.5) for given in COMBINATIONS}
@@ -196,8 +212,8 @@ def test_labels_are_found_by_the_classifiers_and_by_the_six_outputs(report, judg
         shares = shares[[label is not None for label in faces.classes[name]]]
         best = [
             max(
-                f1_score(truth, shares[:, classes.index(emotion)] > n / 20, zero_division=0)
-                for n in range(1, 20)
+                f1_score(truth, shares[:, classes.index(emotion)] > threshold, zero_division=0)
+                for threshold in THRESHOLDS
             )
             for emotion in EMOTIONS
             if (truth := np.array(labels) == emotion).any()

@@ -9,6 +9,7 @@ from sklearn.metrics import balanced_accuracy_score, f1_score, precision_score
 
 from models.training.metrics import (
     BINS,
+    FINE_THRESHOLDS,
     THRESHOLDS,
     best_threshold,
     calibrated,
@@ -56,8 +57,12 @@ def test_the_chosen_threshold_has_the_best_f1_of_all_above_it_strictly(pairs):
     assert f1(probability > chosen, truth) == pytest.approx(best)
 
 
-def test_thresholds_go_from_5_to_95_percent_in_steps_of_5():
+def test_thresholds_go_from_5_to_95_percent_in_steps_of_5_or_from_2_in_steps_of_1():
     assert [round(100 * t) for t in THRESHOLDS] == list(range(5, 100, 5))
+    assert [round(100 * t) for t in FINE_THRESHOLDS] == list(range(2, 96))
+    probability, truth = np.array([0.051, 0.062, 0.071]), np.array([False, False, True])
+    assert best_threshold(probability, truth) == 0.05
+    assert best_threshold(probability, truth, FINE_THRESHOLDS) == 0.07
 
 
 @pytest.mark.slow
@@ -108,6 +113,13 @@ def test_the_calibration_undoes_what_was_done_to_the_logits_and_lowers_the_error
     )
     assert before > 0.1
     assert after < 0.015
+
+
+def test_where_people_differ_the_calibration_is_fitted_to_the_part_of_them():
+    logit, truth = said(3)
+    each = np.stack([truth, truth, truth, ~truth], axis=1)  # of four people one disagrees
+    people = fit_calibration(np.repeat(logit, 4), each.ravel())
+    assert fit_calibration(logit, each.mean(axis=1)) == pytest.approx(people, abs=0.02)
 
 
 @pytest.mark.parametrize("truth", ["none", "all", "reversed", "separable"])
