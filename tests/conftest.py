@@ -33,18 +33,22 @@ if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_I
 
 IN_REAL_TIME = (
     "tests/web/static/",
-    "tests/realtime/analyzers/test_cluster.py",
+    "tests/test_run_live.py",
     "tests/realtime/test_session.py",
     "tests/realtime/test_open_utterance.py",
-    "tests/realtime/sources/",
     "tests/test_faults.py",
-    "tests/test_run_live.py",
-    "tests/web/",
+    "tests/web/webrtc/",
+    "tests/realtime/sources/",
+    "tests/web/sessions/",
+    "tests/web/access/",
+    "tests/web/calls/",
+    "tests/web/ingest/",
+    "tests/web/test_load.py",
 )
 """Where most tests wait for media that play, and need the cores when these come. The longest come
 first."""
 
-LONG = ("tests/test_", "tests/models/training/")
+LONG = ("tests/realtime/analyzers/", "tests/test_", "tests/models/training/", "tests/web/")
 """What comes first of the others, so that what is left for the end is short."""
 
 AHEAD = ("gw0", "gw1")

@@ -281,8 +281,7 @@ class Hub:
 
     async def _load_models(self) -> None:
         try:
-            self.analyzer, capacity = await load_in_thread(self._load_and_measure)
-            self.max_sessions = self.settings.limits.max_sessions or capacity
+            self.analyzer, self.max_sessions = await load_in_thread(self._load_and_measure)
             self.state = "ready"
         except (UsageError, ImportError) as error:
             self.problem = str(unloadable(error) if isinstance(error, ImportError) else error)
@@ -318,10 +317,10 @@ class Hub:
             self._measuring = None
 
     def _load_and_measure(self) -> tuple[Analyzer, int]:
-        """The models, and how many live streams they can serve here."""
+        """The models, and how many live streams they may serve here."""
         load_vad()  # otherwise the first session would, in the event loop
         analyzer = self._load()
-        return analyzer, analyzer.capacity()
+        return analyzer, self.settings.limits.max_sessions or analyzer.capacity()
 
 
 AnySession: TypeAlias = Hosted | Kept
