@@ -180,6 +180,17 @@ class Analyzer(Protocol):
             AnalysisError: the network failed.
         """
 
+    async def another_voice(self, before: Samples, after: Samples) -> bool:
+        """Whether it is certain that two pieces of speech are not by the same voice.
+
+        Args:
+            before: float32 (n,), 16 kHz mono: at least 1.6 s.
+            after: the same.
+
+        Raises:
+            AnalysisError: the network failed.
+        """
+
     def close(self) -> None:
         """Release threads and connections."""
 

@@ -12,14 +12,17 @@ from typing import Literal, TypeAlias
 from models.vad import WINDOW
 from realtime.media import SAMPLE_RATE
 
-CloseReason: TypeAlias = Literal["silence", "limit", "end"]
-"""Why an utterance closed: a pause, the longest duration, or the end of the source."""
+CloseReason: TypeAlias = Literal["silence", "limit", "speaker", "end"]
+"""Why an utterance closed: a pause, the longest duration, another voice, the end of the source."""
 
 # Silero's `min_silence_at_max_speech`: a pause must be longer to be a place to split.
 _SPLIT_SILENCE = 98 * SAMPLE_RATE // 1000
 
 # So long before speech reaches its limit it is told where it will be split.
 _NEAR_LIMIT = SAMPLE_RATE
+
+# So much must be said on either side of a pause to tell whether it is by the same voice.
+_TURN = 16 * SAMPLE_RATE // 10
 
 # A sound is cut off the tail only if at least this much silence is before it.
 _TAIL_SILENCE = 250 * SAMPLE_RATE // 1000
@@ -118,6 +121,23 @@ SpeechChange: TypeAlias = (
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """A pause too short to close the utterance, behind which somebody else may go on.
+
+    Attributes:
+        start: where the utterance started.
+        pause: where it fell silent.
+        resumed: where the pause ended.
+        position: how far it was listened to.
+    """
+
+    start: int
+    pause: int
+    resumed: int
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
 class _Ended:
     """A segment whose end is known but for the padding, which depends on what follows."""
 
@@ -191,6 +211,27 @@ class Endpointer:
             stop = position + min(self._pad, length // 2)
             return UtteranceClosed(self._start, stop, "limit")
         return None
+
+    @property
+    def turn(self) -> Turn | None:
+        """The last pause, if just now enough was said before and behind it to compare voices."""
+        if self._speech is None or self._ended is not None or not self._pauses:
+            return None
+        pause, length = self._pauses[-1]
+        said = self._position - pause - length
+        if pause - self._speech < _TURN or not 0 <= said - _TURN < WINDOW:
+            return None
+        return Turn(self._speech, pause, pause + length, self._position)
+
+    def split(self, turn: Turn) -> list[SpeechChange]:
+        """Behind this turn, which is that of now, somebody else speaks; return what it changed."""
+        last, pause = self._last_pause, self._pause
+        self._finish(turn.pause, "speaker")
+        self._begin(turn.resumed)
+        self._pause = pause
+        self._last_pause = last if last and last[0] > turn.pause else None
+        self._pad_ended()
+        return self._settled_changes()
 
     @property
     def _longest_pause(self) -> tuple[int, int]:

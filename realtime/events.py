@@ -14,6 +14,7 @@ from pydantic import Field, TypeAdapter
 from models.prosody import Prosody
 from realtime.average import RunningAverage
 from realtime.baseline import Adjusted
+from realtime.endpointing import CloseReason
 from realtime.wire import Latency, Wire, WireFace, WirePerson, WireSpeaker, WireTranscript
 
 SCHEMA_VERSION = 9
@@ -171,8 +172,8 @@ class UtteranceResult(_Event):
     utterance: int
     start: float
     end: float
-    reason: Literal["silence", "limit", "end"]
-    """What closed it: a pause, the longest duration, or the end of the source."""
+    reason: CloseReason
+    """What closed it: a pause, the longest duration, another voice, or the end of the source."""
     transcript: WireTranscript
     speaker: WireSpeaker | None = None
     """Who speaks; null where that is not looked for, or cannot be told."""

@@ -5,25 +5,52 @@ In: audio, as it is written to the ring. Out: speech started, paused, resumed; u
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeAlias
 
 import numpy as np
 
+from models.errors import AnalysisError
 from models.vad import WINDOW, VADStream
-from realtime.endpointing import Endpointer, EndpointingSettings, SpeechChange, UtteranceClosed
+from realtime.endpointing import (
+    Endpointer,
+    EndpointingSettings,
+    SpeechChange,
+    Turn,
+    UtteranceClosed,
+)
 from realtime.levelling import Leveller
-from realtime.media import Samples
+from realtime.media import SAMPLE_RATE, Samples
 from realtime.metrics import VAD_WINDOW
 from realtime.rings import AudioRing
 
+AnotherVoice: TypeAlias = Callable[[Samples, Samples], Awaitable[bool]]
+"""See `realtime.analysis.Analyzer.another_voice`."""
+
+_COMPARED = 32 * SAMPLE_RATE // 10  # at most, of what was said before a pause
+
 
 class Listener:
-    """Hears speech begin and end in a ring of audio, window by window, brought to one level."""
+    """Hears speech begin and end in a ring of audio, window by window, brought to one level.
 
-    def __init__(self, ring: AudioRing, vad: VADStream, settings: EndpointingSettings) -> None:
+    Args:
+        ring: where the audio is.
+        vad: tells speech.
+        settings: of the endpointing.
+        another_voice: tells whether an utterance is to be split; None where there is one speaker.
+    """
+
+    def __init__(
+        self,
+        ring: AudioRing,
+        vad: VADStream,
+        settings: EndpointingSettings,
+        another_voice: AnotherVoice | None = None,
+    ) -> None:
         self._ring = ring
         self._vad = vad
         self._endpointer = Endpointer(settings)
+        self._another_voice = another_voice
         self._leveller = Leveller()
         self.position = 0
         """Samples [0, position) have been listened to."""
@@ -39,24 +66,44 @@ class Listener:
         """See `Endpointer.closing`."""
         return self._endpointer.closing
 
-    def listen(self) -> Iterator[SpeechChange]:
+    async def listen(self) -> AsyncIterator[SpeechChange]:
         """Take all whole windows that have arrived; yields each change as its window is taken."""
         while self.position + WINDOW <= self._ring.stop:
             window = self._ring.read(self.position, self.position + WINDOW)
             self.position += WINDOW
-            yield from self._take(window)
+            async for change in self._take(window):
+                yield change
 
-    def end(self) -> Iterator[SpeechChange]:
+    async def end(self) -> AsyncIterator[SpeechChange]:
         """No more audio will come: take the last part of a window, and close what is open."""
-        yield from self.listen()
+        async for change in self.listen():
+            yield change
         if rest := self._ring.stop - self.position:
             window = np.zeros(WINDOW, dtype=np.float32)
             window[:rest] = self._ring.read(self.position, self._ring.stop)
             self.position = self._ring.stop
-            yield from self._take(window)
-        yield from self._endpointer.end(self._ring.stop)
+            async for change in self._take(window):
+                yield change
+        for change in self._endpointer.end(self._ring.stop):
+            yield change
 
-    def _take(self, window: Samples) -> Iterable[SpeechChange]:
+    async def _take(self, window: Samples) -> AsyncIterator[SpeechChange]:
         with VAD_WINDOW.time():
             probability = self._vad.probability(self._leveller.window(window))
-        return self._endpointer.window(probability)
+        for change in self._endpointer.window(probability):
+            yield change
+        turn = self._endpointer.turn
+        if turn is not None and await self._somebody_else(turn):
+            for change in self._endpointer.split(turn):
+                yield change
+
+    async def _somebody_else(self, turn: Turn) -> bool:
+        """Whether somebody else speaks behind a pause; not if that could not be told."""
+        if self._another_voice is None:
+            return False
+        before = self._ring.read(max(turn.start, turn.pause - _COMPARED), turn.pause)
+        after = self._ring.read(turn.resumed, min(turn.position, self._ring.stop))
+        try:
+            return await self._another_voice(before, after)
+        except AnalysisError:
+            return False

@@ -128,7 +128,8 @@ class LiveSession:
         self._audio = AudioRing(seconds=held)
         most = int(held * _FRAMES_PER_SECOND + 2) * _FRAME_BYTES + _FILM_BYTES
         self._frames = FrameRing(seconds=held, max_bytes=most)
-        self._listener = Listener(self._audio, load_vad().stream(), self._endpointing)
+        voices = None if alone else analyzer.another_voice
+        self._listener = Listener(self._audio, load_vad().stream(), self._endpointing, voices)
         self._open: OpenUtterance | None = None
         self._streams: set[UtteranceStream] = set()  # not yet known to have ended
         self._watched: UtteranceStream | None = None  # without a microphone: the current window
@@ -221,7 +222,7 @@ class LiveSession:
                 )
             )
             reason = await self._follow_source()
-            for change in self._listener.end():
+            async for change in self._listener.end():
                 await self._follow(change)
             if not self._source.has_audio:
                 await self._close_seen("end")
@@ -304,7 +305,7 @@ class LiveSession:
 
         At full speed only the latter: nobody reads so fast.
         """
-        for change in self._listener.listen():
+        async for change in self._listener.listen():
             await self._follow(change)
         until = self._listener.speaking_until
         if self._open is None or until is None:

@@ -183,6 +183,13 @@ class ClusterAnalyzer:
             self.inference.lane(), Rank.SOUND, "sounds", lambda: self.sounds.hear(samples)
         )
 
+    async def another_voice(self, before: Samples, after: Samples) -> bool:
+        """See `realtime.analysis.Analyzer.another_voice`."""
+        people = self.people
+        return await inferred(
+            self.inference.lane(), Rank.RESULT, "mer", lambda: people.differ(before, after)
+        )
+
     def close(self) -> None:
         """Leave the cluster; one that was started for this process alone ends."""
         self.inference.close()

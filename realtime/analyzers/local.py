@@ -132,6 +132,13 @@ class LocalAnalyzer:
             self.inference.lane(), Rank.SOUND, "sounds", lambda: self.sounds.hear(samples)
         )
 
+    async def another_voice(self, before: Samples, after: Samples) -> bool:
+        """See `realtime.analysis.Analyzer.another_voice`."""
+        people = self.people
+        return await inferred(
+            self.inference.lane(), Rank.RESULT, "mer", lambda: people.differ(before, after)
+        )
+
     def close(self) -> None:
         """Release threads."""
         self.inference.close()

@@ -122,7 +122,7 @@ async def measure_cluster(
         AnalysisError: no utterance could be analysed.
     """
     name, samples = sound_of(recording)
-    closed, _ = utterances_in(samples)
+    closed, _ = await utterances_in(samples)
     utterances = sum(utterance.stop <= TRIAL_S * SAMPLE_RATE for utterance in closed)
     if not utterances:
         raise UsageError(f"nobody speaks in {name}: give a recording in which somebody does")

@@ -70,7 +70,7 @@ async def measure(
         AnalysisError: no utterance could be analysed.
     """
     name, samples = sound_of(recording)
-    closed, listening_cpu = utterances_in(samples)
+    closed, listening_cpu = await utterances_in(samples)
     if not closed:
         raise UsageError(f"nobody speaks in {name}: give a recording in which somebody does")
     in_trial = max(1, sum(utterance.stop <= TRIAL_S * SAMPLE_RATE for utterance in closed))
@@ -321,7 +321,7 @@ def sound_of(recording: str) -> tuple[str, Samples]:
     return path.name, decode_sound(recording)[0]
 
 
-def utterances_in(samples: Samples) -> tuple[list[UtteranceClosed], float]:
+async def utterances_in(samples: Samples) -> tuple[list[UtteranceClosed], float]:
     """The utterances in float32 (n,), 16 kHz, and the CPU seconds a second of it took."""
     ring = AudioRing(seconds=1)
     listener = Listener(ring, load_vad().stream(), EndpointingSettings())
@@ -329,8 +329,8 @@ def utterances_in(samples: Samples) -> tuple[list[UtteranceClosed], float]:
     began = time.thread_time()
     for start in range(0, len(samples), _BLOCK):
         ring.write(AudioBlock(start, samples[start : start + _BLOCK]))
-        changes += listener.listen()
-    changes += listener.end()
+        changes += [change async for change in listener.listen()]
+    changes += [change async for change in listener.end()]
     taken = time.thread_time() - began
     closed = [change for change in changes if isinstance(change, UtteranceClosed)]
     return closed, taken * SAMPLE_RATE / max(1, len(samples))

@@ -178,6 +178,37 @@ def test_the_longest_pause_is_foretold_a_second_before_the_limit() -> None:
     assert closed == foretold == UtteranceClosed(0, 60 * WINDOW + 1600, "limit")
 
 
+def test_a_short_pause_may_be_a_turn_once_enough_was_said_on_both_sides() -> None:
+    endpointer = Endpointer(EndpointingSettings())
+    told: list[SpeechChange] = []
+    turns = []
+    silent = [*range(60, 68), *range(130, 136)]
+    for position in range(200):
+        told += endpointer.window(0.1 if position in silent else 0.9)
+        if turn := endpointer.turn:
+            turns.append(turn)
+            if len(turns) == 1:
+                told += endpointer.split(turn)
+    assert [(turn.start, turn.pause, turn.resumed) for turn in turns] == [
+        (0, 60 * WINDOW, 68 * WINDOW),
+        (68 * WINDOW, 130 * WINDOW, 136 * WINDOW),
+    ]
+    for turn in turns:
+        assert 1.6 <= (turn.position - turn.resumed) / 16_000 < 1.6 + WINDOW / 16_000
+    closed, started, *_ = told[3:]
+    assert closed == UtteranceClosed(0, 60 * WINDOW + 1600, "speaker")
+    assert started == SpeechStarted(68 * WINDOW - 1600)
+    (last,) = endpointer.end(200 * WINDOW)
+    assert last == UtteranceClosed(68 * WINDOW - 1600, 200 * WINDOW, "end")
+
+
+def test_speech_before_a_pause_that_is_too_short_is_nobodys_turn() -> None:
+    endpointer = Endpointer(EndpointingSettings())
+    for position in range(140):
+        endpointer.window(0.1 if 30 <= position < 38 else 0.9)
+        assert endpointer.turn is None
+
+
 def test_nothing_is_foretold_while_speech_goes_on_or_is_too_short() -> None:
     endpointer = Endpointer(EndpointingSettings())
     for p, closing in ((0.9, False), (0.1, False), (0.9, False)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 
 import numpy as np
@@ -26,6 +27,10 @@ def boundaries(changes: list[SpeechChange]) -> list[tuple[int, int]]:
 
 def streamed_boundaries(chunks: Iterator[Audio]) -> list[tuple[int, int]]:
     """Boundaries of audio that arrives in `chunks`, through the ring as in a session."""
+    return boundaries(asyncio.run(_changes(chunks)))
+
+
+async def _changes(chunks: Iterator[Audio]) -> list[SpeechChange]:
     ring = AudioRing(seconds=2)
     listener = Listener(ring, load_vad().stream(), EndpointingSettings())
     changes: list[SpeechChange] = []
@@ -33,6 +38,5 @@ def streamed_boundaries(chunks: Iterator[Audio]) -> list[tuple[int, int]]:
         # In pieces of a second at most: a ring holds seconds, a caller may bring an hour.
         for i in range(0, len(chunk), 16_000):
             ring.write(AudioBlock(ring.stop, chunk[i : i + 16_000]))
-            changes += listener.listen()
-    changes += listener.end()
-    return boundaries(changes)
+            changes += [change async for change in listener.listen()]
+    return changes + [change async for change in listener.end()]

@@ -21,6 +21,7 @@ from playing import by_kind, events_of, lasting, results
 from processes import begun
 from ray import serve
 from ray.serve.schema import ServeDeploySchema
+from recordings import read, sound_of
 from starting import run
 from talks import Talk
 
@@ -130,6 +131,14 @@ async def test_what_a_network_trips_over_fails_the_utterance_alone(
     assert failed.value.stage == "faces"
     picture = packed(np.zeros((90, 160, 3), np.uint8))
     assert await cluster.ask("faces", "detect", picture, size=len(picture)) == []
+
+
+async def test_voices_are_compared_in_the_gateway(
+    talk: Talk, other_talk: Talk, cluster: ClusterAnalyzer, local: LocalAnalyzer
+) -> None:
+    one, other = [sound_of(await read(each.path)) for each in (talk, other_talk)]
+    assert not await cluster.another_voice(one, one)
+    assert await cluster.another_voice(one, other) == await local.another_voice(one, other)
 
 
 def test_pictures_lose_nothing() -> None:
