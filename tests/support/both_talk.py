@@ -1,9 +1,10 @@
-"""How often the right one of two is taken for the speaker, when the lips of both move.
+"""How often the right one of two or three is taken for the speaker, when the lips of all move.
 
 Films are made of pairs of talkers side by side: they speak in turn, each over pictures of the other
-speaking at some other time. Then the same with their seats swapped. In: the folder of the clips.
-Out: a letter an utterance, and how many were right.
-Run: ``python tests/support/both_talk.py ../shared/media``.
+speaking at some other time. Then the same with their seats swapped. With a folder of laughs, a
+third sits beside them, whose lips move too, and laughs in every other pause. In: the folder of the
+clips. Out: a letter an utterance, and how many were right.
+Run: ``python tests/support/both_talk.py ../shared/media [../shared/data/speech_more/emogator]``.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 from recordings import frames_of, read, sound_of
 
+from models.clips import read_clip
 from models.faces import FaceFinder
 from realtime.analyzers.local import LocalAnalyzer
 from realtime.events import UtteranceResult
@@ -40,6 +42,7 @@ TALKERS = {
 """So many seconds of each are used."""
 
 _PIECE_S, _PAUSE_S = 1.5, 0.8
+_LAUGH_S = 1.6  # so much longer are the pauses beside somebody who laughs
 _LEVEL = 0.05  # of the sound of each piece
 _SPEAKS = 0.05  # of the mean power: so much is speech
 _MOSTLY = 0.85  # of a piece is
@@ -49,15 +52,20 @@ Film = list[npt.NDArray[np.uint8]]
 
 @dataclass(frozen=True)
 class Talker:
-    """Pieces in which somebody speaks all the time, each with a pause after it: grey squares around
-    the face, and the sound."""
+    """Who speaks in a clip.
 
+    Attributes:
+        film: grey squares around the face, from beginning to end.
+        pieces: squares and sound of where somebody speaks all the time.
+    """
+
+    film: Film
     pieces: list[tuple[Film, npt.NDArray[np.float32]]]
 
     @classmethod
     def of(cls, film: Film, sound: npt.NDArray[np.float32]) -> Talker:
         """Cut out the pieces."""
-        length, pause = round(_PIECE_S * RATE), round(_PAUSE_S * RATE)
+        length = round(_PIECE_S * RATE)
         samples = SAMPLE_RATE // RATE
         power = np.square(sound[: len(film) * samples].reshape(-1, samples)).mean(axis=1)
         speaks = np.convolve(power, np.ones(5) / 5, "same") > _SPEAKS * power.mean()
@@ -68,10 +76,27 @@ class Talker:
                 continue
             shown = film[first : first + length]
             said = sound[first * samples : (first + length) * samples]
-            said = said * np.float32(_LEVEL / np.sqrt(np.square(said).mean()))
-            pieces.append(([*shown, *[shown[-1]] * pause], np.pad(said, (0, pause * samples))))
+            pieces.append((shown, levelled(said)))
             first += length
-        return cls(pieces)
+        return cls(film, pieces)
+
+
+@dataclass(frozen=True)
+class Laughs:
+    """A third in the picture, who only laughs.
+
+    Attributes:
+        of: whose face it is; the lips move as they do when that one speaks.
+        sounds: the laughs.
+    """
+
+    of: Talker
+    sounds: list[npt.NDArray[np.float32]]
+
+
+def levelled(sound: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """The sound, as loud as any other."""
+    return sound * np.float32(_LEVEL / np.sqrt(np.square(sound).mean()))
 
 
 async def talker(clip: Path, seconds: float) -> Talker:
@@ -97,36 +122,59 @@ async def talker(clip: Path, seconds: float) -> Talker:
     return Talker.of([squares[place] for place in wanted], np.pad(sound, (0, max(0, missing))))
 
 
-def film(path: Path, left: Talker, right: Talker, seed: int, count: int = 20) -> list[bool]:
-    """Film both side by side, who speak so often in turn; whether each turn is the left one's."""
+def film(
+    path: Path, left: Talker, right: Talker, seed: int, count: int = 20, third: Laughs | None = None
+) -> list[bool]:
+    """Film them side by side, who speak so often in turn; whether each turn is the left one's."""
     rng = np.random.default_rng(seed)
     turns = [bool(turn) for turn in rng.permutation([True, False] * (count // 2))]
-    pictures: list[tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]] = []
+    pause_s = _pause_s(third)
+    rows: list[tuple[npt.NDArray[np.uint8], ...]] = []
     sounds = []
-    for of_left in turns:
+    for number, of_left in enumerate(turns):
         (shown_left, said_left), (shown_right, said_right) = (
             who.pieces[rng.integers(len(who.pieces))] for who in (left, right)
         )
-        pictures += zip(shown_left, shown_right, strict=True)
-        sounds.append(said_left if of_left else said_right)
-    sound = np.concatenate(sounds).astype(np.float32)
-    side_by_side(path, pictures, sound)
+        shown = [
+            [*squares, *[squares[-1]] * round(pause_s * RATE)]
+            for squares in (shown_left, shown_right)
+        ]
+        pause = np.zeros(round(pause_s * SAMPLE_RATE), np.float32)
+        if third:
+            first = rng.integers(len(third.of.film))
+            shown.append(
+                [third.of.film[(first + n) % len(third.of.film)] for n in range(len(shown[0]))]
+            )
+            if number % 2:
+                laugh = third.sounds[rng.integers(len(third.sounds))][
+                    : round(_LAUGH_S * SAMPLE_RATE)
+                ]
+                begin = round(_PAUSE_S * SAMPLE_RATE) // 2
+                pause[begin : begin + len(laugh)] = levelled(laugh)
+        rows += zip(*shown, strict=True)
+        sounds += [said_left if of_left else said_right, pause]
+    side_by_side(path, rows, np.concatenate(sounds).astype(np.float32))
     return turns
+
+
+def _pause_s(third: Laughs | None) -> float:
+    return _PAUSE_S + _LAUGH_S * (third is not None)
 
 
 def side_by_side(
     path: Path,
-    pictures: Iterable[tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]],
+    rows: Iterable[tuple[npt.NDArray[np.uint8], ...]],
     sound: npt.NDArray[np.float32],
 ) -> None:
-    """Write a film of pairs of grey squares, uint8 (320, 320) each, over sound at 16 kHz."""
+    """Write a film of rows of grey squares, uint8 (320, 320) each, over sound at 16 kHz."""
+    first, *rest = rows
     with av.open(str(path), "w") as container:
         video = container.add_stream("mpeg4", rate=RATE)
-        video.width, video.height, video.pix_fmt = 2 * SIDE, SIDE, "yuv420p"
+        video.width, video.height, video.pix_fmt = len(first) * SIDE, SIDE, "yuv420p"
         video.bit_rate = 4_000_000
         audio = container.add_stream("aac", rate=SAMPLE_RATE, layout="mono")
-        for pair in pictures:
-            picture = np.repeat(np.hstack(pair)[:, :, None], 3, 2)
+        for row in (first, *rest):
+            picture = np.repeat(np.hstack(row)[:, :, None], 3, 2)
             container.mux(video.encode(av.VideoFrame.from_ndarray(picture)))
         container.mux(video.encode())
         block = av.AudioFrame.from_ndarray(sound[None], "fltp", "mono")
@@ -135,28 +183,41 @@ def side_by_side(
         container.mux(audio.encode())
 
 
-async def judged(analyzer: LocalAnalyzer, clip: Path, turns: list[bool]) -> str:
-    """A letter an utterance: ``o`` for the right face, ``x`` for the other, ``-`` for none."""
+async def judged(
+    analyzer: LocalAnalyzer, clip: Path, turns: list[bool], third: Laughs | None = None
+) -> str:
+    """A letter an utterance of the two: ``o`` for the right face, ``x`` another, ``-`` none."""
     letters = []
     session = LiveSession(await open_source(str(clip), "fast"), analyzer)
     async for event in session.events():
         if isinstance(event, UtteranceResult):
-            turn = int((event.start + event.end) / 2 / (_PIECE_S + _PAUSE_S))
-            left = [face.box[0] + face.box[2] / 2 < SIDE for face in event.faces]
-            letters.append("-" if not left else "o" if left[0] == turns[turn] else "x")
+            turn, time = divmod((event.start + event.end) / 2, _PIECE_S + _pause_s(third))
+            if time > _PIECE_S:
+                continue  # a laugh
+            seats = [int((face.box[0] + face.box[2] / 2) // SIDE) for face in event.faces]
+            right = 0 if turns[int(turn)] else 1
+            letters.append("-" if not seats else "o" if seats[0] == right else "x")
     return "".join(letters)
 
 
-async def main(media: Path) -> None:
+def laughter(folder: Path) -> list[npt.NDArray[np.float32]]:
+    """Some bursts of voice labelled Amusement, of EmoGator's files."""
+    return [read_clip(file) for file in sorted(folder.glob("*-02-*.opus"))[:50]]
+
+
+async def main(media: Path, laughs: Path | None) -> None:
     """Print the letters of every pair, and how many of the first and of all are right."""
     talkers = {name: await talker(media / name, seconds) for name, seconds in TALKERS.items()}
+    sounds = laughter(laughs) if laughs else []
     analyzer = LocalAnalyzer.load()
     told = []
     with tempfile.TemporaryDirectory() as folder:
         clip = Path(folder) / "pair.mp4"
         for seed, (left, right) in enumerate(itertools.permutations(talkers, 2)):
-            turns = film(clip, talkers[left], talkers[right], seed)
-            told.append(await judged(analyzer, clip, turns))
+            other = next(name for name in talkers if name not in (left, right))
+            third = Laughs(talkers[other], sounds) if sounds else None
+            turns = film(clip, talkers[left], talkers[right], seed, third=third)
+            told.append(await judged(analyzer, clip, turns, third))
             sys.stdout.write(f"{left:26}{right:26}{told[-1]}\n")
     analyzer.close()
     for name, part in (("first utterances", slice(0, 1)), ("all", slice(None))):
@@ -165,4 +226,4 @@ async def main(media: Path) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1])))
+    asyncio.run(main(Path(sys.argv[1]), Path(sys.argv[2]) if sys.argv[2:] else None))
