@@ -34,6 +34,7 @@ if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_I
 IN_REAL_TIME = (
     "tests/web/static/",
     "tests/test_run_live.py",
+    "tests/realtime/analyzers/test_cluster.py",
     "tests/realtime/test_session.py",
     "tests/realtime/test_open_utterance.py",
     "tests/test_faults.py",
