@@ -6,22 +6,23 @@ In: a clip. Out: the address of a running dashboard, and Chromium, driven by pla
 from __future__ import annotations
 
 import contextlib
+import os
 import queue
 import re
 import shutil
-import signal
+import subprocess
+import sys
+import tempfile
 import threading
 import wave
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 import av
 from axe_playwright_python.sync_playwright import Axe
-from checkout import require_or_skip
+from checkout import REPO, require_or_skip
 from playwright.sync_api import Browser, Page, Playwright
-from starting import Program
 
 _FAKE_HZ = 48_000  # what Chromium's fake microphone reads without resampling
 _FAKE_FPS = 8  # more than the analysis takes of one face; each further one is encoded and decoded
@@ -30,19 +31,35 @@ _FAKE_SIDE = 320  # pixels; the same holds
 
 @contextlib.contextmanager
 def dashboard(*options: str, **environment: str) -> Iterator[str]:
-    """A dashboard in a process of its own; gives its address."""
-    # Else as many sessions as a machine holds that is busy with tests.
-    ours = "--no-browser", "--max-sessions", "8", "--port", "0"
-    server = Program(*ours, *options, env=environment)
+    """A dashboard in a process of its own, as a person starts it; gives its address."""
+    server = subprocess.Popen(
+        [
+            sys.executable,
+            "run_live.py",
+            "--no-browser",
+            *("--max-sessions", "8"),  # else as many as a machine holds that is busy with tests
+            "--port",
+            "0",
+            *options,
+        ],
+        cwd=REPO,
+        env={
+            **os.environ,
+            "LIVE_EMOTION_STORE": f"{tempfile.mkdtemp()}/store.sqlite",
+            **environment,
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
     lines: queue.Queue[str] = queue.Queue()
 
-    def read(stream: TextIO) -> None:  # to the end: a server whose words nobody takes would stop
-        for line in stream:
+    def read() -> None:  # to the end: a server whose words nobody takes would stop
+        for line in server.stdout or ():
             lines.put(line)
         lines.put("")
 
-    for stream in (server.stdout, server.stderr):
-        threading.Thread(target=read, args=(stream,), daemon=True).start()
+    threading.Thread(target=read, daemon=True).start()
     try:
         said = ""
         while not (found := re.search(r"https?://[\w.:[\]]+", said)):
@@ -51,8 +68,12 @@ def dashboard(*options: str, **environment: str) -> Iterator[str]:
             said += line
         yield found[0]
     finally:
-        server.send_signal(signal.SIGTERM)
-        server.wait(30)
+        server.terminate()
+        try:
+            server.wait(30)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            raise
 
 
 def chromium(
