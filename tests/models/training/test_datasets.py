@@ -99,7 +99,7 @@ def test_the_sets_have_their_sizes_and_labels(data):
     assert all(one.dtype == np.float32 and one.ndim == 1 for one in ravdess.items)
 
 
-def test_the_majority_of_ten_votes_is_a_face_s_class_where_there_is_one(data):
+def test_the_votes_of_ten_say_a_face_s_class_where_there_is_one_and_how_people_differ(data, shared):
     faces = data.valid[0]
     order = FACE_CLASSES["FER+"]
     assert faces.votes.dtype == np.float32
@@ -116,16 +116,14 @@ def test_the_majority_of_ten_votes_is_a_face_s_class_where_there_is_one(data):
     pairs = zip(seen, faces.classes["FER2013"], strict=True)
     agree = [one == other for one, other in pairs if one is not None]
     assert 0.60 < np.mean(agree) < 0.70
-
-
-def test_how_people_differ_is_what_the_votes_of_the_training_faces_say(data, shared):
-    faces = data.train[0]
+    # And how people differ, of all faces to learn from.
+    learnt = data.train[0]
     with np.load(shared / "data/faces/ferplus_train.npz") as file:
         everybody = file["votes"].sum(axis=1, keepdims=True)  # also who saw no face
-    shares = faces.votes[:, :6] / np.maximum(everybody, 1)
+    shares = learnt.votes[:, :6] / np.maximum(everybody, 1)
     for row, wanted in zip(PEOPLE_SEE, np.eye(7, 6, dtype=bool), strict=True):
-        seen = shares[(faces.truths == wanted).all(axis=1)].mean(axis=0)
-        assert row[:6] == pytest.approx(seen, abs=0.001)
+        seen_by = shares[(learnt.truths == wanted).all(axis=1)].mean(axis=0)
+        assert row[:6] == pytest.approx(seen_by, abs=0.001)
         assert row.sum() == pytest.approx(1, abs=0.002)
 
 
