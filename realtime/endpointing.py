@@ -125,10 +125,10 @@ class Turn:
     """A pause too short to close the utterance, behind which somebody else may go on.
 
     Attributes:
-        start: where the utterance started.
+        start: the sample at which the speech started, without padding.
         pause: where it fell silent.
         resumed: where the pause ended.
-        position: how far it was listened to.
+        position: the sample up to which it was listened to.
     """
 
     start: int
@@ -150,7 +150,8 @@ class _Ended:
 class Endpointer:
     """Closes utterances where `silero_vad.get_speech_timestamps` would, but on the fly.
 
-    The one difference, and how to switch it off: `EndpointingSettings.min_tail_duration_ms`.
+    The one difference, and how to switch it off: `EndpointingSettings.min_tail_duration_ms`. Who
+    knows the voices may `split` further.
 
     Changes come in order: nothing is said of the next utterance before the last one is closed.
 
@@ -184,8 +185,8 @@ class Endpointer:
     def speaking_until(self) -> int | None:
         """Every sample before this one belongs to the utterance being spoken; None in silence.
 
-        Whatever follows, with two exceptions that end earlier: an utterance split at
-        `max_speech_duration_s`, and one whose padding is shared.
+        Whatever follows, with three exceptions that end earlier: an utterance split at
+        `max_speech_duration_s`, one split at a turn, and one whose padding is shared.
         """
         if self._speech is None or self._ended is not None:
             return None

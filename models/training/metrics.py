@@ -27,8 +27,8 @@ THRESHOLDS = tuple(step / 20 for step in range(1, 20))
 """What a threshold may be: 0.05 to 0.95 in steps of 0.05. Above it, strictly, is a yes."""
 
 FINE_THRESHOLDS = tuple(step / 100 for step in range(2, 96))
-"""The same, but 0.02 to 0.95 in steps of 0.01: for the probability that somebody sees it, which is
-low, on sets that are large."""
+"""The same, but 0.02 to 0.95 in steps of 0.01: for the part of people who see an emotion, which is
+low."""
 
 Logits: TypeAlias = npt.NDArray[np.float64]
 """float64 (n,), any number."""

@@ -60,7 +60,12 @@ class People:
         return self._voices.embed(samples)
 
     def differ(self, before: Samples, after: Samples) -> bool:
-        """Whether two pieces of speech, of at least 1.6 s, are by different voices, certainly."""
+        """Whether two pieces of speech are by different voices, certainly.
+
+        Args:
+            before: float32 (n,), 16 kHz mono: at least 1.6 s.
+            after: the same.
+        """
         return float(self._voices.embed(before) @ self._voices.embed(after)) < _DIFFERENT
 
     def seen(

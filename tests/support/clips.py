@@ -17,3 +17,11 @@ def beginning_of(clip: Path, seconds: float, to: Path) -> Path:
                 packet.stream = streams[packet.stream_index]
                 out.mux(packet)
     return to
+
+
+def readers_in_turn(folder: Path, turns: int) -> list[tuple[str, Path]]:
+    """LibriSpeech's readers in turn, so many times each: who reads, and another clip every time."""
+    clips: dict[str, list[Path]] = {}
+    for clip in sorted(folder.glob("*.flac")):
+        clips.setdefault(clip.name.split("-")[0], []).append(clip)
+    return [(who, of[turn]) for turn in range(turns) for who, of in clips.items()]

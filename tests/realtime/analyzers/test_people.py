@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from both_talk import SIDE, Film, film, judged, side_by_side, talker
-from clips import beginning_of
+from clips import beginning_of, readers_in_turn
 from recordings import frames_of, read, sound_of
 from talks import Talk
 
@@ -176,18 +176,13 @@ async def test_three_who_read_in_turn(
     shared: Path, tmp_path: Path, analyzer: LocalAnalyzer
 ) -> None:
     """LibriSpeech, three speakers: of the utterances 95 of 100 are given to the right person."""
-    clips = sorted((shared / "media/speech/librispeech").glob("*.flac"))
-    of = {clip: clip.name.split("-")[0] for clip in clips}
-    first = sorted({*of.values()})
-    order = [
-        [clip for clip in clips if of[clip] == who][turn] for turn in range(4) for who in first
-    ]
+    order = readers_in_turn(shared / "media/speech/librispeech", turns=4)
     truth: list[tuple[float, str]] = []  # until when who speaks
     parts = []
-    for clip in order:
+    for who, clip in order:
         sound = sound_of(await read(clip))[: 6 * 16_000]
         parts += [sound, np.zeros(16_000, np.float32)]
-        truth.append((sum(map(len, parts)) / 16_000, of[clip]))
+        truth.append((sum(map(len, parts)) / 16_000, who))
     path = tmp_path / "turns.wav"
     with av.open(str(path), "w") as container:
         audio = container.add_stream("pcm_s16le", rate=16_000, layout="mono")
@@ -206,7 +201,7 @@ async def test_three_who_read_in_turn(
             case SpeakerChanged(utterances=utterances, speaker=into):
                 for number in utterances:
                     given[number][1] = into
-    numbers = {who: [number for one, number in given.values() if one == who] for who in first}
+    numbers = {who: [number for one, number in given.values() if one == who] for who, _ in order}
     usual = {who: max(set(ids), key=ids.count) for who, ids in numbers.items()}
     assert len({*usual.values()}) == 3
     right = sum(usual[who] == number for who, number in given.values())

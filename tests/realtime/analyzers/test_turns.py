@@ -9,6 +9,7 @@ import networks
 import numpy as np
 import pytest
 import talks
+from clips import readers_in_turn
 from playing import by_kind, events_of, lasting, results
 from recordings import Sound, read, sound_of, write
 
@@ -84,13 +85,8 @@ async def test_who_read_in_turn_without_a_pause(
     shared: Path, tmp_path: Path, analyzer: LocalAnalyzer
 ) -> None:
     """LibriSpeech, three speakers, 3.5 s each: nobody is cut in two."""
-    clips = sorted((shared / "media/speech/librispeech").glob("*.flac"))
-    of = {clip: clip.name.split("-")[0] for clip in clips}
-    readers = sorted({*of.values()})
-    order = [
-        [clip for clip in clips if of[clip] == who][turn] for turn in range(4) for who in readers
-    ]
-    pieces = [sound_of(await read(clip))[8_000:64_000] for clip in order]
+    order = readers_in_turn(shared / "media/speech/librispeech", turns=4)
+    pieces = [sound_of(await read(clip))[8_000:64_000] for _, clip in order]
     begins = strung(tmp_path / "turns.wav", pieces)
     told = results(await events_of(tmp_path / "turns.wav", analyzer))
     split = [one.end for one in told if one.reason == "speaker"]
