@@ -2,7 +2,7 @@
 
 Films are made of pairs of talkers side by side: they speak in turn, each over pictures of the other
 speaking at some other time. Then the same with their seats swapped. With a folder of laughs, a
-third sits beside them, whose lips move too, and laughs in every other pause. In: the folder of the
+third sits beside them, who says nothing and laughs in every other pause. In: the folder of the
 clips. Out: a letter an utterance, and how many were right.
 Run: ``python tests/support/both_talk.py ../shared/media [../shared/data/speech_more/emogator]``.
 """
@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import av
@@ -33,6 +34,7 @@ from realtime.session import LiveSession
 from realtime.sources import open_source
 
 SIDE, RATE = 320, 25  # of the pictures
+SEAT = 212  # pixels that one of three has: more than 640 in all, and faces would be made smaller
 TALKERS = {
     "talker_grid_120s.mp4": 60.0,
     "talker_512.mp4": 7.7,
@@ -56,10 +58,12 @@ class Talker:
 
     Attributes:
         film: grey squares around the face, from beginning to end.
+        rest: the longest time in which nobody speaks, and back again.
         pieces: squares and sound of where somebody speaks all the time.
     """
 
     film: Film
+    rest: Film
     pieces: list[tuple[Film, npt.NDArray[np.float32]]]
 
     @classmethod
@@ -69,6 +73,12 @@ class Talker:
         samples = SAMPLE_RATE // RATE
         power = np.square(sound[: len(film) * samples].reshape(-1, samples)).mean(axis=1)
         speaks = np.convolve(power, np.ones(5) / 5, "same") > _SPEAKS * power.mean()
+        runs = [
+            list(run)
+            for loud, run in itertools.groupby(range(len(speaks)), speaks.__getitem__)
+            if not loud
+        ]
+        rest = [film[place] for place in max(runs, key=len)]
         pieces, first = [], 0
         while first + length <= len(speaks):
             if speaks[first : first + length].mean() < _MOSTLY:
@@ -78,7 +88,7 @@ class Talker:
             said = sound[first * samples : (first + length) * samples]
             pieces.append((shown, levelled(said)))
             first += length
-        return cls(film, pieces)
+        return cls(film, rest + rest[::-1], pieces)
 
 
 @dataclass(frozen=True)
@@ -86,12 +96,12 @@ class Laughs:
     """A third in the picture, who only laughs.
 
     Attributes:
-        of: whose face it is; the lips move as they do when that one speaks.
-        sounds: the laughs.
+        of: whose face it is; the lips rest but in a laugh, where they move as if that one spoke.
+        sound: the laugh.
     """
 
     of: Talker
-    sounds: list[npt.NDArray[np.float32]]
+    sound: npt.NDArray[np.float32]
 
 
 def levelled(sound: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -141,17 +151,19 @@ def film(
         ]
         pause = np.zeros(round(pause_s * SAMPLE_RATE), np.float32)
         if third:
-            first = rng.integers(len(third.of.film))
-            shown.append(
-                [third.of.film[(first + n) % len(third.of.film)] for n in range(len(shown[0]))]
-            )
+            still = [third.of.rest[n % len(third.of.rest)] for n in range(len(shown[0]))]
             if number % 2:
-                laugh = third.sounds[rng.integers(len(third.sounds))][
-                    : round(_LAUGH_S * SAMPLE_RATE)
-                ]
+                laugh = levelled(third.sound[: round(_LAUGH_S * SAMPLE_RATE)])
                 begin = round(_PAUSE_S * SAMPLE_RATE) // 2
-                pause[begin : begin + len(laugh)] = levelled(laugh)
-        rows += zip(*shown, strict=True)
+                pause[begin : begin + len(laugh)] = laugh
+                begins = len(shown_left) + begin * RATE // SAMPLE_RATE
+                first = rng.integers(len(third.of.film))
+                for n in range(len(laugh) * RATE // SAMPLE_RATE):
+                    still[begins + n] = third.of.film[(first + n) % len(third.of.film)]
+            shown.append(still)
+        rows += (
+            tuple(map(partial(_seated, seat=_seat(third)), row)) for row in zip(*shown, strict=True)
+        )
         sounds += [said_left if of_left else said_right, pause]
     side_by_side(path, rows, np.concatenate(sounds).astype(np.float32))
     return turns
@@ -161,16 +173,26 @@ def _pause_s(third: Laughs | None) -> float:
     return _PAUSE_S + _LAUGH_S * (third is not None)
 
 
+def _seat(third: Laughs | None) -> int:
+    return SEAT if third else SIDE
+
+
+def _seated(square: npt.NDArray[np.uint8], seat: int) -> npt.NDArray[np.uint8]:
+    """The middle of a square, so many pixels wide."""
+    left = (SIDE - seat) // 2
+    return square[:, left : left + seat]
+
+
 def side_by_side(
     path: Path,
     rows: Iterable[tuple[npt.NDArray[np.uint8], ...]],
     sound: npt.NDArray[np.float32],
 ) -> None:
-    """Write a film of rows of grey squares, uint8 (320, 320) each, over sound at 16 kHz."""
+    """Write a film of rows of grey pictures, uint8 (320, width) each, over sound at 16 kHz."""
     first, *rest = rows
     with av.open(str(path), "w") as container:
         video = container.add_stream("mpeg4", rate=RATE)
-        video.width, video.height, video.pix_fmt = len(first) * SIDE, SIDE, "yuv420p"
+        video.width, video.height, video.pix_fmt = np.hstack(first).shape[1], SIDE, "yuv420p"
         video.bit_rate = 4_000_000
         audio = container.add_stream("aac", rate=SAMPLE_RATE, layout="mono")
         for row in (first, *rest):
@@ -194,14 +216,14 @@ async def judged(
             turn, time = divmod((event.start + event.end) / 2, _PIECE_S + _pause_s(third))
             if time > _PIECE_S:
                 continue  # a laugh
-            seats = [int((face.box[0] + face.box[2] / 2) // SIDE) for face in event.faces]
+            seats = [int((face.box[0] + face.box[2] / 2) // _seat(third)) for face in event.faces]
             right = 0 if turns[int(turn)] else 1
             letters.append("-" if not seats else "o" if seats[0] == right else "x")
     return "".join(letters)
 
 
 def laughter(folder: Path) -> list[npt.NDArray[np.float32]]:
-    """Some bursts of voice labelled Amusement, of EmoGator's files."""
+    """Some people's bursts of voice labelled Amusement, one each, of EmoGator's files."""
     return [read_clip(file) for file in sorted(folder.glob("*-02-*.opus"))[:50]]
 
 
@@ -215,7 +237,7 @@ async def main(media: Path, laughs: Path | None) -> None:
         clip = Path(folder) / "pair.mp4"
         for seed, (left, right) in enumerate(itertools.permutations(talkers, 2)):
             other = next(name for name in talkers if name not in (left, right))
-            third = Laughs(talkers[other], sounds) if sounds else None
+            third = Laughs(talkers[other], sounds[seed]) if sounds else None
             turns = film(clip, talkers[left], talkers[right], seed, third=third)
             told.append(await judged(analyzer, clip, turns, third))
             sys.stdout.write(f"{left:26}{right:26}{told[-1]}\n")
