@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import jiwer
 import numpy as np
@@ -15,8 +16,9 @@ import talks
 
 from models.registry import resolve
 from models.stt import Hypothesis
+from models.stt import moonshine as engine
 from models.stt.evaluation import compared
-from models.stt.moonshine import _SILENCE, MoonshineTranscriber, _Decoded, _repeats
+from models.stt.moonshine import _END, _START, MoonshineTranscriber, _Decoded, _repeats
 
 Audio = npt.NDArray[np.float32]
 
@@ -163,43 +165,61 @@ def test_what_makes_no_sense_is_not_told(moonshine: MoonshineTranscriber) -> Non
     assert words((hello, *notes)) == ""
 
 
+A, B, C, D = range(3, 7)  # tokens
+WHOLE = {A: {C: 0.6, D: 0.4}, B: {C: 1.0}, C: {_END: 1.0}, D: {_END: 1.0}}
+"""How likely one token comes after another."""
+
+
 @pytest.mark.parametrize(
-    ("first", "second", "told"),
+    ("begins", "most", "told", "chance"),
     [
-        (-0.1, None, "first"),  # it is sure, and does not listen again
-        (-0.4, -0.3, "second"),
-        (-0.4, -0.5, "first"),
-        (-1.0, None, ""),  # noise is not asked twice what it says
+        # The likeliest first token does not begin the likeliest sentence.
+        ([{A: 0.6, B: 0.4}] * 2, 9, (B, C), 0.4),
+        # What one placing of the sound finds likely counts as much as what the other does.
+        ([{A: 0.9, B: 0.1}, {A: 0.01, B: 0.99}], 9, (B, C), math.sqrt(0.1 * 0.99)),
+        ([{A: 0.9, B: 0.1}] * 2, 9, (A, C), 0.54),
+        ([{A: 0.6, B: 0.4}] * 2, 2, (B, C), 0.4),  # and no end
     ],
 )
-def test_what_is_unsure_is_listened_to_again(
+def test_the_likeliest_sentence_is_searched_for(
     moonshine: MoonshineTranscriber,
     monkeypatch: pytest.MonkeyPatch,
-    first: float,
-    second: float | None,
-    told: str,
+    begins: list[dict[int, float]],
+    most: int,
+    told: tuple[int, ...],
+    chance: float,
 ) -> None:
-    tokens = {
-        text: moonshine._vocabulary.index(f"\N{LOWER ONE EIGHTH BLOCK}{text}".encode())
-        for text in ("first", "second")
-    }
-    answers = [
-        _Decoded((tokens[text],), log_probability, ended=True)
-        for text, log_probability in (("first", first), ("second", second))
-        if log_probability is not None
-    ]
-    lengths = []
+    def heard(samples: Audio, placed: object) -> tuple[dict[str, Any], int]:
+        memory = {name: np.zeros((len(begins), 1)) for name in moonshine._nothing}
+        return {"use_cache_branch": np.array([False]), **memory}, most
 
-    def decode(samples: Audio, silence: Audio = _SILENCE) -> _Decoded:
-        lengths.append(len(silence))
-        return answers[len(lengths) - 1]
+    def ask(given: dict[str, Any], remembered: list[str]) -> Audio:
+        last = given["input_ids"][:, -1]
+        assert all(len(given[name]) == len(last) for name in moonshine._nothing)
+        logits = np.full((len(last), 1, 20), -30, np.float32)
+        for row, token in enumerate(last):
+            begin = begins[row * len(begins) // len(last)]
+            for then, probability in (WHOLE | {_START: begin}).get(int(token), {}).items():
+                logits[row, 0, then] = math.log(probability)
+        return logits
 
-    monkeypatch.setattr(moonshine, "_decode", decode)
-    recognised = moonshine.recognise(np.zeros(16_000, np.float32))
-    assert recognised.text == told
-    assert len(lengths) == len(answers) == len(set(lengths))
-    expected = second if told == "second" else first
-    assert recognised.confidence == pytest.approx(math.exp(expected))
+    monkeypatch.setattr(moonshine, "_heard", heard)
+    monkeypatch.setattr(moonshine, "_ask", ask)
+    decoded = moonshine._search(np.zeros(16_000, np.float32))
+    assert decoded.tokens == told
+    assert decoded.ended == (most > 2)
+    steps = min(most, len(told) + 1)
+    assert decoded.log_probability == pytest.approx(math.log(chance) / steps, abs=1e-4)
+
+
+def test_one_sentence_is_followed_as_the_words_so_far_are(
+    moonshine: MoonshineTranscriber, monkeypatch: pytest.MonkeyPatch, speech: Audio
+) -> None:
+    monkeypatch.setattr(engine, "_BEAMS", 1)
+    monkeypatch.setattr(engine, "_PLACED", engine._PLACED[:1])
+    searched, greedy = moonshine._search(speech), moonshine._decode(speech)
+    assert searched.tokens == greedy.tokens
+    assert searched.log_probability == pytest.approx(greedy.log_probability, abs=1e-4)
 
 
 def test_a_sequence_counts_as_repeated_from_the_fourth_time_in_a_row() -> None:
