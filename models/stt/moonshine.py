@@ -38,7 +38,13 @@ _PLACED = (
 )
 
 # So many sentences are followed at once (beam search), of which the likeliest is taken in the end.
+# With the likeliest token after each other, heard once, 40 instead of 34 % of the words are wrong
+# for people who learn English (speechocean762), 5.4 instead of 3.8 % of what actors say (RAVDESS).
 _BEAMS = 4
+
+# Whatever is longer takes too long that way: it is heard in both placings, but one sentence is
+# followed, and of what is longer still in one placing.
+_SEARCHED, _PLACED_TWICE = 4 * SAMPLE_RATE, 8 * SAMPLE_RATE
 
 _LONGEST = 30 * SAMPLE_RATE  # samples: with more it loses its way
 _TOKENS_PER_SECOND, _TOKENS_AT_LEAST = 8, 4  # faster than anyone talks, but not endless
@@ -97,7 +103,9 @@ class MoonshineTranscriber(NetworkTranscriber):
         return Hypothesis(self._words(decoded), decoded.tokens)
 
     def _recognise(self, samples: npt.NDArray[np.float32]) -> Recognised:
-        decoded = self._search(samples)
+        beams = _BEAMS if len(samples) <= _SEARCHED else 1
+        placed = _PLACED if len(samples) <= _PLACED_TWICE else _PLACED[:1]
+        decoded = self._search(samples, beams, placed)
         return Recognised(self._words(decoded), math.exp(decoded.log_probability))
 
     def _words(self, decoded: _Decoded) -> str:
@@ -164,47 +172,50 @@ class MoonshineTranscriber(NetworkTranscriber):
                     given[name] = given[name][:, :, : len(tokens)]
             asked, remembered = tokens[-1:], self._of_tokens
 
-    def _search(self, samples: npt.NDArray[np.float32]) -> _Decoded:
+    def _search(
+        self,
+        samples: npt.NDArray[np.float32],
+        beams: int = _BEAMS,
+        placed: tuple[tuple[int, int], ...] = _PLACED,
+    ) -> _Decoded:
         """The likeliest of several sentences, by the mean over their tokens and the end.
 
         They share the decoder's calls and thus their int8 scales, but with nobody else's.
+
+        Args:
+            samples: what was said.
+            beams: how many sentences are followed.
+            placed: see `_heard`.
         """
-        given, most = self._heard(samples, _PLACED)
+        given, most = self._heard(samples, placed)
         followed: list[tuple[int, ...]] = [()]
         totals = np.zeros(1)
         done: list[_Decoded] = []
-        given["input_ids"], remembered = np.array([[_START]] * len(_PLACED)), list(self._nothing)
+        given["input_ids"], remembered = np.array([[_START]] * len(placed)), list(self._nothing)
         while True:
             logits = self._ask(given, remembered)[:, -1]
             logits -= logits.max(axis=1, keepdims=True)
             chances = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
-            chances = chances.reshape(len(_PLACED), len(followed), -1).mean(axis=0)
+            chances = chances.reshape(len(placed), len(followed), -1).mean(axis=0)
             scores = totals[:, None] + chances
-            best = np.argpartition(-scores.ravel(), 2 * _BEAMS)[: 2 * _BEAMS]
-            rows: list[int] = []  # which sentences go on
-            longer: list[tuple[int, ...]] = []
-            total = []
-            for rank, place in enumerate(best[np.argsort(-scores.ravel()[best], kind="stable")]):
-                row, token = divmod(int(place), scores.shape[1])
-                tokens, score = followed[row], float(scores[row, token])
+            likeliest = _highest(scores, 2 * beams)  # enough, whichever of them end
+            for row, token in likeliest[:beams]:
                 if token == _END:
-                    if rank < _BEAMS:
-                        done.append(_Decoded(tokens, score / (len(tokens) + 1), ended=True))
-                elif len(rows) < _BEAMS:
-                    rows.append(row)
-                    longer.append((*tokens, token))
-                    total.append(score)
-            followed, totals = longer, np.array(total)
+                    mean = float(scores[row, token]) / (len(followed[row]) + 1)
+                    done.append(_Decoded(followed[row], mean, ended=True))
+            longer = [(row, token) for row, token in likeliest if token != _END][:beams]
+            followed = [(*followed[row], token) for row, token in longer]
+            totals = np.array([scores[place] for place in longer])
             if len(followed[0]) == most:
-                done.append(_Decoded(followed[0], total[0] / most, ended=False))
+                done.append(_Decoded(followed[0], float(totals[0]) / most, ended=False))
                 break
             ended = max(
                 (one.log_probability * (len(one.tokens) + 1) for one in done), default=-math.inf
             )
-            if len(done) >= _BEAMS or ended > total[0]:
+            if len(done) >= beams or ended > totals[0]:
                 break
-            self._keep(given, rows)
-            given["input_ids"] = np.array([tokens[-1:] for tokens in followed] * len(_PLACED))
+            self._keep(given, [row for row, _ in longer], len(placed))
+            given["input_ids"] = np.array([tokens[-1:] for tokens in followed] * len(placed))
             remembered = self._of_tokens
         return max(done, key=lambda one: one.log_probability)
 
@@ -218,10 +229,10 @@ class MoonshineTranscriber(NetworkTranscriber):
         given["use_cache_branch"] = np.array([True])
         return logits
 
-    def _keep(self, given: dict[str, Any], rows: list[int]) -> None:
+    def _keep(self, given: dict[str, Any], rows: list[int], placings: int) -> None:
         """Have `given` remember these sentences, in this order, of each placing of the sound."""
-        before = len(given["input_ids"]) // len(_PLACED)
-        chosen = [place * before + row for place in range(len(_PLACED)) for row in rows]
+        before = len(given["input_ids"]) // placings
+        chosen = [place * before + row for place in range(placings) for row in rows]
         for name in self._of_tokens:
             given[name] = given[name][chosen]
         if len(rows) != before:  # what was heard is the same for all sentences
@@ -232,6 +243,14 @@ class MoonshineTranscriber(NetworkTranscriber):
         written = b"".join(self._vocabulary[token] for token in tokens)
         text = written.replace("\N{LOWER ONE EIGHTH BLOCK}".encode(), b" ")
         return " ".join(text.decode(errors="replace").split())
+
+
+def _highest(scores: npt.NDArray[np.float64], count: int) -> list[tuple[int, int]]:
+    """Row and column of so many of the highest scores, the highest first."""
+    flat = scores.ravel()
+    best = np.argpartition(-flat, count)[:count]
+    best = best[np.argsort(-flat[best], kind="stable")]
+    return [divmod(int(place), scores.shape[1]) for place in best]
 
 
 def _repeats(tokens: tuple[int, ...]) -> bool:

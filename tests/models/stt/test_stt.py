@@ -16,9 +16,8 @@ import talks
 
 from models.registry import resolve
 from models.stt import Hypothesis
-from models.stt import moonshine as engine
 from models.stt.evaluation import compared
-from models.stt.moonshine import _END, _START, MoonshineTranscriber, _Decoded, _repeats
+from models.stt.moonshine import _END, _PLACED, _START, MoonshineTranscriber, _Decoded, _repeats
 
 Audio = npt.NDArray[np.float32]
 
@@ -213,11 +212,10 @@ def test_the_likeliest_sentence_is_searched_for(
 
 
 def test_one_sentence_is_followed_as_the_words_so_far_are(
-    moonshine: MoonshineTranscriber, monkeypatch: pytest.MonkeyPatch, speech: Audio
+    moonshine: MoonshineTranscriber, speech: Audio
 ) -> None:
-    monkeypatch.setattr(engine, "_BEAMS", 1)
-    monkeypatch.setattr(engine, "_PLACED", engine._PLACED[:1])
-    searched, greedy = moonshine._search(speech), moonshine._decode(speech)
+    searched = moonshine._search(speech, beams=1, placed=_PLACED[:1])
+    greedy = moonshine._decode(speech)
     assert searched.tokens == greedy.tokens
     assert searched.log_probability == pytest.approx(greedy.log_probability, abs=1e-4)
 
