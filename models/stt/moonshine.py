@@ -127,7 +127,7 @@ class MoonshineTranscriber(NetworkTranscriber):
         """What the decoder is given at first, and how many tokens there can be.
 
         Args:
-            samples: what was said.
+            samples: what was said, float32 (n,), 16 kHz mono.
             placed: how many samples of silence come before and after it, in each of several
                 placings, all of one length.
         """
@@ -175,15 +175,15 @@ class MoonshineTranscriber(NetworkTranscriber):
     def _search(
         self,
         samples: npt.NDArray[np.float32],
-        beams: int = _BEAMS,
-        placed: tuple[tuple[int, int], ...] = _PLACED,
+        beams: int,
+        placed: tuple[tuple[int, int], ...],
     ) -> _Decoded:
         """The likeliest of several sentences, by the mean over their tokens and the end.
 
         They share the decoder's calls and thus their int8 scales, but with nobody else's.
 
         Args:
-            samples: what was said.
+            samples: what was said, float32 (n,), 16 kHz mono.
             beams: how many sentences are followed.
             placed: see `_heard`.
         """

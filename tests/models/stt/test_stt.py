@@ -17,7 +17,15 @@ import talks
 from models.registry import resolve
 from models.stt import Hypothesis
 from models.stt.evaluation import compared
-from models.stt.moonshine import _END, _PLACED, _START, MoonshineTranscriber, _Decoded, _repeats
+from models.stt.moonshine import (
+    _BEAMS,
+    _END,
+    _PLACED,
+    _START,
+    MoonshineTranscriber,
+    _Decoded,
+    _repeats,
+)
 
 Audio = npt.NDArray[np.float32]
 
@@ -204,7 +212,7 @@ def test_the_likeliest_sentence_is_searched_for(
 
     monkeypatch.setattr(moonshine, "_heard", heard)
     monkeypatch.setattr(moonshine, "_ask", ask)
-    decoded = moonshine._search(np.zeros(16_000, np.float32))
+    decoded = moonshine._search(np.zeros(16_000, np.float32), _BEAMS, _PLACED)
     assert decoded.tokens == told
     assert decoded.ended == (most > 2)
     steps = min(most, len(told) + 1)
